@@ -1,0 +1,52 @@
+//===- gemm.h - Matrix products -------------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_GEMM_H
+#define MOIRE_RT_GEMM_H
+
+#include "moire/rt/context.h"
+#include "moire/rt/routing.h"
+
+namespace moire::rt {
+
+/// C[b] = alpha · op(A[b]) · op(B[b]) + beta · C[b] (+ bias), row-major,
+/// op(A): [m, k], op(B): [k, n], C: [m, n], bias: [n].
+struct Gemm {
+  int64_t m, n, k;
+  bool transA = false; ///< A is stored [k, m]
+  bool transB = false; ///< B is stored [n, k]
+  float alpha = 1, beta = 0;
+  int64_t lda = 0, ldb = 0, ldc = 0; ///< elements between rows; 0: dense
+  int64_t batch = 1;
+  /// Elements between matrices of the batch; -1: dense; 0: the same matrix
+  /// (not for C).
+  int64_t strideA = -1, strideB = -1, strideC = -1;
+};
+
+/// beta = 0 never reads C. bias needs beta = 0.
+void gemm(Context &ctx, const Gemm &g, const float *a, const float *b, float *c,
+          const float *bias = nullptr);
+
+/// For each expert e and its rows r (sorted by expert, see Routing):
+///   y[r, :] = x[r, :] · op(w[e]) + beta · y[r, :],  w [E, k, n], or [E, n, k]
+/// with transB. No work for experts without rows.
+struct GroupedGemm {
+  int64_t n, k;
+  bool transB = false;
+  float beta = 0;
+};
+void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
+                 const float *x, const float *w, float *y,
+                 const float *bias = nullptr /* [E, n] */);
+
+/// dw[e] = Σ_{r of e} x[r, :]ᵀ · dy[r, :] + beta · dw[e],  x [R, k], dy [R, n],
+/// dw [E, k, n] (transB is not used: swap x and dy for [E, n, k]). Experts
+/// without rows get zeros where beta is 0, and are left alone where it is 1.
+void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
+                           const float *x, const float *dy, float *dw);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_GEMM_H

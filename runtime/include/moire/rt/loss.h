@@ -1,0 +1,45 @@
+//===- loss.h - Cross-entropy ---------------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_LOSS_H
+#define MOIRE_RT_LOSS_H
+
+#include "moire/rt/context.h"
+
+namespace moire::rt {
+
+/// logits [rows, vocab], labels [rows]; a row labelled ignoreIndex does not
+/// count: loss 0, gradient 0. Another label outside [0, vocab) is a RunError
+/// that names position, value and vocabulary.
+struct CrossEntropy {
+  int64_t rows, vocab;
+  int64_t ignoreIndex = -100;
+  int64_t seq = 0; ///< rows per sequence, for messages only; 0: one
+};
+
+/// lse[r] = log Σ_v exp(logits[r, v]), losses[r] = lse[r] - logits[r, labels[r]].
+void crossEntropy(Context &ctx, const CrossEntropy &c, const float *logits,
+                  const int64_t *labels, float *losses, float *lse);
+
+/// dlogits[r, v] = (exp(logits[r, v] - lse[r]) - [v = labels[r]]) · dloss[r];
+/// dloss [rows], or one value for all rows with dlossStride 0. dlogits may be
+/// logits itself.
+void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const float *logits,
+                      const int64_t *labels, const float *lse,
+                      const float *dloss, int64_t dlossStride, float *dlogits);
+
+/// Both at once, each row while it is in the cache: losses, and dlogits for one
+/// known cotangent dloss of every row's loss (1/N). lse may be null.
+void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
+                          const float *logits, const int64_t *labels,
+                          float dloss, float *losses, float *lse,
+                          float *dlogits);
+
+/// Σ values in a fixed order, in double; the loss of a micro-batch.
+float sumToScalar(Context &ctx, int64_t n, const float *values);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_LOSS_H

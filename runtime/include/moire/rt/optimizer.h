@@ -1,0 +1,38 @@
+//===- optimizer.h - Parameter updates ------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_OPTIMIZER_H
+#define MOIRE_RT_OPTIMIZER_H
+
+#include "moire/rt/context.h"
+
+namespace moire::rt {
+
+/// torch.optim.SGD: g += wd · p; with momentum mu: buf = g at the first step,
+/// buf = mu · buf + g later, g = buf; p -= lr · g. n elements. buf is not used
+/// where momentum is 0.
+void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
+               const float *g, float *buf);
+
+/// torch.optim.AdamW: p *= 1 - lr · wd; m = b1 m + (1 - b1) g;
+/// v = b2 v + (1 - b2) g²; p -= lr / (1 - b1^t) · m / (sqrt(v) /
+/// sqrt(1 - b2^t) + eps).
+void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
+                 const float *g, float *m, float *v);
+
+/// Updates parameter number `index` of ctx.program by its optimizer and
+/// ctx.hyper: what generated optimizer_step calls once per pipe.update.
+void update(Context &ctx, int64_t index);
+
+/// ‖g‖₂ over all trainable parameters: per-tensor partial sums of squares in
+/// double over fixed pieces, added in parameter order.
+double globalNorm(Context &ctx);
+
+/// The factor of torch.nn.utils.clip_grad_norm_: min(1, maxNorm / (norm + 1e-6)).
+double clipFactor(double norm, double maxNorm);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_OPTIMIZER_H

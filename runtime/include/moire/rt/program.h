@@ -1,0 +1,175 @@
+//===- program.h - What a generated program tells the runtime -------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Plain data that generated program.cpp fills in (aggregates with constant
+// initializers, no code) and that trainerMain() consumes:
+//
+//     static const int64_t shape0[] = {96, 32};
+//     static const Source sources0[] = {{"wte", "model.onnx", 812, 12288,
+//                                        DType::f32, Transform::same, 0}};
+//     static const ParameterInfo parameters[] = {
+//         {"wte", "transformer.wte.weight", 2, shape0, true,
+//          Init::normal, 0.02f, 0, 1, sources0}, …};
+//     int main(int argc, char **argv) { return trainerMain(argc, argv, program); }
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_PROGRAM_H
+#define MOIRE_RT_PROGRAM_H
+
+#include <cstdint>
+
+namespace moire::rt {
+
+struct Context;
+
+/// Changes whenever a struct of this header or the meaning of a field does.
+inline constexpr uint32_t kAbiVersion = 1;
+
+enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
+
+/// How one stored tensor gives the logical parameter of shape [d0, …, dn].
+enum class Transform : uint8_t {
+  same,               ///< stored as the parameter is
+  transposeLast2,     ///< stored [d0, …, dn, dn-1]
+  reshape,            ///< same elements in order, another shape
+  slice,              ///< stored tensor is parameter[index] : [d1, …, dn]
+  sliceTranspose,     ///< stored tensor is parameter[index]ᵀ : [d1, …, dn, dn-1]
+  interleaveHalvesDim1, ///< stored row 2i is parameter[:, i], row 2i+1 is
+                        ///< parameter[:, d1/2 + i]
+};
+
+/// One initializer that a parameter is read from. A parameter that the file
+/// holds several times over (a broken tie) lists one of the copies only.
+struct Source {
+  const char *initializer; ///< name in the ONNX file
+  const char *file;        ///< relative to the model's folder, one of files; empty:
+                           ///< the bytes are not at hand (--weights or --init)
+  int64_t offset, bytes;   ///< little-endian payload inside that file
+  DType dtype;             ///< f32, f16, bf16 or f64
+  Transform transform;
+  int64_t index; ///< k of slice and sliceTranspose, else 0
+};
+
+enum class Init : uint8_t { normal, ones, zeros };
+
+/// A logical (PyTorch) parameter or float buffer, row-major float32.
+struct ParameterInfo {
+  const char *name;      ///< symbol in the IR, unique
+  const char *torchName; ///< unique; name itself where the file does not tell
+  int64_t rank;
+  const int64_t *shape;
+  bool trainable; ///< false: frozen or a buffer; it has no gradient
+  Init init;      ///< how a fresh value is made
+  float initStd;  ///< of Init::normal
+  int64_t offset; ///< in elements from the start of the params block; trainable
+                  ///< ones come first, so that grads, m and v use the same
+                  ///< offset in shorter blocks; a multiple of 16 elements
+  int64_t numSources;
+  const Source *sources;
+};
+
+enum class Role : uint8_t {
+  tokens,        ///< i64 [batch, seq], filled from token streams
+  attentionMask, ///< [batch, seq], 1 where the data gives none
+  positionIds,   ///< i64 [batch, seq], 0 … seq-1 where the data gives none
+  tokenTypeIds,  ///< [batch, seq], 0 where the data gives none
+  other,         ///< must come from the data
+  labels,        ///< i64 (f32 for Loss::mse); targets, -100 does not count
+  scale,         ///< f32 [], the runtime passes 1/N
+};
+
+/// One argument of micro_step, in order; Context::inputs has the same order.
+struct InputInfo {
+  const char *name; ///< name in the ONNX graph ("labels", "scale" for added ones)
+  DType dtype;      ///< in memory: i64, f32, i1 (one byte), i32, f64
+  int64_t rank;
+  const int64_t *shape; ///< of one micro-batch; the first dimension is its batch
+  Role role;
+  int64_t graphIndex; ///< N of input_N.pb, -1: not a graph input
+};
+
+enum class OptimizerKind : uint8_t { sgd, adamw };
+
+/// What the labels are, that is how N is counted and what data can give them.
+enum class Loss : uint8_t {
+  nextToken, ///< labels i64 [batch, seq], already shifted targets
+  token,     ///< labels i64 [batch, seq], one per position, no shift
+  classes,   ///< labels i64 [batch]
+  mse,       ///< labels f32 of the output's shape; N counts elements
+  output,    ///< a graph output is the loss; labels, if any, enter as in the file
+};
+
+/// What prepares labels for a folder of tensors. Token streams always give
+/// windows of seq + 1 tokens.
+enum class Labels : uint8_t {
+  shifted, ///< target[t] = labels[t + 1], last = -100
+  asIs,    ///< labels enter unchanged (class labels, or the graph shifts)
+};
+
+/// Which labels count toward N.
+enum class Count : uint8_t {
+  all,       ///< every label that is not -100
+  skipFirst, ///< the same without position 0 of each row (the graph slices it)
+  none,      ///< N = number of micro-batches in the step
+};
+
+/// A file that sources point into. The checksum is XXH64 with seed 0 over the
+/// whole file (moire/rt/checksum.h); the trainer refuses a file that changed.
+struct FileInfo {
+  const char *path; ///< relative to the model's folder
+  int64_t bytes;
+  uint64_t xxh64;
+};
+
+/// A line of the memory plan printed at start, e.g. {"activations", bytes}.
+struct MemoryLine {
+  const char *what;
+  int64_t bytes;
+};
+
+struct Program {
+  uint32_t abi; ///< kAbiVersion
+  const char *name;
+  const char *modelPath; ///< of the .onnx file: absolute, or relative to the
+                         ///< trainer's own folder
+  int64_t numFiles;
+  const FileInfo *files;
+  bool init; ///< compiled with --init: start from fresh weights
+
+  OptimizerKind optimizer;
+  Loss loss;
+  Labels labels;
+  Count count;
+  int64_t batch, seq;
+  int64_t vocab; ///< width of the logits (0: unknown), bound of labels
+  int64_t tokenVocab; ///< rows of the token embedding (0: unknown), bound of tokens
+
+  int64_t arenaBytes; ///< exact, planned at compile time
+  int64_t numPeak;
+  const MemoryLine *peak;
+  int64_t paramElements; ///< length of the params block
+  int64_t gradElements;  ///< length of grads, m and v: the trainable prefix
+
+  int64_t numParameters;
+  const ParameterInfo *parameters; ///< in model order, gives the norm's order
+  int64_t numInputs;
+  const InputInfo *inputs;
+
+  /// Forward and backward of one micro-batch: reads ctx.inputs and ctx.params,
+  /// adds into ctx.grads (sets them when ctx.first()), sets ctx.loss.
+  void (*microStep)(Context &);
+  /// Updates ctx.params by rt::update(ctx, index) for each trainable parameter;
+  /// null: the runtime loops over the parameters itself.
+  void (*optimizerStep)(Context &);
+};
+
+/// Parses the command line, trains, returns the exit code: 0 done, 1 wrong
+/// input or usage, 2 failed in the run. Errors go to stderr as `error: …`.
+int trainerMain(int argc, char **argv, const Program &program);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_PROGRAM_H

@@ -1,0 +1,94 @@
+//===- routing.h - Tokens to experts and back -----------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// T tokens choose K experts each; pair p = t · K + k is token t's k-th choice.
+// Rows are the pairs sorted by expert, stable in p: R = T · K rows.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_ROUTING_H
+#define MOIRE_RT_ROUTING_H
+
+#include "moire/rt/context.h"
+
+namespace moire::rt {
+
+/// A view of a routing value that lies in the arena.
+struct Routing {
+  int64_t tokens, k, experts;
+  int32_t *offsets;   ///< [E + 1], rows of expert e are offsets[e] … offsets[e+1]
+  int32_t *rowToPair; ///< [T · K]
+  int32_t *pairToRow; ///< [T · K]
+
+  int64_t rows() const { return tokens * k; }
+  /// Bytes that the emitter reserves for a routing value.
+  static constexpr int64_t bytes(int64_t tokens, int64_t k, int64_t experts) {
+    return 4 * ((experts + 16) / 16 * 16 + 2 * ((tokens * k + 15) / 16 * 16));
+  }
+  static Routing at(void *memory, int64_t tokens, int64_t k, int64_t experts) {
+    auto *p = static_cast<int32_t *>(memory);
+    int64_t head = (experts + 16) / 16 * 16, rows = (tokens * k + 15) / 16 * 16;
+    return {tokens, k, experts, p, p + head, p + head + rows};
+  }
+};
+
+enum class Scoring : uint8_t { softmax, softmaxSelected, sigmoid };
+
+/// logits [tokens, experts] → weights, ids [tokens, k], the largest score first,
+/// ties: the lower id. softmax and sigmoid score all experts; softmaxSelected is
+/// the softmax over the k chosen logits. selectionBias [experts] (may be null) is
+/// added to the scores for the choice only. normalize divides the weights by
+/// their sum + epsilon; then scale multiplies.
+struct Router {
+  int64_t tokens, experts, k;
+  Scoring scoring = Scoring::softmax;
+  bool normalize = false;
+  float epsilon = 0, scale = 1;
+};
+void router(Context &ctx, const Router &r, const float *logits,
+            const float *selectionBias, float *weights, int64_t *ids);
+/// dlogits [tokens, experts] from dweights [tokens, k].
+void routerGrad(Context &ctx, const Router &r, const float *logits,
+                const int64_t *ids, const float *dweights, float *dlogits);
+
+/// Sorts the pairs of ids [T, K] by expert. An id outside [0, E) is a RunError.
+void route(Context &ctx, const Routing &r, const int64_t *ids);
+
+/// rows[r, :] = x[token of row r, :], x [T, width].
+void dispatch(Context &ctx, const Routing &r, int64_t width, const float *x,
+              float *rows);
+/// dx[t, :] = Σ_k drows[row of (t, k), :]   (k ascending; the pull-back of
+/// dispatch, and combine without weights).
+void dispatchGrad(Context &ctx, const Routing &r, int64_t width,
+                  const float *drows, float *dx, float beta = 0);
+
+/// y[t, :] = Σ_k weights[t, k] · rows[row of (t, k), :], k ascending; weights
+/// null: 1.
+void combine(Context &ctx, const Routing &r, int64_t width, const float *rows,
+             const float *weights, float *y, float beta = 0);
+/// drows[row of (t, k), :] = weights[t, k] · dy[t, :];
+/// dweights[t, k] = <rows[row of (t, k), :], dy[t, :]>. Either may be null.
+void combineGrad(Context &ctx, const Routing &r, int64_t width,
+                 const float *rows, const float *weights, const float *dy,
+                 float *drows, float *dweights);
+
+/// rows[r, :] = values[expert of r, :] (+ x[r, :] where x is given; may be in
+/// place), values [E, width].
+void perExpert(Context &ctx, const Routing &r, int64_t width,
+               const float *values, float *rows, const float *x = nullptr);
+/// sums[e, :] = Σ_{r of e} rows[r, :] + beta · sums[e, :], rows ascending.
+void perExpertSum(Context &ctx, const Routing &r, int64_t width,
+                  const float *rows, float *sums, float beta = 0);
+/// out[r, :] = values[pair of r, :] (scalars per pair in row order) and back.
+void pairsToRows(Context &ctx, const Routing &r, int64_t width,
+                 const float *pairs, float *rows);
+void rowsToPairs(Context &ctx, const Routing &r, int64_t width,
+                 const float *rows, float *pairs);
+/// counts[e] = number of rows of expert e.
+void expertCounts(Context &ctx, const Routing &r, int64_t *counts);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_ROUTING_H
