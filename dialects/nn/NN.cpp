@@ -1,0 +1,35 @@
+//===- NN.cpp - Registration of the nn dialect ---------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "dialects/nn/NN.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace moire::nn;
+
+#include "dialects/nn/NNOpsDialect.cpp.inc"
+#include "dialects/nn/NNOpsEnums.cpp.inc"
+#include "dialects/nn/NNInterfaces.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/nn/NNOpsTypes.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/nn/NNOpsAttributes.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/nn/NNOps.cpp.inc"
+
+void NNDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialects/nn/NNOpsTypes.cpp.inc"
+      >();
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/nn/NNOpsAttributes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/nn/NNOps.cpp.inc"
+      >();
+}

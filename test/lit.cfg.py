@@ -1,0 +1,26 @@
+# What lit needs to know of the tests in this folder.
+#
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import os
+
+import lit.formats
+import lit.util
+
+config.name = "Moire"
+config.test_format = lit.formats.ShTest(not lit.util.which("bash"))
+config.suffixes = [".mlir", ".textproto", ".test"]
+config.excludes = ["Inputs", "CMakeLists.txt", "lit.cfg.py", "unit"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.moire_obj_root, "test")
+config.environment["PATH"] = os.path.pathsep.join(
+    [config.moire_tools_dir, config.llvm_tools_dir, config.environment["PATH"]]
+)
+config.substitutions.append(("%onnx_proto", os.path.join(config.moire_src_root, "lib/Frontend/onnx.proto")))
+config.substitutions.append(("%src_root", config.moire_src_root))
+
+# Real exports with PyTorch's numbers, beside the checkout where they are at hand.
+corpus = os.path.join(os.path.dirname(config.moire_src_root), "shared", "corpus")
+corpus = os.environ.get("MOIRE_CORPUS", corpus)
+if os.path.isdir(corpus):
+    config.available_features.add("corpus")
+    config.substitutions.append(("%corpus", corpus))
