@@ -1,0 +1,74 @@
+#===-- reference_models.py - The PyTorch models of demo and bench --*- python -*-===//
+#
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#===----------------------------------------------------------------------===//
+"""The models that demo and benchmark use, as PyTorch users have them, and their
+export to ONNX. Needs the environment of docs/reference-environment.md."""
+import torch
+import transformers
+
+
+def mixtral(experts, **sizes):
+    """A decoder whose every block is a mixture of SwiGLU experts, top-2. `experts`
+    is how PyTorch computes them: "eager" loops over the experts and gathers their
+    rows, "batched_mm" copies weights per token (the form that exports well),
+    "grouped_mm" sorts the rows and calls one grouped product."""
+    config = transformers.MixtralConfig(
+        num_experts_per_tok=2, use_cache=False, tie_word_embeddings=False,
+        bos_token_id=None, eos_token_id=None, pad_token_id=None, sliding_window=None, **sizes)
+    config._attn_implementation = "sdpa"
+    config._experts_implementation = experts
+    return transformers.MixtralForCausalLM(config)
+
+
+def moe_bytes(experts="batched_mm"):
+    """The demo: a byte-level mixture of experts with 3.4 million parameters."""
+    return mixtral(experts, vocab_size=256, hidden_size=128, intermediate_size=256,
+                   num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+                   num_local_experts=8, max_position_embeddings=1024)
+
+
+def moe_512(experts="batched_mm"):
+    """The benchmark's mixture of experts: 215 million parameters, 67 million of
+    them at work for a token."""
+    return mixtral(experts, vocab_size=32000, hidden_size=512, intermediate_size=1792,
+                   num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=4,
+                   num_local_experts=8, max_position_embeddings=1024)
+
+
+def gpt2_124m():
+    """GPT-2 small with the head tied to the embedding, without dropout: the
+    exported graph is the inference graph."""
+    config = transformers.GPT2Config(use_cache=False, resid_pdrop=0.0, embd_pdrop=0.0,
+                                     attn_pdrop=0.0)
+    config._attn_implementation = "sdpa"
+    return transformers.GPT2LMHeadModel(config)
+
+
+def untie_norms(model):
+    """Moves the norms' weights off one. The exporter merges equal tensors, and
+    fresh norms are all equal: the file would tie them."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.01 * noise)
+
+
+def example(batch, seq, vocab):
+    """Inputs as a tokenizer gives them; the last row is padded on the right."""
+    ids = torch.randint(vocab, (batch, seq), generator=torch.Generator().manual_seed(2))
+    mask = torch.ones(batch, seq, dtype=torch.int64)
+    mask[-1, seq - 2:] = 0
+    positions = torch.arange(seq).repeat(batch, 1)
+    return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+
+
+def export(model, opset=18):
+    """The ONNX program of `model` with symbolic batch and seq."""
+    dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
+    inputs = example(2, 10, model.config.vocab_size)
+    return torch.onnx.export(
+        model.eval(), (), kwargs=inputs, dynamo=True, opset_version=opset,
+        dynamic_shapes={name: dims for name in inputs})
