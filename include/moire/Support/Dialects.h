@@ -8,6 +8,7 @@
 #define MOIRE_SUPPORT_DIALECTS_H
 
 #include "dialects/nn/NN.h"
+#include "dialects/onnx/Onnx.h"
 #include "dialects/pipe/Pipe.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -20,7 +21,8 @@ namespace moire {
 inline void registerDialects(mlir::DialectRegistry &registry) {
   registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect,
                   mlir::linalg::LinalgDialect, mlir::math::MathDialect,
-                  mlir::tensor::TensorDialect, nn::NNDialect, pipe::PipeDialect>();
+                  mlir::tensor::TensorDialect, nn::NNDialect, onnx::OnnxDialect,
+                  pipe::PipeDialect>();
 }
 } // namespace moire
 
