@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Builds Moiré and passes every test: lit, unit, corpus.
+#
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Usage: utils/check.sh
+# Sets up the machine first (utils/setup.sh). Tests that need the corpus of real
+# exports say SKIPPED when neither ../shared/corpus nor $MOIRE_CORPUS is there.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+start=$SECONDS
+passed=0 failed=0 skipped=0
+
+# step NAME COMMAND…: runs one part, counts it, prints its time. Exit 77: skipped.
+step() {
+  local name=$1 before=$SECONDS rc=0
+  shift
+  echo "==> $name"
+  "$@" || rc=$?
+  case $rc in
+    0) passed=$((passed + 1)); echo "<== $name: passed in $((SECONDS - before)) s" ;;
+    77) skipped=$((skipped + 1)); echo "<== $name: SKIPPED" ;;
+    *) failed=$((failed + 1)); echo "<== $name: FAILED (exit $rc) after $((SECONDS - before)) s" ;;
+  esac
+  return $rc
+}
+
+unit_tests() {
+  local rc=0 binary
+  for binary in build/bin/*-tests; do
+    [ -x "$binary" ] || continue
+    "$binary" --gtest_brief=1 || rc=1
+  done
+  return $rc
+}
+
+step "set-up" utils/setup.sh || exit 1
+step "build" utils/build.sh || exit 1
+step "lit" ninja -C build check-lit
+step "unit tests" unit_tests
+step "corpus: six SGD and AdamW steps against PyTorch" python3 utils/check-corpus.py --build build
+step "demo" utils/demo.sh --steps 60
+
+echo "check: $((SECONDS - start)) s"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]

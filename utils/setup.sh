@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that Moiré needs and the machine lacks.
+#
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Usage: utils/setup.sh [--check]
+#   --check  only says what is missing (exit 1 if anything is)
+set -euo pipefail
+
+packages=(
+  g++ cmake ninja-build ccache          # to build
+  libmlir-19-dev mlir-19-tools          # MLIR: libraries, mlir-tblgen
+  llvm-19-dev llvm-19-tools             # LLVM's CMake files; lit, FileCheck, not
+  libprotobuf-dev protobuf-compiler     # to read ONNX files
+  libdnnl-dev                           # oneDNN: matrix products on the CPU
+  nlohmann-json3-dev libcli11-dev       # JSON and the command line of the trainer
+  libgtest-dev                          # unit tests
+  python3                               # lit and the comparison scripts
+  zlib1g-dev libzstd-dev libxml2-dev libcurl4-openssl-dev libedit-dev # LLVM's CMake files look for these
+)
+
+case "${1:-}" in
+  ""|--check) ;;
+  -h|--help) sed -n '2,8p' "$0" | cut -c3-; exit 0 ;;
+  *) echo "error: unknown argument '$1'; the only option is --check" >&2; exit 1 ;;
+esac
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+    missing+=("$package")
+done
+
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "setup: all ${#packages[@]} packages are installed"
+  exit 0
+fi
+echo "setup: missing: ${missing[*]}"
+[ "${1:-}" = --check ] && exit 1
+
+if ! command -v apt-get >/dev/null; then
+  echo "error: no apt-get here; Moiré is set up on Debian 12, or install the packages above by hand" >&2
+  exit 1
+fi
+sudo=
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "error: installing packages needs root; run utils/setup.sh as root or install sudo" >&2
+    exit 1
+  fi
+  sudo=sudo
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+echo "setup: installing ${#missing[@]} packages with apt-get"
+if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive \
+         apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  tail -n 20 "$log" >&2
+  echo "error: apt-get failed; its last lines are above" >&2
+  exit 1
+fi
+echo "setup: done"
