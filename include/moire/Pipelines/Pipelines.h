@@ -1,0 +1,48 @@
+//===- Pipelines.h - The phases of a compilation, in order ---------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_PIPELINES_PIPELINES_H
+#define MOIRE_PIPELINES_PIPELINES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Support/LogicalResult.h"
+#include "llvm/ADT/StringRef.h"
+#include <string>
+#include <vector>
+
+namespace moire {
+
+/// The phases in the order in which they run; --stop-after takes their names.
+enum class Phase { import, model, train, kernels, program };
+
+llvm::StringRef phaseName(Phase phase);
+
+/// What a user asks of a compilation; the fields are moirec's flags.
+struct CompileOptions {
+  std::string model;                ///< the ONNX file
+  std::vector<std::string> bind;    ///< "batch=2": sizes of symbolic dims
+  std::string loss = "auto";        ///< auto, next-token, token, class, mse, output:NAME
+  std::vector<std::string> aux;     ///< "NAME=WEIGHT": scalar outputs that count
+  std::string optimizer = "adamw";  ///< sgd, adamw
+  std::string freeze;               ///< parameters whose names match are not trained
+  bool init = false;                ///< fresh weights; the weight file may be missing
+  Phase stopAfter = Phase::program; ///< the last phase to run
+  std::string dumpPhases;           ///< folder for the IR after each phase; empty: none
+};
+
+/// Reads the model and runs the phases up to `options.stopAfter`. Errors go to
+/// the context's diagnostics, one sentence each; the result is then null.
+mlir::OwningOpRef<mlir::ModuleOp> runPhases(const CompileOptions &options,
+                                            mlir::MLIRContext &context);
+
+/// `[--bind …]` texts as (dim, size) pairs, or an error that names the wrong one.
+mlir::LogicalResult parseBindings(llvm::ArrayRef<std::string> texts,
+                                  std::vector<std::pair<std::string, int64_t>> &bindings,
+                                  std::string &error);
+
+} // namespace moire
+
+#endif // MOIRE_PIPELINES_PIPELINES_H
