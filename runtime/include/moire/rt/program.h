@@ -116,12 +116,12 @@ enum class Count : uint8_t {
   none,      ///< N = number of micro-batches in the step
 };
 
-/// A file that sources point into. The checksum is XXH64 with seed 0 over the
-/// whole file (moire/rt/checksum.h); the trainer refuses a file that changed.
+/// A file that sources point into, with the fingerprint of moire/rt/checksum.h;
+/// the trainer refuses a file that changed.
 struct FileInfo {
   const char *path; ///< relative to the model's folder
   int64_t bytes;
-  uint64_t xxh64;
+  uint64_t checksum;
 };
 
 /// A line of the memory plan printed at start, e.g. {"activations", bytes}.
