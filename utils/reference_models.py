@@ -72,3 +72,23 @@ def export(model, opset=18):
     return torch.onnx.export(
         model.eval(), (), kwargs=inputs, dynamo=True, opset_version=opset,
         dynamic_shapes={name: dims for name in inputs})
+
+
+def products(model, batch, seq):
+    """The matrix products of a forward pass as (times, batch, rows, inner, columns),
+    the experts' rows as if the router balanced them. A backward pass takes each
+    twice: once for the input's and once for the weight's gradient."""
+    c, rows = model.config, batch * seq
+    if c.model_type == "gpt2":
+        d, layers, heads = c.n_embd, c.n_layer, c.n_head
+        blocks = [(1, rows, d, 3 * d), (1, rows, d, d), (1, rows, d, 4 * d), (1, rows, 4 * d, d)]
+    else:
+        d, layers, heads = c.hidden_size, c.num_hidden_layers, c.num_attention_heads
+        kv = c.num_key_value_heads * (d // heads)
+        routed = rows * c.num_experts_per_tok // c.num_local_experts
+        experts = c.num_local_experts
+        blocks = [(1, rows, d, d + 2 * kv), (1, rows, d, d),
+                  (experts, routed, d, 2 * c.intermediate_size),
+                  (experts, routed, c.intermediate_size, d)]
+    blocks += [(batch * heads, seq, d // heads, seq), (batch * heads, seq, seq, d // heads)]
+    return [(layers, *block) for block in blocks] + [(1, 1, rows, d, c.vocab_size)]

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+#===-- bench_torch.py - One training run of PyTorch on the CPU ----*- python -*-===//
+#
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#===----------------------------------------------------------------------===//
+"""Trains a benchmark model with AdamW in float32 on random tokens.
+
+    bench_torch.py gpt2-124m|moe-512 [--mode eager|compile|gemm] [--experts FORM]
+
+Prints one JSON object a step: step, loss, seconds, tokens_per_second. The first
+step warms up (and compiles). --mode gemm trains nothing: it times the model's
+matrix products alone, the floor that no implementation with this GEMM passes.
+"""
+import argparse
+import json
+import time
+import warnings
+
+import torch
+
+import reference_models
+
+
+def train(args):
+    """PyTorch as its users run it on a CPU, with the fused form of AdamW."""
+    torch.manual_seed(0)
+    if args.model == "gpt2-124m":
+        model = reference_models.gpt2_124m()
+    else:
+        model = reference_models.moe_512(args.experts)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    forward = torch.compile(model) if args.mode == "compile" else model
+    vocab, tokens = model.config.vocab_size, args.batch * args.seq
+    for step in range(1, args.steps + 1):
+        ids = torch.randint(vocab, (args.batch, args.seq + 1))
+        start = time.perf_counter()
+        logits = forward(input_ids=ids[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(logits.view(-1, vocab), ids[:, 1:].reshape(-1))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - start
+        print(json.dumps({"step": step, "loss": loss.item(), "seconds": seconds,
+                          "tokens_per_second": tokens / seconds}), flush=True)
+
+
+def gemm(args):
+    """Times each product of forward and backward by itself, best of some calls."""
+    with torch.device("meta"):
+        model = (reference_models.gpt2_124m() if args.model == "gpt2-124m"
+                 else reference_models.moe_512())
+    seconds = flops = 0
+    for times, batch, m, k, n in reference_models.products(model, args.batch, args.seq):
+        x, w, dy = torch.randn(batch, m, k), torch.randn(batch, k, n), torch.randn(batch, m, n)
+        for a, b in [(x, w), (dy, w.mT), (x.mT, dy)]:
+            torch.bmm(a, b)
+            taken = []
+            while len(taken) < 3 or sum(taken) < 0.05:
+                start = time.perf_counter()
+                torch.bmm(a, b)
+                taken.append(time.perf_counter() - start)
+            seconds += times * min(taken)
+            flops += times * 2 * batch * m * k * n
+    print(json.dumps({"step": 1, "seconds": seconds, "gigaflops": flops / 1e9,
+                      "tokens_per_second": args.batch * args.seq / seconds}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", choices=["gpt2-124m", "moe-512"])
+    parser.add_argument("--mode", choices=["eager", "compile", "gemm"], default="eager")
+    parser.add_argument("--experts", choices=["eager", "grouped_mm", "batched_mm"],
+                        default="grouped_mm", help="form of the expert layer in PyTorch")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--seq", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(args.threads)
+    gemm(args) if args.mode == "gemm" else train(args)
+
+
+if __name__ == "__main__":
+    main()
