@@ -11,7 +11,7 @@ rows the same losses with --accumulate. With --phase the interpreter executes
 the IR of that phase instead of the compiled trainer: outputs for import and
 model, losses and gradients from train on.
 
-Prints one line an entry; exits 1 when one of them fails.
+Prints one line an entry; exits 1 when one of them fails, 77 without a corpus.
 """
 import argparse
 import concurrent.futures
@@ -37,6 +37,7 @@ FLAGS = {
     "adamw": ["--lr", "0.01", "--beta1", "0.9", "--beta2", "0.95", "--eps", "1e-8",
               "--weight-decay", "0.1"],
 }
+SKIPPED = 77
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -180,7 +181,10 @@ def main():
     phases = ["trainer", *OUTPUT_PHASES, *TRAIN_PHASES]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build folder")
-    parser.add_argument("--corpus", default=os.path.join(ROOT, "..", "shared", "corpus"))
+    parser.add_argument("--corpus", metavar="DIR",
+                        default=os.environ.get("MOIRE_CORPUS",
+                                               os.path.join(ROOT, "..", "shared", "corpus")),
+                        help="default: $MOIRE_CORPUS, else ../shared/corpus")
     parser.add_argument("--entry", nargs="+", default=ENTRIES, metavar="NAME")
     parser.add_argument("--phase", nargs="+", choices=[*phases, "all"],
                         help="what executes: trainer (default) or the IR after a phase")
@@ -194,7 +198,7 @@ def main():
     if not os.path.isdir(args.corpus):
         print(f"SKIPPED corpus: there is no folder {os.path.normpath(args.corpus)}; "
               "give its place with --corpus")
-        return
+        sys.exit(SKIPPED)
     if not os.path.exists(os.path.join(args.build, "bin", "moirec")):
         sys.exit(f"error: there is no bin/moirec in {args.build}; build first, or name the "
                  "build folder with --build")
