@@ -5,8 +5,13 @@
 #ifndef MOIRE_TEST_UNIT_INTERP_HARNESS_H
 #define MOIRE_TEST_UNIT_INTERP_HARNESS_H
 
+#include "dialects/nn/NN.h"
+#include "dialects/pipe/Pipe.h"
 #include "moire/Interp/Evaluator.h"
-#include "moire/Support/Dialects.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Parser/Parser.h"
 #include "gtest/gtest.h"
 
@@ -15,7 +20,9 @@ namespace moire::interp {
 struct Interp : testing::Test {
   Interp() {
     mlir::DialectRegistry registry;
-    registerDialects(registry);
+    registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect,
+                    mlir::linalg::LinalgDialect, mlir::math::MathDialect,
+                    mlir::tensor::TensorDialect, nn::NNDialect, pipe::PipeDialect>();
     context.appendDialectRegistry(registry);
     context.loadAllAvailableDialects();
   }
