@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "dialects/nn/NNPasses.h"
 #include "moire/Support/Dialects.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
@@ -12,6 +13,7 @@ int main(int argc, char **argv) {
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
   mlir::registerSymbolDCEPass();
+  moire::nn::registerNNPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Moiré: runs passes over MLIR files\n", registry));
 }
