@@ -1,0 +1,33 @@
+//===- MappedFile.h - A read-only file in memory -------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_LIB_FRONTEND_MAPPEDFILE_H
+#define MOIRE_LIB_FRONTEND_MAPPEDFILE_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include <memory>
+#include <string>
+
+namespace moire::frontend {
+
+/// Mapped and not read: of a file of weights only the touched pages cost memory.
+class MappedFile {
+public:
+  /// Null, with the reason in `error`, where the path names no readable file.
+  static std::unique_ptr<MappedFile> open(const std::string &path, std::string &error);
+  ~MappedFile();
+  MappedFile(const MappedFile &) = delete;
+  MappedFile &operator=(const MappedFile &) = delete;
+
+  llvm::ArrayRef<uint8_t> bytes() const { return {data, static_cast<size_t>(size)}; }
+
+private:
+  MappedFile(const uint8_t *data, int64_t size) : data(data), size(size) {}
+  const uint8_t *data;
+  int64_t size;
+};
+
+} // namespace moire::frontend
+
+#endif // MOIRE_LIB_FRONTEND_MAPPEDFILE_H
