@@ -1,0 +1,39 @@
+//===- Passes.h - From a model to its training step ----------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_TRAIN_PASSES_H
+#define MOIRE_TRAIN_PASSES_H
+
+#include "dialects/nn/NN.h"
+#include "dialects/pipe/Pipe.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+#include <string>
+#include <vector>
+
+namespace moire::train {
+
+#define GEN_PASS_DECL
+#include "moire/Train/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "moire/Train/Passes.h.inc"
+
+/// What a user asks of the train phase; moirec's flags of the same names.
+struct TrainOptions {
+  std::string loss = "auto";
+  std::vector<std::string> aux;
+  std::string freeze; ///< empty: nothing is frozen
+  std::string optimizer = "adamw";
+};
+
+/// @forward over pipe.parameters ~~> @micro_step and @optimizer_step.
+void buildTrainPipeline(mlir::OpPassManager &passes, const TrainOptions &options);
+
+} // namespace moire::train
+
+#endif // MOIRE_TRAIN_PASSES_H

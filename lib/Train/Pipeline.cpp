@@ -1,0 +1,26 @@
+//===- Pipeline.cpp - The passes of the train phase, in order ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Train/Passes.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace moire;
+
+void train::buildTrainPipeline(OpPassManager &passes, const TrainOptions &options) {
+  if (!options.freeze.empty())
+    passes.addPass(createTrainFreeze({options.freeze}));
+  TrainLossOptions loss;
+  loss.loss = options.loss;
+  loss.aux = options.aux;
+  passes.addPass(createTrainLoss(std::move(loss)));
+  // The other outputs are dead now; what they alone needed is not differentiated.
+  passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  passes.addNestedPass<func::FuncOp>(createCSEPass());
+  passes.addPass(createTrainAutodiff());
+  passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  passes.addNestedPass<func::FuncOp>(createTrainCleanUp());
+  passes.addNestedPass<func::FuncOp>(createCSEPass());
+  passes.addPass(createTrainOptimizer({options.optimizer}));
+}
