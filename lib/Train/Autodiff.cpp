@@ -19,7 +19,7 @@
 
 namespace moire::train {
 #define GEN_PASS_DEF_TRAINAUTODIFF
-#include "moire/Train/Passes.h.inc"
+#include "lib/Train/Passes.h.inc"
 } // namespace moire::train
 
 using namespace mlir;

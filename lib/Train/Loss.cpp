@@ -20,7 +20,7 @@
 
 namespace moire::train {
 #define GEN_PASS_DEF_TRAINLOSS
-#include "moire/Train/Passes.h.inc"
+#include "lib/Train/Passes.h.inc"
 } // namespace moire::train
 
 using namespace mlir;
@@ -185,8 +185,8 @@ Value LossBuilder::crossEntropy() {
     Value counts = builder.create<arith::CmpIOp>(loc, arith::CmpIPredicate::ne, flat,
                                                  constant(flat.getType(), kIgnored));
     Type each = losses.getLosses().getType();
-    counted = sum(builder.create<arith::SelectOp>(loc, counts, constant(each, 1),
-                                                  constant(each, 0)));
+    Value one = constant(each, 1), zero = constant(each, 0);
+    counted = sum(builder.create<arith::SelectOp>(loc, counts, one, zero));
   }
   return multiply(sum(losses.getLosses()), scale);
 }
@@ -230,14 +230,20 @@ Value LossBuilder::rescale(Value v, arith::DivFOp mean, Value weight) {
   Operation *op = v.getDefiningOp();
   if (op == mean)
     return multiply(asScalar(mean.getLhs()), scale);
-  if (auto add = dyn_cast_or_null<arith::AddFOp>(op))
-    return this->add(rescale(add.getLhs(), mean, weight), rescale(add.getRhs(), mean, weight));
+  if (auto sum = dyn_cast_or_null<arith::AddFOp>(op)) {
+    // Named, because C++ leaves the order of arguments open.
+    Value left = rescale(sum.getLhs(), mean, weight);
+    Value right = rescale(sum.getRhs(), mean, weight);
+    return add(left, right);
+  }
   if (auto reshape = dyn_cast_or_null<nn::ReshapeOp>(op);
       reshape && cast<RankedTensorType>(v.getType()).getNumElements() == 1)
     return rescale(reshape.getInput(), mean, weight);
   if (auto product = dyn_cast_or_null<arith::MulFOp>(op)) {
-    if (matchPattern(product.getRhs(), m_Constant()))
-      return multiply(rescale(product.getLhs(), mean, weight), asScalar(product.getRhs()));
+    if (matchPattern(product.getRhs(), m_Constant())) {
+      Value inner = rescale(product.getLhs(), mean, weight);
+      return multiply(inner, asScalar(product.getRhs()));
+    }
   }
   return multiply(asScalar(v), weight);
 }

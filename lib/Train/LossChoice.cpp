@@ -28,7 +28,7 @@ StringRef train::lossName(LossKind kind) {
 
 BlockArgument train::findInput(func::FuncOp func, StringRef name) {
   for (unsigned i = 0; i < func.getNumArguments(); ++i)
-    if (func.getArgAttrOfType<StringAttr>(i, "onnx.name") == name)
+    if (auto attr = func.getArgAttrOfType<StringAttr>(i, "onnx.name"); attr && attr == name)
       return func.getArgument(i);
   return {};
 }

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NNPasses.h"
 #include "moire/Support/Dialects.h"
+#include "moire/Train/Passes.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -14,6 +15,7 @@ int main(int argc, char **argv) {
   mlir::registerCSEPass();
   mlir::registerSymbolDCEPass();
   moire::nn::registerNNPasses();
+  moire::train::registerTrainPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Moiré: runs passes over MLIR files\n", registry));
 }

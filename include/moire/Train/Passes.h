@@ -19,9 +19,9 @@
 namespace moire::train {
 
 #define GEN_PASS_DECL
-#include "moire/Train/Passes.h.inc"
+#include "lib/Train/Passes.h.inc"
 #define GEN_PASS_REGISTRATION
-#include "moire/Train/Passes.h.inc"
+#include "lib/Train/Passes.h.inc"
 
 /// What a user asks of the train phase; moirec's flags of the same names.
 struct TrainOptions {
