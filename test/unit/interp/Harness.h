@@ -48,6 +48,11 @@ struct Interp : testing::Test {
     tensor.round();
     return tensor;
   }
+  Tensor f64(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<double> values) {
+    Tensor tensor(mlir::FloatType::getF64(&context), shape);
+    llvm::copy(values, tensor.edit<double>().begin());
+    return tensor;
+  }
   Tensor i64(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> values) {
     Tensor tensor(mlir::IntegerType::get(&context, 64), shape);
     llvm::copy(values, tensor.edit<int64_t>().begin());
