@@ -1,0 +1,123 @@
+//===- loss.cpp - Cross-entropy over rows ---------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "moire/rt/loss.h"
+#include "kernels/simd.h"
+#include "moire/rt/parallel.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace moire::rt {
+
+namespace {
+/// Elements whose exponentials stay in the first-level cache until summed.
+constexpr int64_t kBlock = 1024;
+
+/// Before any thread starts, because an exception must not leave one.
+void checkLabels(const CrossEntropy &c, const int64_t *labels) {
+  for (int64_t r = 0; r < c.rows; ++r) {
+    if (labels[r] == c.ignoreIndex || (labels[r] >= 0 && labels[r] < c.vocab))
+      continue;
+    std::string where = c.seq ? "row " + std::to_string(r / c.seq) +
+                                    ", position " + std::to_string(r % c.seq)
+                              : "position " + std::to_string(r);
+    throw RunError("label " + std::to_string(labels[r]) + " at " + where +
+                   " is outside the vocabulary 0.." +
+                   std::to_string(c.vocab - 1) + "; use labels below " +
+                   std::to_string(c.vocab) + ", or " +
+                   std::to_string(c.ignoreIndex) + " for one that does not count");
+  }
+}
+
+template <typename Body>
+void eachRow(Context &ctx, const CrossEntropy &c, Body &&body) {
+  int64_t grain = std::max<int64_t>(1, kElementwiseGrain / 4 / c.vocab);
+  parallelFor(ctx, c.rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      body(r);
+  });
+}
+
+float rowLse(const float *x, int64_t n) {
+  const float m = simd::max(x, n);
+  float piece[kBlock];
+  double sum = 0;
+  for (int64_t i = 0; i < n; i += kBlock)
+    sum += simd::expAndSum(x + i, m, piece, std::min(kBlock, n - i));
+  return m + static_cast<float>(std::log(sum));
+}
+} // namespace
+
+void crossEntropy(Context &ctx, const CrossEntropy &c, const float *logits,
+                  const int64_t *labels, float *losses, float *lse) {
+  checkLabels(c, labels);
+  eachRow(ctx, c, [&](int64_t r) {
+    const float *x = logits + r * c.vocab;
+    const bool counts = labels[r] != c.ignoreIndex;
+    // An ignored row needs no pass: its gradient is 0 whatever lse is.
+    const float l = counts ? rowLse(x, c.vocab) : 0.0f;
+    if (lse)
+      lse[r] = l;
+    losses[r] = counts ? l - x[labels[r]] : 0.0f;
+  });
+}
+
+void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const float *logits,
+                      const int64_t *labels, const float *lse,
+                      const float *dloss, int64_t dlossStride, float *dlogits) {
+  eachRow(ctx, c, [&](int64_t r) {
+    const float *x = logits + r * c.vocab;
+    float *d = dlogits + r * c.vocab;
+    if (labels[r] == c.ignoreIndex) {
+      std::memset(d, 0, c.vocab * sizeof(float));
+      return;
+    }
+    const float scale = dloss[r * dlossStride], shift = lse[r];
+#pragma GCC ivdep
+    for (int64_t i = 0; i < c.vocab; ++i)
+      d[i] = math::exp(x[i] - shift) * scale;
+    d[labels[r]] -= scale;
+  });
+}
+
+void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
+                          const float *logits, const int64_t *labels,
+                          float dloss, float *losses, float *lse,
+                          float *dlogits) {
+  checkLabels(c, labels);
+  eachRow(ctx, c, [&](int64_t r) {
+    const float *x = logits + r * c.vocab;
+    float *d = dlogits + r * c.vocab;
+    if (labels[r] == c.ignoreIndex) {
+      losses[r] = 0;
+      if (lse)
+        lse[r] = 0;
+      std::memset(d, 0, c.vocab * sizeof(float));
+      return;
+    }
+    const float m = simd::max(x, c.vocab), atLabel = x[labels[r]];
+    double sum = 0;
+    for (int64_t i = 0; i < c.vocab; i += kBlock)
+      sum += simd::expAndSum(x + i, m, d + i, std::min(kBlock, c.vocab - i));
+    const float l = m + static_cast<float>(std::log(sum));
+    losses[r] = l - atLabel;
+    if (lse)
+      lse[r] = l;
+    const float scale = static_cast<float>(dloss / sum);
+    for (int64_t i = 0; i < c.vocab; ++i)
+      d[i] *= scale;
+    d[labels[r]] -= dloss;
+  });
+}
+
+float sumToScalar(Context &, int64_t n, const float *values) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i)
+    sum += values[i];
+  return static_cast<float>(sum);
+}
+
+} // namespace moire::rt
