@@ -38,7 +38,7 @@ struct Attention {
 };
 
 /// q [B, H, Sq, D], k [B, Hkv, Skv, D], v [B, Hkv, Skv, Dv], out [B, H, Sq, Dv],
-/// lse [B, H, Sq] dense. mask (nonzero: may attend) and bias may be null.
+/// lse [B, H, Sq] dense. mask (1: may attend, 0: hidden) and bias may be null.
 void attention(Context &ctx, const Attention &a, const float *q, const float *k,
                const float *v, const uint8_t *mask, const float *bias,
                float *out, float *lse);

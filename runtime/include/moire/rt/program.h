@@ -164,6 +164,10 @@ struct Program {
   /// Updates ctx.params by rt::update(ctx, index) for each trainable parameter;
   /// null: the runtime loops over the parameters itself.
   void (*optimizerStep)(Context &);
+
+  /// The leading component that all PyTorch names share, tied names among them,
+  /// e.g. "m."; --dump-grads drops it. Null: found from the parameters' names.
+  const char *namePrefix;
 };
 
 /// Parses the command line, trains, returns the exit code: 0 done, 1 wrong

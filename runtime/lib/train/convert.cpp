@@ -1,0 +1,125 @@
+//===- convert.cpp - Stored numbers become float32 ------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "train/convert.h"
+#include "moire/rt/context.h"
+
+#include <cstring>
+
+namespace moire::rt {
+
+int64_t bytesOf(DType type) {
+  switch (type) {
+  case DType::f64:
+  case DType::i64:
+    return 8;
+  case DType::f32:
+  case DType::i32:
+    return 4;
+  case DType::f16:
+  case DType::bf16:
+    return 2;
+  case DType::i1:
+    return 1;
+  }
+  return 0;
+}
+
+const char *nameOf(DType type) {
+  switch (type) {
+  case DType::f64:
+    return "float64";
+  case DType::i64:
+    return "int64";
+  case DType::f32:
+    return "float32";
+  case DType::i32:
+    return "int32";
+  case DType::f16:
+    return "float16";
+  case DType::bf16:
+    return "bfloat16";
+  case DType::i1:
+    return "bool";
+  }
+  return "?";
+}
+
+namespace {
+template <typename T> T read(const unsigned char *p) {
+  T v;
+  std::memcpy(&v, p, sizeof(T));
+  return v;
+}
+float fromBits(uint32_t bits) {
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+float fromHalf(uint16_t h) {
+  const uint32_t sign = uint32_t(h & 0x8000) << 16, exponent = (h >> 10) & 31,
+                 mantissa = h & 1023;
+  if (exponent == 31) // inf and NaN
+    return fromBits(sign | 0x7f800000 | mantissa << 13);
+  if (exponent == 0) { // zero and subnormals: mantissa · 2^-24
+    float f = float(mantissa) * 0x1p-24f;
+    return sign ? -f : f;
+  }
+  return fromBits(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+} // namespace
+
+void toFloat(DType type, const unsigned char *from, int64_t n, float *to) {
+  switch (type) {
+  case DType::f32:
+    std::memcpy(to, from, n * 4);
+    return;
+  case DType::f16:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = fromHalf(read<uint16_t>(from + 2 * i));
+    return;
+  case DType::bf16:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = fromBits(uint32_t(read<uint16_t>(from + 2 * i)) << 16);
+    return;
+  case DType::f64:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = static_cast<float>(read<double>(from + 8 * i));
+    return;
+  case DType::i64:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = static_cast<float>(read<int64_t>(from + 8 * i));
+    return;
+  case DType::i32:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = static_cast<float>(read<int32_t>(from + 4 * i));
+    return;
+  case DType::i1:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = from[i] ? 1.0f : 0.0f;
+    return;
+  }
+}
+
+void toInt64(DType type, const unsigned char *from, int64_t n, int64_t *to) {
+  switch (type) {
+  case DType::i64:
+    std::memcpy(to, from, n * 8);
+    return;
+  case DType::i32:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = read<int32_t>(from + 4 * i);
+    return;
+  case DType::i1:
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = from[i] != 0;
+    return;
+  default:
+    throw InputError(std::string("a tensor of ") + nameOf(type) +
+                     " is given where integers are wanted");
+  }
+}
+
+} // namespace moire::rt

@@ -1,0 +1,28 @@
+//===- convert.h - Stored numbers become float32 --------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_CONVERT_H
+#define MOIRE_RT_CONVERT_H
+
+#include "moire/rt/program.h"
+
+#include <cstdint>
+
+namespace moire::rt {
+
+int64_t bytesOf(DType type);
+const char *nameOf(DType type);
+inline bool isFloat(DType t) {
+  return t == DType::f32 || t == DType::f16 || t == DType::bf16 || t == DType::f64;
+}
+
+/// to[i] = from[i] for i < n; from is little-endian and need not be aligned.
+void toFloat(DType type, const unsigned char *from, int64_t n, float *to);
+/// The same for an integer or bool type.
+void toInt64(DType type, const unsigned char *from, int64_t n, int64_t *to);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_CONVERT_H

@@ -1,0 +1,114 @@
+//===- data.cpp - What all data sources share -----------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "train/data.h"
+#include "train/convert.h"
+#include "train/sources.h"
+
+#include <sys/stat.h>
+
+namespace moire::rt {
+
+int64_t elements(const InputInfo &input) {
+  int64_t n = 1;
+  for (int64_t i = 0; i < input.rank; ++i)
+    n *= input.shape[i];
+  return n;
+}
+
+MicroBatch::MicroBatch(const Program &p) : blocks(new Block[p.numInputs]) {
+  for (int64_t i = 0; i < p.numInputs; ++i)
+    if (p.inputs[i].role != Role::scale)
+      blocks[i] = Block(std::max<int64_t>(
+          64, elements(p.inputs[i]) * bytesOf(p.inputs[i].dtype)));
+}
+
+namespace {
+template <typename T> void fillWith(const InputInfo &input, T *to) {
+  const int64_t n = elements(input);
+  const int64_t seq = input.rank ? input.shape[input.rank - 1] : 1;
+  for (int64_t i = 0; i < n; ++i) {
+    if (input.role == Role::positionIds)
+      to[i] = static_cast<T>(i % seq);
+    else
+      to[i] = static_cast<T>(input.role == Role::attentionMask);
+  }
+}
+} // namespace
+
+bool fillDefault(const InputInfo &input, void *to) {
+  if (input.role != Role::attentionMask && input.role != Role::positionIds &&
+      input.role != Role::tokenTypeIds)
+    return false;
+  switch (input.dtype) {
+  case DType::i64:
+    fillWith(input, static_cast<int64_t *>(to));
+    return true;
+  case DType::i32:
+    fillWith(input, static_cast<int32_t *>(to));
+    return true;
+  case DType::f32:
+    fillWith(input, static_cast<float *>(to));
+    return true;
+  case DType::i1:
+    fillWith(input, static_cast<uint8_t *>(to));
+    return true;
+  case DType::f64:
+    fillWith(input, static_cast<double *>(to));
+    return true;
+  default:
+    return false;
+  }
+}
+
+int64_t countLabels(const Program &p, const MicroBatch &batch) {
+  if (p.count == Count::none)
+    return 1;
+  for (int64_t i = 0; i < p.numInputs; ++i) {
+    const InputInfo &in = p.inputs[i];
+    if (in.role != Role::labels)
+      continue;
+    if (in.dtype != DType::i64)
+      return elements(in);
+    const auto *labels = batch.blocks[i].as<int64_t>();
+    const int64_t row = in.rank > 1 ? in.shape[in.rank - 1] : 1;
+    int64_t n = 0;
+    for (int64_t j = 0; j < elements(in); ++j)
+      n += labels[j] != -100 && !(p.count == Count::skipFirst && j % row == 0);
+    return n;
+  }
+  return 1;
+}
+
+void checkLabels(const Program &p, const InputInfo &input, const int64_t *labels,
+                 int64_t first, const std::string &where) {
+  if (p.vocab <= 0)
+    return;
+  const int64_t row = input.rank > 1 ? elements(input) / input.shape[0] : 1;
+  for (int64_t i = 0; i < elements(input); ++i) {
+    if (labels[i] == -100 || (labels[i] >= 0 && labels[i] < p.vocab))
+      continue;
+    std::string at = "row " + std::to_string(first + i / row);
+    if (input.rank > 1)
+      at += ", position " + std::to_string(i % row);
+    throw InputError("label " + std::to_string(labels[i]) + " at " + at + " of '" +
+                     where + "' is outside the model's " +
+                     std::to_string(p.vocab) + " classes; use 0.." +
+                     std::to_string(p.vocab - 1) +
+                     ", or -100 for a label that does not count");
+  }
+}
+
+std::unique_ptr<DataSource> openData(const std::string &path, const Program &p,
+                                     int64_t accumulate, uint64_t seed) {
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0)
+    throw InputError("--data '" + path + "' does not exist");
+  if (S_ISDIR(st.st_mode))
+    return openFolder(path, p, accumulate);
+  return openTokens(path, p, accumulate, seed);
+}
+
+} // namespace moire::rt

@@ -1,0 +1,163 @@
+//===- options.cpp - The trainer's command line ---------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "train/options.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <omp.h>
+
+namespace moire::rt {
+
+namespace {
+std::string description(const Program &p) {
+  std::string s = "Trains " + std::string(p.name) + " with ";
+  s += p.optimizer == OptimizerKind::sgd ? "SGD" : "AdamW";
+  s += " in float32, batch " + std::to_string(p.batch);
+  if (p.seq)
+    s += " x sequence " + std::to_string(p.seq);
+  s += " per micro-batch (compiled by Moire).";
+  return s;
+}
+
+const char *const kFooter = R"(
+Data, by what --data names:
+  FILE.bin    llm.c tokens: header of 256 int32 (magic 20240520, version 1, count;
+              then uint16 tokens; or magic 20240801, version 7, count; uint32).
+  FILE        any other file: its bytes are the tokens (vocabulary of 256 or more).
+  FOLDER      input_0.pb, input_1.pb, ... (TensorProto, N is the graph's input) and
+              labels.pb: one fixed batch used at every step. Its leading dimension
+              is batch x accumulation, cut in order into micro-batches. Labels of
+              -100 do not count; next-token labels are shifted here.
+  Tokens are cut into windows of seq + 1 (the last token of one is the first of the
+  next). An epoch visits every window once in an order shuffled by --seed.
+  What the data does not give: attention_mask is 1, position_ids count from 0,
+  token_type_ids are 0.
+
+Rates: with --warmup W the rate of step t <= W is lr * t / W. Then, c = t - 1 - W
+steps later and T = steps - W: constant lr; linear lr * (1 - c / T); cosine
+lr * (1 + cos(pi * c / T)) / 2.
+
+Exit codes: 0 done, 1 wrong input or usage, 2 failed in the run.
+)";
+} // namespace
+
+bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
+  const bool adamw = program.optimizer == OptimizerKind::adamw;
+  o.hyper.weightDecay = adamw ? 1e-2 : 0;
+  o.threads = omp_get_max_threads();
+  std::string schedule = "constant", decay = "all";
+
+  CLI::App app(description(program), "trainer");
+  app.footer(kFooter);
+  app.get_formatter()->column_width(34);
+  app.add_option("--data", o.data, "token file, text file or folder of tensors")
+      ->required()
+      ->type_name("PATH");
+  app.add_option("--steps", o.steps, "optimizer steps")->capture_default_str();
+  app.add_option("--accumulate", o.accumulate,
+                 "micro-batches whose gradients are summed in a step")
+      ->capture_default_str();
+  app.add_option("--lr", o.lr, "learning rate")->capture_default_str();
+  app.add_option("--lr-schedule", schedule, "constant, linear or cosine")
+      ->capture_default_str();
+  app.add_option("--warmup", o.warmup, "steps in which the rate rises linearly")
+      ->capture_default_str();
+  app.add_option("--weight-decay", o.hyper.weightDecay, "weight decay")
+      ->capture_default_str();
+  app.add_option("--decay", decay, "all, or matrices: parameters of rank >= 2 only")
+      ->capture_default_str();
+  auto *beta1 = app.add_option("--beta1", o.hyper.beta1, "AdamW's first beta");
+  auto *beta2 = app.add_option("--beta2", o.hyper.beta2, "AdamW's second beta");
+  auto *eps = app.add_option("--eps", o.hyper.eps, "AdamW's epsilon");
+  auto *momentum = app.add_option("--momentum", o.hyper.momentum, "SGD's momentum");
+  for (CLI::Option *option : {beta1, beta2, eps, momentum})
+    option->capture_default_str();
+  app.add_option("--clip", o.clip, "clip gradients to this global norm (0: no clipping)")
+      ->capture_default_str();
+  app.add_option("--seed", o.seed, "of the data's order and of fresh weights")
+      ->capture_default_str();
+  app.add_option("--weights", o.weights,
+                 ".onnx, .safetensors, index.json or a folder of them, instead of "
+                 "the weights that the program was compiled from")
+      ->type_name("PATH");
+  app.add_option("--log", o.log,
+                 "one JSON object a step: step, loss (before the update), lr, "
+                 "grad_norm (before clipping), tokens_per_second")
+      ->type_name("FILE.jsonl");
+  app.add_option("--dump-grads", o.dumpGrads,
+                 "the first step's gradients, before clipping")
+      ->type_name("FILE.safetensors");
+  app.add_option("--threads", o.threads, "threads")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp &) {
+    std::fputs(app.help().c_str(), stdout);
+    return false;
+  } catch (const CLI::ParseError &e) {
+    throw InputError(std::string(e.what()) + "; see --help");
+  }
+
+  auto need = [](bool ok, const std::string &flag, const std::string &value,
+                 const std::string &right) {
+    if (!ok)
+      throw InputError(flag + " is " + value + "; use " + right);
+  };
+  auto text = [](double v) {
+    std::ostringstream s;
+    s << v;
+    return s.str();
+  };
+  if (schedule == "linear")
+    o.schedule = Schedule::linear;
+  else if (schedule == "cosine")
+    o.schedule = Schedule::cosine;
+  else
+    need(schedule == "constant", "--lr-schedule", "'" + schedule + "'",
+         "constant, linear or cosine");
+  need(decay == "all" || decay == "matrices", "--decay", "'" + decay + "'",
+       "all or matrices");
+  o.hyper.decayMatricesOnly = decay == "matrices";
+  need(o.steps >= 1, "--steps", std::to_string(o.steps), "1 or more");
+  need(o.accumulate >= 1, "--accumulate", std::to_string(o.accumulate), "1 or more");
+  need(o.threads >= 1 && o.threads <= 1024, "--threads", std::to_string(o.threads),
+       "1 to 1024");
+  need(o.warmup >= 0, "--warmup", std::to_string(o.warmup), "0 or more");
+  need(std::isfinite(o.lr) && o.lr >= 0, "--lr", text(o.lr), "0 or more");
+  need(o.clip >= 0, "--clip", text(o.clip), "0 or more");
+  need(o.hyper.weightDecay >= 0, "--weight-decay", text(o.hyper.weightDecay),
+       "0 or more");
+  need(o.hyper.momentum >= 0, "--momentum", text(o.hyper.momentum), "0 or more");
+  need(o.hyper.eps >= 0, "--eps", text(o.hyper.eps), "0 or more");
+  for (auto [flag, beta] : {std::pair("--beta1", o.hyper.beta1), {"--beta2", o.hyper.beta2}})
+    need(beta >= 0 && beta < 1, flag, text(beta), "0 or more and less than 1");
+  if (adamw && o.hyper.momentum != 0)
+    throw InputError("--momentum " + text(o.hyper.momentum) +
+                     " has no meaning for AdamW; compile with --optimizer sgd");
+  if (!adamw)
+    for (CLI::Option *option : {beta1, beta2, eps})
+      if (option->count())
+        throw InputError(option->get_name() +
+                         " has no meaning for SGD; compile with --optimizer adamw");
+  return true;
+}
+
+double learningRate(const Options &o, int64_t step) {
+  if (step <= o.warmup)
+    return o.lr * double(step) / double(o.warmup);
+  const double c = double(step - 1 - o.warmup);
+  const double total = double(std::max<int64_t>(1, o.steps - o.warmup));
+  switch (o.schedule) {
+  case Schedule::constant:
+    return o.lr;
+  case Schedule::linear:
+    return o.lr * (1 - c / total);
+  case Schedule::cosine:
+    return o.lr * 0.5 * (1 + std::cos(M_PI * c / total));
+  }
+  return o.lr;
+}
+
+} // namespace moire::rt

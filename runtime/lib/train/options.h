@@ -1,0 +1,38 @@
+//===- options.h - The trainer's command line -----------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_OPTIONS_H
+#define MOIRE_RT_OPTIONS_H
+
+#include "moire/rt/context.h"
+
+#include <string>
+
+namespace moire::rt {
+
+enum class Schedule { constant, linear, cosine };
+
+struct Options {
+  std::string data, weights, log, dumpGrads;
+  int64_t steps = 100;
+  double lr = 1e-3;
+  Schedule schedule = Schedule::constant;
+  int64_t warmup = 0;
+  double clip = 0; ///< 0: none
+  int64_t accumulate = 1;
+  uint64_t seed = 0;
+  int threads = 1;
+  Hyper hyper; ///< betas, eps, decay, momentum; lr and step change every step
+};
+
+/// Parses argv. Returns false when --help was printed; throws InputError.
+bool parseOptions(int argc, char **argv, const Program &program, Options &options);
+
+/// The learning rate of a step, 1 being the first.
+double learningRate(const Options &options, int64_t step);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_OPTIONS_H

@@ -1,0 +1,100 @@
+//===- report.cpp - What the trainer tells while it runs ------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "train/report.h"
+#include "train/weights.h"
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <unistd.h>
+
+namespace moire::rt {
+
+namespace {
+std::string size(int64_t bytes) {
+  char text[32];
+  if (bytes >= 1000000000)
+    std::snprintf(text, sizeof text, "%.2f GB", bytes * 1e-9);
+  else if (bytes >= 1000000)
+    std::snprintf(text, sizeof text, "%.1f MB", bytes * 1e-6);
+  else
+    std::snprintf(text, sizeof text, "%.1f kB", bytes * 1e-3);
+  return text;
+}
+/// JSON has no NaN.
+std::string number(double v) {
+  if (!std::isfinite(v))
+    return "null";
+  char text[40];
+  std::snprintf(text, sizeof text, "%.9g", v);
+  return text;
+}
+} // namespace
+
+Report::Report(const Options &o, const Program &p)
+    : options(o), program(p), terminal(isatty(STDERR_FILENO)) {
+  if (o.log.empty())
+    return;
+  log = std::fopen(o.log.c_str(), "w");
+  if (!log)
+    throw InputError("cannot write --log '" + o.log + "': " + std::strerror(errno));
+}
+
+Report::~Report() {
+  if (lineOpen)
+    std::fputc('\n', stderr);
+  if (log)
+    std::fclose(log);
+}
+
+void Report::start(const Context &ctx, const std::string &data) {
+  int64_t trainable = 0, all = 0;
+  for (int64_t i = 0; i < program.numParameters; ++i) {
+    all += elements(program.parameters[i]);
+    if (program.parameters[i].trainable)
+      trainable += elements(program.parameters[i]);
+  }
+  const int64_t states = ctx.m.size() + ctx.v.size();
+  std::printf("%s: %lld parameters, %lld trained, %d thread%s\n", program.name,
+              (long long)all, (long long)trainable, ctx.threads,
+              ctx.threads == 1 ? "" : "s");
+  std::printf("memory: %s = parameters %s + gradients %s + optimizer %s + arena "
+              "%s (exact peak)\n",
+              size(ctx.params.size() + ctx.grads.size() + states +
+                   ctx.arena.size()).c_str(),
+              size(ctx.params.size()).c_str(), size(ctx.grads.size()).c_str(),
+              size(states).c_str(), size(ctx.arena.size()).c_str());
+  for (int64_t i = 0; i < program.numPeak; ++i)
+    std::printf("  at the peak: %s %s\n", size(program.peak[i].bytes).c_str(),
+                program.peak[i].what);
+  std::printf("data: %s\n", data.c_str());
+  std::fflush(stdout);
+}
+
+void Report::step(const StepResult &r) {
+  const double rate = r.seconds > 0 ? r.tokens / r.seconds : 0;
+  if (log) {
+    std::fprintf(log,
+                 "{\"step\": %lld, \"loss\": %s, \"lr\": %s, \"grad_norm\": %s, "
+                 "\"tokens_per_second\": %s}\n",
+                 (long long)r.step, number(r.loss).c_str(), number(r.lr).c_str(),
+                 number(r.gradNorm).c_str(), number(rate).c_str());
+    if (std::fflush(log) != 0)
+      throw RunError("cannot write --log '" + options.log + "': " +
+                     std::strerror(errno));
+  }
+  // A file or pipe gets about twenty lines, a terminal one that is rewritten.
+  const bool last = r.step == options.steps;
+  const int64_t every = std::max<int64_t>(1, options.steps / 20);
+  if (!terminal && r.step != 1 && !last && r.step % every != 0)
+    return;
+  std::fprintf(stderr, "%sstep %lld/%lld  loss %.4f  lr %.3g  norm %.3g  %.0f tokens/s%s",
+               terminal ? "\r" : "", (long long)r.step, (long long)options.steps,
+               r.loss, r.lr, r.gradNorm, rate, terminal ? "   " : "\n");
+  lineOpen = terminal;
+}
+
+} // namespace moire::rt

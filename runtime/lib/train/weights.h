@@ -1,0 +1,28 @@
+//===- weights.h - Values of parameters -----------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_WEIGHTS_H
+#define MOIRE_RT_WEIGHTS_H
+
+#include "moire/rt/context.h"
+
+#include <string>
+
+namespace moire::rt {
+
+/// Fills ctx.params from --weights where given, else with fresh values where the
+/// program was compiled with --init, else from the model's files. executable:
+/// argv[0], what a relative modelPath starts from. Throws InputError.
+void loadWeights(Context &ctx, const std::string &weights, uint64_t seed,
+                 const std::string &executable);
+
+/// The leading component ("m.") that all names share, see Program::namePrefix.
+std::string commonPrefix(const Program &program);
+
+int64_t elements(const ParameterInfo &parameter);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_WEIGHTS_H

@@ -1,0 +1,247 @@
+//===- RoutingTest.cpp - Experts: routing, grouped products, router -------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "TestUtil.h"
+#include "moire/rt/gemm.h"
+
+#include <algorithm>
+#include <numeric>
+
+using namespace moire::rt;
+using namespace moire::rt::test;
+
+namespace {
+struct Case {
+  int64_t tokens, k, experts;
+  std::vector<int64_t> ids;
+};
+
+/// Even routing, experts without rows, one expert with all rows, one token.
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  all.push_back({37, 2, 8, {}});
+  for (int64_t t = 0; t < 37; ++t)
+    for (int64_t k = 0; k < 2; ++k)
+      all.back().ids.push_back((t * 5 + k * 3) % 8);
+  all.push_back({20, 3, 16, {}});
+  for (int64_t i = 0; i < 60; ++i)
+    all.back().ids.push_back(i % 2 ? 15 : 4);
+  all.push_back({33, 1, 4, std::vector<int64_t>(33, 2)});
+  all.push_back({1, 2, 2, {1, 0}});
+  return all;
+}
+
+struct Routed {
+  std::vector<char> memory;
+  Routing r;
+  explicit Routed(Context &ctx, const Case &c)
+      : memory(Routing::bytes(c.tokens, c.k, c.experts) + 64) {
+    r = Routing::at(memory.data(), c.tokens, c.k, c.experts);
+    route(ctx, r, c.ids.data());
+  }
+};
+} // namespace
+
+TEST(Routing, IsAStableSortByExpert) {
+  Context ctx(2);
+  for (const Case &c : cases()) {
+    Routed x(ctx, c);
+    std::vector<int64_t> pairs(c.ids.size());
+    std::iota(pairs.begin(), pairs.end(), 0);
+    std::stable_sort(pairs.begin(), pairs.end(), [&](int64_t a, int64_t b) {
+      return c.ids[a] < c.ids[b];
+    });
+    for (size_t row = 0; row < pairs.size(); ++row) {
+      EXPECT_EQ(x.r.rowToPair[row], pairs[row]);
+      EXPECT_EQ(x.r.pairToRow[pairs[row]], int32_t(row));
+    }
+    std::vector<int64_t> counts(c.experts);
+    expertCounts(ctx, x.r, counts.data());
+    for (int64_t e = 0; e < c.experts; ++e)
+      EXPECT_EQ(counts[e], std::count(c.ids.begin(), c.ids.end(), e));
+  }
+}
+
+TEST(Routing, AnExpertOutOfRangeIsNamed) {
+  Context ctx(1);
+  std::vector<char> memory(Routing::bytes(3, 1, 4));
+  std::vector<int64_t> ids = {0, 4, 1};
+  try {
+    route(ctx, Routing::at(memory.data(), 3, 1, 4), ids.data());
+    FAIL();
+  } catch (const RunError &e) {
+    EXPECT_STREQ(e.what(), "expert 4 chosen by token 1 is outside 0..3");
+  }
+}
+
+TEST(Routing, DispatchCombineAndTheirGradients) {
+  for (int threads : {1, 2})
+    for (const Case &c : cases()) {
+      const int64_t width = 129, rows = c.tokens * c.k;
+      Context ctx(threads);
+      Routed x(ctx, c);
+      Floats input = random(c.tokens * width, 1), got(rows * width);
+      dispatch(ctx, x.r, width, input.data(), got.data());
+      for (int64_t p = 0; p < rows; ++p)
+        for (int64_t i = 0; i < width; ++i)
+          ASSERT_EQ(got[x.r.pairToRow[p] * width + i], input[p / c.k * width + i]);
+
+      Floats rowValues = random(rows * width, 2), w = random(rows, 3);
+      Floats dy = random(c.tokens * width, 4), y(c.tokens * width, NAN);
+      Floats drows(rows * width), dw(rows), dx(c.tokens * width, NAN);
+      combine(ctx, x.r, width, rowValues.data(), w.data(), y.data());
+      combineGrad(ctx, x.r, width, rowValues.data(), w.data(), dy.data(),
+                  drows.data(), dw.data());
+      dispatchGrad(ctx, x.r, width, rowValues.data(), dx.data());
+      Doubles wantY(y.size()), wantRows(drows.size()), wantW(rows), wantX(dx.size());
+      for (int64_t p = 0; p < rows; ++p)
+        for (int64_t i = 0; i < width; ++i) {
+          int64_t row = x.r.pairToRow[p] * width + i, t = p / c.k * width + i;
+          wantY[t] += double(w[p]) * rowValues[row];
+          wantX[t] += rowValues[row];
+          wantRows[row] = double(w[p]) * dy[t];
+          wantW[p] += double(rowValues[row]) * dy[t];
+        }
+      expectNear(y, wantY, 1e-5);
+      expectNear(dx, wantX, 1e-5);
+      expectNear(drows, wantRows, 1e-5);
+      expectNear(dw, wantW, 1e-5);
+      dispatchGrad(ctx, x.r, width, rowValues.data(), dx.data(), 1);
+      for (double &v : wantX)
+        v *= 2;
+      expectNear(dx, wantX, 1e-5);
+    }
+}
+
+TEST(Routing, PerExpertValuesAndSums) {
+  for (const Case &c : cases()) {
+    const int64_t width = 70, rows = c.tokens * c.k;
+    Context ctx(2);
+    Routed x(ctx, c);
+    Floats values = random(c.experts * width, 1), v(rows * width), z = random(rows * width, 2);
+    Floats added = z, sums(c.experts * width, NAN);
+    perExpert(ctx, x.r, width, values.data(), v.data());
+    perExpert(ctx, x.r, width, values.data(), added.data(), added.data());
+    perExpertSum(ctx, x.r, width, z.data(), sums.data());
+    Doubles want(sums.size());
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t i = 0; i < width; ++i) {
+        int64_t e = c.ids[x.r.rowToPair[row]];
+        ASSERT_EQ(v[row * width + i], values[e * width + i]);
+        ASSERT_EQ(added[row * width + i], z[row * width + i] + values[e * width + i]);
+        want[e * width + i] += z[row * width + i];
+      }
+    expectNear(sums, want, 1e-5);
+  }
+}
+
+TEST(GroupedGemm, ForwardBothLayoutsBiasAndWeightGradient) {
+  for (int threads : {1, 2})
+    for (const Case &c : cases()) {
+      const int64_t k = 67, n = 211, rows = c.tokens * c.k;
+      Context ctx(threads);
+      Routed x(ctx, c);
+      Floats in = random(rows * k, 1), w = random(c.experts * k * n, 2),
+             bias = random(c.experts * n, 3), dy = random(rows * n, 4);
+      Floats wT(w.size()), y(rows * n, NAN), yT(rows * n, NAN), yB(rows * n, NAN);
+      for (int64_t e = 0; e < c.experts; ++e)
+        for (int64_t i = 0; i < k; ++i)
+          for (int64_t j = 0; j < n; ++j)
+            wT[(e * n + j) * k + i] = w[(e * k + i) * n + j];
+      groupedGemm(ctx, {n, k}, x.r, in.data(), w.data(), y.data());
+      groupedGemm(ctx, {n, k, true}, x.r, in.data(), wT.data(), yT.data());
+      groupedGemm(ctx, {n, k}, x.r, in.data(), w.data(), yB.data(), bias.data());
+      Floats dw(w.size(), NAN), again = random(w.size(), 5), before = again;
+      groupedGemmWeightGrad(ctx, {n, k}, x.r, in.data(), dy.data(), dw.data());
+      groupedGemmWeightGrad(ctx, {n, k, false, 1.0f}, x.r, in.data(), dy.data(),
+                            again.data());
+      Doubles want(rows * n), wantB(rows * n), wantW(w.size()), wantAgain(w.size());
+      for (int64_t row = 0; row < rows; ++row) {
+        int64_t e = c.ids[x.r.rowToPair[row]];
+        for (int64_t j = 0; j < n; ++j) {
+          for (int64_t i = 0; i < k; ++i) {
+            want[row * n + j] += double(in[row * k + i]) * w[(e * k + i) * n + j];
+            wantW[(e * k + i) * n + j] += double(in[row * k + i]) * dy[row * n + j];
+          }
+          wantB[row * n + j] = want[row * n + j] + bias[e * n + j];
+        }
+      }
+      for (size_t i = 0; i < wantW.size(); ++i)
+        wantAgain[i] = wantW[i] + before[i];
+      expectNear(y, want, 1e-4);
+      expectNear(yT, want, 1e-4);
+      expectNear(yB, wantB, 1e-4);
+      expectNear(dw, wantW, 1e-4); // zeros for experts without rows
+      expectNear(again, wantAgain, 1e-4);
+    }
+}
+
+namespace {
+/// The plain formula of nn.router in double; weights only.
+Doubles routerReference(const Router &r, const Doubles &x, const std::vector<int64_t> &ids) {
+  Doubles w(r.tokens * r.k);
+  for (int64_t t = 0; t < r.tokens; ++t) {
+    Doubles s(r.experts);
+    double sum = 0;
+    for (int64_t e = 0; e < r.experts; ++e) {
+      double v = x[t * r.experts + e];
+      bool chosen = false;
+      for (int64_t k = 0; k < r.k; ++k)
+        chosen |= ids[t * r.k + k] == e;
+      s[e] = r.scoring == Scoring::sigmoid ? 1 / (1 + std::exp(-v)) : std::exp(v);
+      if (r.scoring == Scoring::softmax || chosen)
+        sum += s[e];
+    }
+    double total = 0;
+    for (int64_t k = 0; k < r.k; ++k) {
+      double &v = w[t * r.k + k];
+      v = s[ids[t * r.k + k]];
+      if (r.scoring != Scoring::sigmoid)
+        v /= sum;
+      total += v;
+    }
+    for (int64_t k = 0; k < r.k; ++k)
+      w[t * r.k + k] *= r.scale / (r.normalize ? total + r.epsilon : 1);
+  }
+  return w;
+}
+} // namespace
+
+TEST(Router, WeightsIdsAndGradientInAllForms) {
+  Context ctx(2);
+  for (Scoring scoring : {Scoring::softmax, Scoring::softmaxSelected, Scoring::sigmoid})
+    for (bool normalize : {false, true})
+      for (bool withBias : {false, true}) {
+        Router r{23, 9, 3, scoring, normalize, 1e-3f, 1.5f};
+        Floats x = random(r.tokens * r.experts, 1, -2, 2), bias = random(r.experts, 2);
+        Floats w(r.tokens * r.k), dw = random(w.size(), 3), dx(x.size(), NAN);
+        std::vector<int64_t> ids(w.size());
+        router(ctx, r, x.data(), withBias ? bias.data() : nullptr, w.data(), ids.data());
+        Doubles xd(x.begin(), x.end());
+        expectNear(w, routerReference(r, xd, ids), 1e-5);
+        routerGrad(ctx, r, x.data(), ids.data(), dw.data(), dx.data());
+        // Central differences of Σ dw · w with the choice held.
+        for (size_t i = 0; i < x.size(); i += 7) {
+          const double h = 1e-5;
+          Doubles up = xd, down = xd;
+          up[i] += h;
+          down[i] -= h;
+          Doubles wu = routerReference(r, up, ids), wd = routerReference(r, down, ids);
+          double slope = 0;
+          for (size_t j = 0; j < wu.size(); ++j)
+            slope += dw[j] * (wu[j] - wd[j]) / (2 * h);
+          ASSERT_NEAR(dx[i], slope, 1e-5);
+        }
+      }
+}
+
+TEST(Router, EqualScoresChooseTheLowerId) {
+  Context ctx(1);
+  Router r{1, 5, 2};
+  Floats x = {1, 3, 3, 3, 0}, w(2);
+  std::vector<int64_t> ids(2);
+  router(ctx, r, x.data(), nullptr, w.data(), ids.data());
+  EXPECT_EQ(ids, (std::vector<int64_t>{1, 2}));
+}

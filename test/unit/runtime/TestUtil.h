@@ -1,0 +1,48 @@
+//===- TestUtil.h - Random data and comparison ----------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_RUNTIME_TESTUTIL_H
+#define MOIRE_RUNTIME_TESTUTIL_H
+
+#include <cmath>
+#include <cstdint>
+#include <gtest/gtest.h>
+#include <random>
+#include <vector>
+
+namespace moire::rt::test {
+
+using Floats = std::vector<float>;
+using Doubles = std::vector<double>;
+
+inline Floats random(int64_t n, uint32_t seed, float low = -1, float high = 1) {
+  std::mt19937 gen(seed);
+  std::uniform_real_distribution<float> d(low, high);
+  Floats v(n);
+  for (float &x : v)
+    x = d(gen);
+  return v;
+}
+
+inline std::vector<int64_t> randomInts(int64_t n, int64_t below, uint32_t seed) {
+  std::mt19937 gen(seed);
+  std::vector<int64_t> v(n);
+  for (int64_t &x : v)
+    x = int64_t(gen() % below);
+  return v;
+}
+
+/// |got - want| <= tolerance · max(1, |want|) everywhere.
+template <typename Got, typename Want>
+void expectNear(const Got &got, const Want &want, double tolerance) {
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(double(got[i]), double(want[i]),
+                tolerance * std::max(1.0, std::fabs(double(want[i]))))
+        << "at " << i;
+}
+
+} // namespace moire::rt::test
+
+#endif
