@@ -9,6 +9,18 @@
 using namespace mlir;
 using namespace moire::nn;
 
+// `, type` where an optional operand is there. A plain optional group cannot
+// tell an absent type from the one that follows.
+static ParseResult parseTypeOf(OpAsmParser &parser,
+                               std::optional<OpAsmParser::UnresolvedOperand> operand,
+                               Type &type) {
+  return operand ? failure(parser.parseComma() || parser.parseType(type)) : success();
+}
+static void printTypeOf(OpAsmPrinter &printer, Operation *, Value operand, Type type) {
+  if (operand)
+    printer << ", " << type;
+}
+
 #include "dialects/nn/NNOpsDialect.cpp.inc"
 #include "dialects/nn/NNOpsEnums.cpp.inc"
 #include "dialects/nn/NNInterfaces.cpp.inc"

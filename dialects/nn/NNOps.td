@@ -357,7 +357,8 @@ def NN_LayerNormOp : NN_InferOp<"layer_norm", [AttrSizedOperandSegments, Diff, D
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
     $input (`scale` $scale^)? (`bias` $bias^)? `eps` $epsilon attr-dict
-    `:` type($input) (`,` type($scale)^)? (`,` type($bias)^)?
+    `:` type($input) `` custom<TypeOf>(ref($scale), type($scale))
+    `` custom<TypeOf>(ref($bias), type($bias))
   }];
 }
 
@@ -374,7 +375,7 @@ def NN_LayerNormGradOp : NN_Op<"layer_norm_grad", [Decompose]> {
   let results = (outs NN_FloatTensor:$d_input, NN_FloatTensor:$d_scale, NN_FloatTensor:$d_bias);
   let assemblyFormat = [{
     $input (`scale` $scale^)? `cotangent` $cotangent `eps` $epsilon attr-dict
-    `:` type($input) (`,` type($scale)^)? `,` type($cotangent)
+    `:` type($input) `` custom<TypeOf>(ref($scale), type($scale)) `,` type($cotangent)
     `->` type($d_input) `,` type($d_scale) `,` type($d_bias)
   }];
   let hasVerifier = 1;
@@ -400,7 +401,7 @@ def NN_RMSNormGradOp : NN_Op<"rms_norm_grad", [Decompose]> {
   let results = (outs NN_FloatTensor:$d_input, NN_FloatTensor:$d_scale);
   let assemblyFormat = [{
     $input (`scale` $scale^)? `cotangent` $cotangent `eps` $epsilon attr-dict
-    `:` type($input) (`,` type($scale)^)? `,` type($cotangent)
+    `:` type($input) `` custom<TypeOf>(ref($scale), type($scale)) `,` type($cotangent)
     `->` type($d_input) `,` type($d_scale)
   }];
   let hasVerifier = 1;
@@ -456,7 +457,8 @@ def NN_AttentionGradOp : NN_InferOp<"attention_grad", [Decompose, Cost]> {
   let assemblyFormat = [{
     $query `,` $key `,` $value (`mask` $mask^)? `output` $output `lse` $lse
     `cotangent` $cotangent `scale` $scale attr-dict
-    `:` type($query) `,` type($key) `,` type($value) (`,` type($mask)^)? `,` type($output) `,` type($lse) `,` type($cotangent)
+    `:` type($query) `,` type($key) `,` type($value) `` custom<TypeOf>(ref($mask), type($mask))
+    `,` type($output) `,` type($lse) `,` type($cotangent)
     `->` type($d_query) `,` type($d_key) `,` type($d_value)
   }];
 }
@@ -556,7 +558,7 @@ def NN_CombineOp : NN_InferOp<"combine", [Diff]> {
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
     $rows (`weights` $weights^)? `,` $routing attr-dict
-    `:` type($rows) (`,` type($weights)^)? `,` type($routing) `->` type($result)
+    `:` type($rows) `` custom<TypeOf>(ref($weights), type($weights)) `,` type($routing) `->` type($result)
   }];
 }
 

@@ -101,6 +101,7 @@ protected:
     std::string text = "%one = arith.constant dense<1.0> : tensor<1xf32>\n"
                        "%zero = arith.constant dense<0.0> : tensor<1xf32>\n" +
                        body + "\nreturn %y : tensor<1xf32>";
+    state = 1;
     auto module = build({"kink", {{"x", "1"}}, text.c_str()});
     EXPECT_TRUE(module);
     // The harness's weight of the one result.
