@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NNPasses.h"
+#include "moire/Raise/Passes.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Train/Passes.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
@@ -15,6 +16,8 @@ int main(int argc, char **argv) {
   mlir::registerCSEPass();
   mlir::registerSymbolDCEPass();
   moire::nn::registerNNPasses();
+  moire::raise::registerRaisePasses();
+  moire::raise::registerRaisePipeline();
   moire::train::registerTrainPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Moiré: runs passes over MLIR files\n", registry));
