@@ -133,7 +133,8 @@ def Onnx_InitializerOp : Onnx_Op<"initializer", [Pure]> {
   let description = [{
     `value` is there for small tensors and all integer ones, `external` where
     the file holds the bytes in one piece: a small weight has both, so that it
-    can be folded as a constant and trained from its place. `kind`,
+    can be folded as a constant and trained from its place. `from_node` marks
+    what a Constant node of the graph holds. `kind`,
     `folded_from` and `original` are what PyTorch's exporter says of it.
     Constraints:
     * at least one of `value` and `external`;
@@ -145,7 +146,8 @@ def Onnx_InitializerOp : Onnx_Op<"initializer", [Pure]> {
     ```
   }];
   let arguments = (ins StrAttr:$name, OptionalAttr<Onnx_External>:$external,
-                       OptionalAttr<ElementsAttr>:$value, OptionalAttr<StrAttr>:$kind,
+                       OptionalAttr<ElementsAttr>:$value, UnitAttr:$from_node,
+                       OptionalAttr<StrAttr>:$kind,
                        OptionalAttr<StrArrayAttr>:$folded_from, OptionalAttr<StrAttr>:$original);
   let results = (outs StaticShapeTensorOf<[AnyType]>:$result);
   let assemblyFormat = "$name (`at` $external^)? attr-dict `:` type($result)";

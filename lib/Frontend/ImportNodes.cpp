@@ -54,7 +54,7 @@ Location Importer::getLocation(const pb::NodeProto &node, const Body &body) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult Importer::addInitializer(const ImportedTensor &tensor, StringRef name, Scope &scope,
-                                       Location location) {
+                                       Location location, bool fromNode) {
   OperationState state(location, onnx::InitializerOp::getOperationName());
   state.addTypes(tensor.type);
   if (!tensor.value && !tensor.external) {
@@ -67,6 +67,8 @@ LogicalResult Importer::addInitializer(const ImportedTensor &tensor, StringRef n
   state.addAttribute("name", builder.getStringAttr(name));
   if (tensor.external)
     state.addAttribute("external", tensor.external);
+  if (fromNode)
+    state.addAttribute("from_node", builder.getUnitAttr());
   bool isParameter = false;
   if (auto info = valueInfos.find(name); info != valueInfos.end()) {
     const auto &properties = info->second->metadata_props();
@@ -115,7 +117,9 @@ int Importer::importAsInitializer(const pb::NodeProto &node, Scope &scope, Body 
       return 0;
     ImportedTensor copy{cast<RankedTensorType>(source.getType()), source.getExternalAttr(),
                         dyn_cast_or_null<DenseElementsAttr>(source.getValueAttr())};
-    return succeeded(addInitializer(copy, node.output(0), scope, location)) ? 1 : -1;
+    return succeeded(addInitializer(copy, node.output(0), scope, location, source.getFromNode()))
+               ? 1
+               : -1;
   }
 
   if (node.op_type() != "Constant" || node.attribute_size() != 1)
@@ -155,7 +159,7 @@ int Importer::importAsInitializer(const pb::NodeProto &node, Scope &scope, Body 
   }
   if (!tensor)
     return (void)fail("tensor '" + Twine(node.output(0)) + "' " + error), -1;
-  return succeeded(addInitializer(*tensor, node.output(0), scope, location)) ? 1 : -1;
+  return succeeded(addInitializer(*tensor, node.output(0), scope, location, true)) ? 1 : -1;
 }
 
 //===----------------------------------------------------------------------===//

@@ -51,7 +51,8 @@ private:
   mlir::LogicalResult importInitializer(const pb::TensorProto &tensor, llvm::StringRef name,
                                         Scope &scope);
   mlir::LogicalResult addInitializer(const ImportedTensor &tensor, llvm::StringRef name,
-                                     Scope &scope, mlir::Location location);
+                                     Scope &scope, mlir::Location location,
+                                     bool fromNode = false);
   mlir::LogicalResult importNode(const pb::NodeProto &node, Scope &scope, Body &body);
   mlir::LogicalResult importCall(const pb::NodeProto &node, const pb::FunctionProto &function,
                                  Scope &scope, Body &body);

@@ -22,6 +22,9 @@ public:
 
   llvm::ArrayRef<uint8_t> bytes() const { return {data, static_cast<size_t>(size)}; }
 
+  /// Gives the pages of a range back; they are read again when touched.
+  void release(int64_t offset, int64_t length) const;
+
 private:
   MappedFile(const uint8_t *data, int64_t size) : data(data), size(size) {}
   const uint8_t *data;

@@ -68,7 +68,8 @@ struct Field {
 
 class Walker {
 public:
-  Walker(ArrayRef<uint8_t> file, SlimModel &model) : file(file), payloads(model.payloads) {}
+  Walker(ArrayRef<uint8_t> file, SlimModel &model, function_ref<void(Payload)> passed)
+      : file(file), payloads(model.payloads), passed(passed) {}
 
   /// Appends the slim form of the message in [begin, end) to `out`.
   bool walk(Message message, size_t begin, size_t end, std::string &out, unsigned depth);
@@ -93,6 +94,7 @@ private:
 
   ArrayRef<uint8_t> file;
   std::vector<Payload> &payloads;
+  function_ref<void(Payload)> passed;
 };
 
 void appendVarint(uint64_t value, std::string &out) {
@@ -162,6 +164,8 @@ void Walker::addPayload(const Field &field, std::string &out) {
     index[i] = static_cast<char>(static_cast<uint64_t>(payloads.size()) >> (8 * i));
   payloads.push_back({static_cast<int64_t>(field.valueBegin),
                       static_cast<int64_t>(field.end - field.valueBegin)});
+  if (passed)
+    passed(payloads.back());
   appendBytes(9, StringRef(index, 8), out);
 }
 
@@ -258,12 +262,13 @@ bool Walker::walk(Message message, size_t begin, size_t end, std::string &out, u
 
 } // namespace
 
-bool moire::frontend::slimModel(ArrayRef<uint8_t> file, SlimModel &model, std::string &error) {
+bool moire::frontend::slimModel(ArrayRef<uint8_t> file, SlimModel &model, std::string &error,
+                                function_ref<void(Payload)> passed) {
   if (file.empty()) {
     error = "is empty; an ONNX model was expected";
     return false;
   }
-  Walker walker(file, model);
+  Walker walker(file, model, passed);
   bool good = walker.walk(Message::model, 0, file.size(), model.bytes, 0);
   // A file that fails before it has told its version is something else.
   if (!walker.sawVersion) {

@@ -6,6 +6,7 @@
 #define MOIRE_LIB_FRONTEND_WIREWALK_H
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include <string>
 #include <vector>
@@ -28,8 +29,10 @@ struct SlimModel {
 };
 
 /// Walks the wire format of a ModelProto. On failure returns false, with the
-/// rest of the sentence "'file' …" in `error`.
-bool slimModel(llvm::ArrayRef<uint8_t> file, SlimModel &model, std::string &error);
+/// rest of the sentence "'file' …" in `error`. `passed` hears of every payload
+/// that was stepped over.
+bool slimModel(llvm::ArrayRef<uint8_t> file, SlimModel &model, std::string &error,
+               llvm::function_ref<void(Payload)> passed = {});
 
 /// The payload's index that a slim raw_data holds.
 uint64_t getPayloadIndex(llvm::StringRef rawData);
