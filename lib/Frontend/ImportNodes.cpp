@@ -69,7 +69,8 @@ LogicalResult Importer::addInitializer(const ImportedTensor &tensor, StringRef n
     state.addAttribute("external", tensor.external);
   if (fromNode)
     state.addAttribute("from_node", builder.getUnitAttr());
-  bool isParameter = false;
+  if (tensor.value)
+    state.addAttribute("value", tensor.value);
   if (auto info = valueInfos.find(name); info != valueInfos.end()) {
     const auto &properties = info->second->metadata_props();
     StringRef kind = findProperty(properties, "pkg.torch.export.graph_signature.InputSpec.kind");
@@ -83,19 +84,26 @@ LogicalResult Importer::addInitializer(const ImportedTensor &tensor, StringRef n
     SmallVector<StringRef> names(folded.begin(), folded.end());
     if (!names.empty())
       state.addAttribute("folded_from", builder.getStrArrayAttr(names));
-    isParameter = kind == "PARAMETER" ||
-                  llvm::any_of(names, [&](StringRef name) { return parameters.contains(name); });
   }
-  // What PyTorch trains is not folded as a constant, however small.
-  if (tensor.value && !(isParameter && tensor.external))
-    state.addAttribute("value", tensor.value);
   return define(name, builder.create(state)->getResult(0), scope);
+}
+
+bool Importer::isParameter(StringRef name) {
+  auto info = valueInfos.find(name);
+  if (info == valueInfos.end())
+    return false;
+  const auto &properties = info->second->metadata_props();
+  return findProperty(properties, "pkg.torch.export.graph_signature.InputSpec.kind") ==
+             "PARAMETER" ||
+         llvm::any_of(
+             parsePythonList(findProperty(properties, "pkg.onnxscript.optimizer.folded_from")),
+             [&](const std::string &from) { return parameters.contains(from); });
 }
 
 LogicalResult Importer::importInitializer(const pb::TensorProto &tensor, StringRef name,
                                           Scope &scope) {
   std::string error;
-  std::optional<ImportedTensor> imported = tensors.import(tensor, error);
+  std::optional<ImportedTensor> imported = tensors.import(tensor, error, !isParameter(name));
   if (!imported)
     return fail("tensor '" + Twine(name) + "' " + error);
   return addInitializer(*imported, name, scope, NameLoc::get(builder.getStringAttr(name)));

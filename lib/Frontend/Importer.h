@@ -50,6 +50,8 @@ private:
   mlir::LogicalResult importGraphBody(const pb::GraphProto &graph, Scope &scope, Body &body);
   mlir::LogicalResult importInitializer(const pb::TensorProto &tensor, llvm::StringRef name,
                                         Scope &scope);
+  /// What PyTorch trains is not folded as a constant, however small.
+  bool isParameter(llvm::StringRef name);
   mlir::LogicalResult addInitializer(const ImportedTensor &tensor, llvm::StringRef name,
                                      Scope &scope, mlir::Location location,
                                      bool fromNode = false);

@@ -8,6 +8,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace moire::frontend {
 
@@ -25,8 +26,15 @@ public:
   /// Gives the pages of a range back; they are read again when touched.
   void release(int64_t offset, int64_t length) const;
 
+  /// Copies a range that lies inside the file, without mapping pages of it: the
+  /// kernel maps up to 2 MiB around each page that is touched, which adds up
+  /// over many small tensors. Shorter than asked for where reading fails.
+  std::vector<uint8_t> read(int64_t offset, int64_t length) const;
+
 private:
-  MappedFile(const uint8_t *data, int64_t size) : data(data), size(size) {}
+  MappedFile(int descriptor, const uint8_t *data, int64_t size)
+      : descriptor(descriptor), data(data), size(size) {}
+  int descriptor;
   const uint8_t *data;
   int64_t size;
 };

@@ -29,18 +29,32 @@ std::unique_ptr<MappedFile> MappedFile::open(const std::string &path, std::strin
   void *data = nullptr; // an empty file cannot be mapped
   if (status.st_size > 0)
     data = ::mmap(nullptr, status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  ::close(descriptor);
   if (data == MAP_FAILED) {
     error = std::string("cannot be mapped: ") + std::strerror(errno);
+    ::close(descriptor);
     return nullptr;
   }
   return std::unique_ptr<MappedFile>(
-      new MappedFile(static_cast<const uint8_t *>(data), status.st_size));
+      new MappedFile(descriptor, static_cast<const uint8_t *>(data), status.st_size));
 }
 
 MappedFile::~MappedFile() {
   if (size > 0)
     ::munmap(const_cast<uint8_t *>(data), size);
+  ::close(descriptor);
+}
+
+std::vector<uint8_t> MappedFile::read(int64_t offset, int64_t length) const {
+  std::vector<uint8_t> buffer(length);
+  int64_t done = 0;
+  while (done < length) {
+    ssize_t count = ::pread(descriptor, buffer.data() + done, length - done, offset + done);
+    if (count <= 0)
+      break;
+    done += count;
+  }
+  buffer.resize(done);
+  return buffer;
 }
 
 void MappedFile::release(int64_t offset, int64_t length) const {

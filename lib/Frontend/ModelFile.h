@@ -27,9 +27,7 @@ public:
     uint64_t index = getPayloadIndex(tensor.raw_data());
     return index < payloads.size() ? payloads[index] : Payload{0, 0};
   }
-  llvm::ArrayRef<uint8_t> getBytes(Payload payload) const {
-    return file->bytes().slice(payload.offset, payload.length);
-  }
+  const MappedFile &mapped() const { return *file; }
 
 private:
   std::unique_ptr<MappedFile> file;

@@ -38,7 +38,7 @@ bool TensorImporter::getShape(const google::protobuf::RepeatedField<int64_t> &di
 
 /// The place in another file that external_data names, checked against the file.
 bool TensorImporter::findExternal(const pb::TensorProto &tensor, int64_t bytes,
-                                  ImportedTensor &result, ArrayRef<uint8_t> &data,
+                                  ImportedTensor &result, const MappedFile *&source,
                                   std::string &error) {
   StringRef location = findProperty(tensor.external_data(), "location");
   int64_t offset = 0, length = -1;
@@ -72,7 +72,7 @@ bool TensorImporter::findExternal(const pb::TensorProto &tensor, int64_t bytes,
   }
   result.external =
       onnx::ExternalAttr::get(context, StringAttr::get(context, location), offset, bytes);
-  data = file.mapped->bytes().slice(offset, bytes);
+  source = file.mapped.get();
   return true;
 }
 
@@ -132,7 +132,7 @@ static DenseElementsAttr makeValue(RankedTensorType type, ArrayRef<uint8_t> data
 }
 
 std::optional<ImportedTensor> TensorImporter::import(const pb::TensorProto &tensor,
-                                                     std::string &error) {
+                                                     std::string &error, bool wantValue) {
   // 1. The type.
   ImportedTensor result;
   if (!getShape(tensor.dims(), tensor.data_type(), result, error))
@@ -146,38 +146,44 @@ std::optional<ImportedTensor> TensorImporter::import(const pb::TensorProto &tens
   }
 
   // 2. The place.
-  ArrayRef<uint8_t> data;
-  std::vector<uint8_t> typed;
+  const MappedFile *source = nullptr; // has result.external
+  std::vector<uint8_t> data;
   if (tensor.data_location() == pb::TensorProto::EXTERNAL) {
-    if (!findExternal(tensor, *bytes, result, data, error))
+    if (!findExternal(tensor, *bytes, result, source, error))
       return std::nullopt;
   } else {
+    int64_t size;
     if (tensor.has_raw_data()) {
       Payload payload = model.getPayload(tensor);
-      data = model.getBytes(payload);
       result.external =
           moire::onnx::ExternalAttr::get(context, fileName, payload.offset, payload.length);
+      source = &model.mapped();
+      size = payload.length;
     } else {
-      typed = gatherTyped(tensor, result.type.getElementType());
-      data = typed;
+      data = gatherTyped(tensor, result.type.getElementType());
+      size = data.size();
     }
-    if (data.empty() && *bytes > 0 && options.allowMissingWeights) {
-      result.external =
-          moire::onnx::ExternalAttr::get(context, StringAttr::get(context), 0, *bytes);
+    if (size == 0 && *bytes > 0 && options.allowMissingWeights) {
+      result.external = moire::onnx::ExternalAttr::get(context, StringAttr::get(context), 0, *bytes);
       return result;
     }
-    if (static_cast<int64_t>(data.size()) != *bytes) {
-      error = formatv("has {0} bytes, but {1} needs {2}; export the model again", data.size(),
+    if (size != *bytes) {
+      error = formatv("has {0} bytes, but {1} needs {2}; export the model again", size,
                       print(result.type), *bytes);
       return std::nullopt;
     }
   }
 
   // 3. The value, where it may be wanted before the program runs.
-  bool isInteger = isa<IntegerType>(result.type.getElementType());
-  bool isHere = data.size() == static_cast<size_t>(*bytes);
-  if (isHere && (*bytes <= (isInteger ? options.integerLimit : options.valueLimit) ||
-                 !result.external))
+  if (source) {
+    bool isInteger = isa<IntegerType>(result.type.getElementType());
+    if (!wantValue || *bytes > (isInteger ? options.integerLimit : options.valueLimit))
+      return result;
+    data = source->read(result.external.getOffset(), *bytes);
+  } else if (result.external) {
+    return result; // its file is missing
+  }
+  if (static_cast<int64_t>(data.size()) == *bytes)
     result.value = makeValue(result.type, data);
   return result;
 }

@@ -28,7 +28,9 @@ public:
         options(options), context(context) {}
 
   /// On failure, the rest of the sentence "tensor 'name' …" is in `error`.
-  std::optional<ImportedTensor> import(const pb::TensorProto &tensor, std::string &error);
+  /// Without `wantValue`, what lies in a file is left there.
+  std::optional<ImportedTensor> import(const pb::TensorProto &tensor, std::string &error,
+                                       bool wantValue = true);
   /// The same for a sparse tensor, as a dense value.
   std::optional<ImportedTensor> import(const pb::SparseTensorProto &tensor, std::string &error);
 
@@ -36,7 +38,7 @@ private:
   bool getShape(const google::protobuf::RepeatedField<int64_t> &dims, int32_t dataType,
                 ImportedTensor &result, std::string &error);
   bool findExternal(const pb::TensorProto &tensor, int64_t bytes, ImportedTensor &result,
-                    llvm::ArrayRef<uint8_t> &data, std::string &error);
+                    const MappedFile *&source, std::string &error);
 
   const ModelFile &model;
   ExternalFiles &files;
