@@ -22,8 +22,8 @@ def Onnx_Dialect : Dialect {
 
     A graph is a `func.func @main`. Attributes of the module:
     `onnx.ir_version`; `onnx.opsets`, a dictionary from domain ("ai.onnx" for
-    the default one) to version; `onnx.producer`; `onnx.graph_signature`, a
-    dictionary from PyTorch's placeholder name to [kind, name of the tensor];
+    the default one) to version; `onnx.producer`; `onnx.graph_signature`, of
+    PyTorch's exported program in its order, [placeholder, kind, tensor's name];
     `moire.model_path`, `moire.model_checksum` (i64, see
     runtime/include/moire/rt/checksum.h) and `moire.files`, one {path, bytes,
     checksum} for each file that weights lie in, paths relative to the model's

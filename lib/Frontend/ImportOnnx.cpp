@@ -5,6 +5,7 @@
 #include "moire/Frontend/ImportOnnx.h"
 #include "Importer.h"
 #include "Types.h"
+#include "moire/Frontend/Parameters.h"
 #include "moire/Support/Dialects.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Tools/mlir-translate/Translation.h"
@@ -69,10 +70,9 @@ LogicalResult Importer::importMain(ModuleOp module) {
                                           "pkg.torch.export.ExportedProgram.graph_signature"),
                              context);
   if (signature)
-    for (NamedAttribute entry : signature)
-      if (auto pair = cast<ArrayAttr>(entry.getValue());
-          cast<StringAttr>(pair[0]).getValue() == "PARAMETER")
-        parameters.insert(cast<StringAttr>(pair[1]).getValue());
+    for (auto entry : signature.getAsRange<ArrayAttr>())
+      if (cast<StringAttr>(entry[1]).getValue() == "PARAMETER")
+        parameters.insert(cast<StringAttr>(entry[2]).getValue());
 
   // 1. The arguments: an input with an initializer is a weight (before IR 4 all
   // of them were listed so).
@@ -198,6 +198,17 @@ void moire::frontend::registerImportOnnx() {
         return importOnnx(
             source.getMemoryBuffer(source.getMainFileID())->getBufferIdentifier(), context,
             options);
+      },
+      [](DialectRegistry &registry) { registerDialects(registry); });
+
+  static TranslateFromMLIRRegistration explain(
+      "explain-params", "Print the parameter table of an imported module",
+      [](Operation *op, raw_ostream &os) -> LogicalResult {
+        auto module = dyn_cast<ModuleOp>(op);
+        if (!module)
+          return op->emitError("must be a module");
+        buildParameterTable(module).print(os);
+        return success();
       },
       [](DialectRegistry &registry) { registerDialects(registry); });
 }

@@ -83,7 +83,7 @@ private:
   TensorImporter tensors;
   llvm::StringMap<const pb::FunctionProto *> functions;
   llvm::StringMap<const pb::ValueInfoProto *> valueInfos; // of the main graph
-  mlir::DictionaryAttr signature;                          // may be null
+  mlir::ArrayAttr signature;    // may be null
   llvm::StringSet<> parameters; // what the signature calls PARAMETER
   Body mainBody;
   int64_t nodeCount = 0;

@@ -121,9 +121,9 @@ NodeHints moire::frontend::getNodeHints(const pb::NodeProto &node) {
   return hints;
 }
 
-mlir::DictionaryAttr moire::frontend::parseSignature(StringRef text, mlir::MLIRContext *context) {
+mlir::ArrayAttr moire::frontend::parseSignature(StringRef text, mlir::MLIRContext *context) {
   mlir::Builder b(context);
-  mlir::NamedAttrList entries;
+  SmallVector<mlir::Attribute> entries;
   text = text.split("# outputs").first;
   while (!text.empty()) {
     StringRef line;
@@ -133,7 +133,7 @@ mlir::DictionaryAttr moire::frontend::parseSignature(StringRef text, mlir::MLIRC
     if (kind.empty() || name.empty() || name.starts_with("#"))
       continue;
     StringRef target = options.split("target='").second.split('\'').first;
-    entries.set(name, b.getStrArrayAttr({kind, target}));
+    entries.push_back(b.getStrArrayAttr({name, kind, target}));
   }
-  return entries.empty() ? mlir::DictionaryAttr() : entries.getDictionary(context);
+  return entries.empty() ? mlir::ArrayAttr() : b.getArrayAttr(entries);
 }

@@ -33,9 +33,9 @@ struct NodeHints {
 };
 NodeHints getNodeHints(const pb::NodeProto &node);
 
-/// {placeholder = [kind, tensor]} out of the exported program's signature; null
-/// where there is none.
-mlir::DictionaryAttr parseSignature(llvm::StringRef text, mlir::MLIRContext *context);
+/// [[placeholder, kind, tensor]] out of the exported program's signature, in its
+/// order; null where there is none.
+mlir::ArrayAttr parseSignature(llvm::StringRef text, mlir::MLIRContext *context);
 
 } // namespace moire::frontend
 

@@ -88,7 +88,7 @@ struct ParameterUse {
 };
 
 struct ParameterTable {
-  /// In the order of the initializers in the file.
+  /// In PyTorch's order where the file tells it, else in the file's.
   std::vector<Parameter> parameters;
   /// One sentence each; what the user should know (a doubtful tie, a merge that
   /// cannot be undone).

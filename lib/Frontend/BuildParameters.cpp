@@ -1,0 +1,575 @@
+//===- BuildParameters.cpp - Initializers become parameters --------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// 1. classify: each float initializer is a parameter, a buffer or a constant,
+//    by PyTorch's metadata where the file has it, else by its place in the graph.
+// 2. fold: which parameter it was made of, and how.
+// 3. stack: slices of one parameter get their places in it.
+// 4. tie: copies of one parameter are found (files without metadata).
+// 5. assign: each use gets a parameter; uses of a merged tensor get several.
+//
+//===----------------------------------------------------------------------===//
+#include "GradientPaths.h"
+#include "ParameterNames.h"
+#include "WeightBytes.h"
+#include "WeightKinds.h"
+#include "moire/Frontend/Parameters.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::frontend;
+
+namespace {
+
+/// What is known of one float initializer.
+struct Weight {
+  onnx::InitializerOp op;
+  bool trained = false;
+  std::string torchName;       // empty: not known
+  std::string symbol;          // torchName, or what stands for it
+  std::string reason;
+  Transform transform = Transform::same;
+  int64_t index = 0;
+  SmallVector<int64_t> shape;  // of the parameter
+};
+
+class TableBuilder {
+public:
+  explicit TableBuilder(ModuleOp module);
+  ParameterTable build();
+
+private:
+  void collect();
+  void classify(Weight &weight);
+  void classifyByGraph(Weight &weight);
+  void fold(Weight &weight);
+  void nameByUse(Weight &weight);
+  void stackSelections();
+  void stackExperts();
+  void tie();
+  void assign(Weight &weight);
+  void checkTies();
+  void sort();
+  const Signature::Entry *findMerged(Weight &weight, OpOperand &use);
+  unsigned getParameter(Weight &weight, StringRef symbol, StringRef torchName, bool frozen,
+                        StringRef reason);
+  void warn(const Twine &text) { table.warnings.push_back(text.str()); }
+
+  ModuleOp module;
+  Signature signature;
+  WeightBytes bytes;
+  GradientPaths paths;
+  bool hasMetadata = false;
+  std::vector<Weight> weights;
+  llvm::StringSet<> present; // targets that some initializer stands for
+  llvm::StringMap<unsigned> bySymbol;
+  ParameterTable table;
+};
+
+TableBuilder::TableBuilder(ModuleOp module)
+    : module(module), signature(module),
+      bytes(module->getAttrOfType<StringAttr>("moire.model_path")
+                ? module->getAttrOfType<StringAttr>("moire.model_path").getValue()
+                : ""),
+      paths(module) {}
+
+void TableBuilder::collect() {
+  module.walk<WalkOrder::PreOrder>([&](onnx::InitializerOp op) {
+    hasMetadata |= op.getKind() || op.getFoldedFrom();
+    if (!isa<FloatType>(op.getType().getElementType()))
+      return;
+    // A scalar is a parameter only where PyTorch says so.
+    bool told = op.getKind() == "PARAMETER" ||
+                (op.getFoldedFrom() &&
+                 llvm::any_of(op.getFoldedFromAttr().getAsValueRange<StringAttr>(),
+                              [](StringRef name) { return name.contains('.'); }));
+    if (!told && (op.getType().getRank() == 0 || op.getType().getNumElements() < 2))
+      return;
+    Weight weight;
+    weight.op = op;
+    weight.symbol = op.getName().str();
+    weight.shape.assign(op.getType().getShape().begin(), op.getType().getShape().end());
+    weights.push_back(std::move(weight));
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Parameter, buffer or constant
+//===----------------------------------------------------------------------===//
+
+void TableBuilder::classify(Weight &weight) {
+  onnx::InitializerOp op = weight.op;
+  if (op.getKind()) {
+    const Signature::Entry *entry =
+        op.getOriginal() ? signature.findPlaceholder(*op.getOriginal()) : nullptr;
+    weight.torchName = weight.symbol = (entry ? entry->target : op.getName()).str();
+    weight.trained = *op.getKind() == "PARAMETER";
+    weight.reason = weight.trained ? "PyTorch parameter" : "PyTorch " + op.getKind()->lower();
+    return;
+  }
+  if (op.getFoldedFrom()) {
+    SmallVector<StringRef> parameters, buffers;
+    for (StringRef name : op.getFoldedFromAttr().getAsValueRange<StringAttr>()) {
+      const Signature::Entry *entry = signature.findTarget(name);
+      // Without the signature a name with a module's path must be one of the two.
+      if (entry ? entry->isParameter()
+                : signature.empty() && name.contains('.') && !isBufferName(name))
+        parameters.push_back(name);
+      else if (entry ? entry->isBuffer() : signature.empty() && isBufferName(name))
+        buffers.push_back(name);
+    }
+    if (parameters.size() == 1 && buffers.empty()) {
+      weight.trained = true;
+      weight.torchName = weight.symbol = parameters[0].str();
+      weight.reason = "PyTorch parameter, folded";
+    } else if (!parameters.empty()) {
+      weight.trained = true;
+      weight.reason = ("folded from " + parameters[0] + " and " +
+                       (parameters.size() > 1 ? parameters[1] : buffers[0]))
+                          .str();
+      warn("'" + op.getName() + "' was computed from several tensors of the model (" +
+           weight.reason + ") and is trained as it is");
+    } else {
+      weight.reason = buffers.empty() ? "computed from constants" : "PyTorch buffer, folded";
+    }
+    return;
+  }
+  if (const Signature::Entry *entry = signature.findTarget(op.getName())) {
+    weight.torchName = weight.symbol = entry->target.str();
+    weight.trained = entry->isParameter();
+    weight.reason = weight.trained ? "PyTorch parameter" : "PyTorch buffer";
+    return;
+  }
+  if (hasMetadata) {
+    // The exporter made it without a note, as it does for constants of the
+    // program and for what its fusions compute (a folded batch norm's bias).
+    weight.trained = !op.getFromNode() && op.getType().getRank() >= 1 &&
+                     llvm::any_of(op->getUses(), isWeightOperand);
+    weight.reason = weight.trained ? "a layer's weight that the exporter computed"
+                                   : "constant of the program";
+    return;
+  }
+  classifyByGraph(weight);
+}
+
+void TableBuilder::classifyByGraph(Weight &weight) {
+  onnx::InitializerOp op = weight.op;
+  auto isStatistic = [](OpOperand &use) {
+    auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+    return node && node.getOpType() == "BatchNormalization" && use.getOperandNumber() >= 3;
+  };
+  if (op.getFromNode())
+    weight.reason = "value of a Constant node";
+  else if (op->use_empty())
+    weight.reason = "not used";
+  else if (llvm::all_of(op->getUses(), isStatistic))
+    weight.reason = "running statistic of BatchNormalization";
+  else if (isBufferName(op.getName()))
+    weight.reason = "named like a buffer";
+  else if (llvm::none_of(op->getUses(), [&](OpOperand &use) { return paths.reaches(use); }))
+    weight.reason = "no gradient: nothing differentiable leads to an output";
+  else if (isRotaryFrequencies(op))
+    weight.reason = "rotary frequencies: leads to sines and cosines only";
+  else if (!llvm::any_of(op->getUses(), isWeightOperand) && isMask(op, bytes))
+    weight.reason = "a mask by its values";
+  else if (isPositionTable(op, bytes))
+    weight.reason = "a table of sines and cosines by its values";
+  else {
+    weight.trained = true;
+    weight.reason = "float initializer on a differentiable path";
+    if (!isMadeUp(op.getName()))
+      weight.torchName = op.getName().str();
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// What it was made of
+//===----------------------------------------------------------------------===//
+
+void TableBuilder::fold(Weight &weight) {
+  onnx::InitializerOp op = weight.op;
+  if (!weight.trained || op.getKind())
+    return;
+  if (!op.getFoldedFrom()) {
+    if (!hasMetadata && weight.torchName.empty())
+      nameByUse(weight);
+    return;
+  }
+  if (weight.torchName.empty())
+    return;
+  Folding folding = inferFolding(op, signature);
+  switch (folding.kind) {
+  case Folding::same:
+    return;
+  case Folding::transpose:
+    weight.transform = Transform::transpose_last2;
+    weight.reason = "PyTorch parameter, transpose folded";
+    break;
+  case Folding::reshape:
+    weight.transform = Transform::reshape;
+    weight.reason = "PyTorch parameter, reshape folded; its own shape is a guess";
+    break;
+  case Folding::select:
+    weight.transform = Transform::slice; // stackSelections gives the index
+    return;
+  case Folding::expand:
+  case Folding::unknown:
+    warn("'" + op.getName() + "' was computed from parameter '" + weight.torchName +
+         "' in a way that cannot be undone, and is trained as it is");
+    weight.reason = "computed from PyTorch parameter " + weight.torchName;
+    weight.torchName.clear();
+    weight.symbol = op.getName().str();
+    return;
+  }
+  weight.shape = folding.shape;
+}
+
+/// A legacy export's weight under a made-up name.
+void TableBuilder::nameByUse(Weight &weight) {
+  onnx::InitializerOp op = weight.op;
+  std::string name;
+  for (OpOperand &use : op->getUses()) {
+    std::string byUse = nameByModule(use);
+    auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+    // The exporter's folding writes Linear's weight transposed for MatMul.
+    if (node && node.getOpType() == "MatMul" && use.getOperandNumber() == 1 &&
+        op.getType().getRank() == 2 && op.getName().starts_with("onnx::MatMul_"))
+      weight.transform = Transform::transpose_last2;
+    name = name.empty() || name == byUse ? byUse : "?";
+  }
+  if (weight.transform == Transform::transpose_last2)
+    std::swap(weight.shape[0], weight.shape[1]);
+  if (name.empty() || name == "?" || name[0] == '.')
+    return;
+  weight.torchName = weight.symbol = name;
+  weight.reason = "named after the module that uses it";
+}
+
+/// dynamo, tiny models: expert e's weight as "select_k", k ascending with e.
+void TableBuilder::stackSelections() {
+  llvm::MapVector<StringRef, SmallVector<Weight *>> groups;
+  for (Weight &weight : weights)
+    if (weight.trained && weight.transform == Transform::slice)
+      groups[weight.torchName].push_back(&weight);
+  for (auto &[name, group] : groups) {
+    llvm::stable_sort(group, [](Weight *a, Weight *b) {
+      return getNameNumber(a->op.getName()) < getNameNumber(b->op.getName());
+    });
+    for (auto [i, weight] : llvm::enumerate(group)) {
+      weight->index = i;
+      weight->shape.assign(weight->op.getType().getShape().begin(),
+                           weight->op.getType().getShape().end());
+      weight->shape.insert(weight->shape.begin(), group.size());
+      weight->reason = "PyTorch parameter, selections folded in the order of their numbers";
+    }
+  }
+}
+
+/// TorchScript, a loop over experts: matrices W[e]^T of stacked weights, all in
+/// one module, whose tokens come through NonZero. Their stack's name is lost.
+void TableBuilder::stackExperts() {
+  if (hasMetadata)
+    return;
+  llvm::StringSet<> loops;
+  module.walk([&](onnx::NodeOp node) {
+    if (node.getOpType() == "NonZero" && node.getModule())
+      loops.insert(*node.getModule());
+  });
+  llvm::MapVector<StringRef, llvm::MapVector<Type, SmallVector<Weight *>>> groups;
+  for (Weight &weight : weights) {
+    StringRef module = weight.torchName;
+    if (!weight.trained || weight.transform != Transform::transpose_last2 ||
+        !module.consume_back(".weight"))
+      continue;
+    groups[module][weight.op.getType()].push_back(&weight);
+  }
+  for (auto &[moduleName, byType] : groups) {
+    std::string module = moduleName.str(); // the weights' names change below
+    bool isLoop = loops.contains(module);
+    if (byType.size() == 1 && byType.front().second.size() == 1)
+      continue; // a Linear of its own
+    for (auto [number, entry] : llvm::enumerate(byType)) {
+      SmallVector<Weight *> &group = entry.second;
+      for (auto [i, weight] : llvm::enumerate(group)) {
+        weight->torchName.clear();
+        if (!isLoop || group.size() < 2) {
+          weight->symbol = weight->op.getName().str();
+          weight->reason =
+              "one of several matrices of module " + module + ", which the file does not name";
+          continue;
+        }
+        weight->symbol = module + ".stack_" + std::to_string(number);
+        weight->reason = "experts of module " + module +
+                         " in the order of the graph; the file does not name them";
+        weight->transform = Transform::slice_transpose;
+        weight->index = i;
+        weight->shape.insert(weight->shape.begin(), group.size());
+      }
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Ties, in files that do not tell
+//===----------------------------------------------------------------------===//
+
+void TableBuilder::tie() {
+  if (hasMetadata)
+    return;
+  // A tensor may be another's copy where it lies in the same place (the legacy
+  // exporter's Identity), or has its bytes, or its transpose's. A constant
+  // tensor (fresh norm weights) is equal to others by chance.
+  auto follow = [&](Weight &weight, Weight &first, bool transposed) {
+    weight.torchName = first.torchName;
+    weight.symbol = first.symbol;
+    weight.shape = first.shape;
+    bool isTransposed = (first.transform == Transform::transpose_last2) != transposed;
+    weight.transform = first.transform == Transform::slice_transpose || first.transform == Transform::slice
+                           ? first.transform
+                       : isTransposed ? Transform::transpose_last2
+                                      : Transform::same;
+    weight.index = first.index;
+    weight.reason = "equal to " + first.op.getName().str() + (transposed ? " transposed" : "") +
+                    " in every bit: taken for one tied parameter";
+  };
+  // A name from the model goes before a made-up one.
+  SmallVector<Weight *> order;
+  for (bool madeUp : {false, true})
+    for (Weight &weight : weights)
+      if (weight.trained && isMadeUp(weight.op.getName()) == madeUp)
+        order.push_back(&weight);
+  llvm::DenseMap<std::pair<uint64_t, uint64_t>, SmallVector<Weight *>> buckets;
+  for (Weight *weight : order) {
+    onnx::InitializerOp op = weight->op;
+    ArrayRef<uint8_t> data = bytes.get(op);
+    int64_t count = op.getType().getNumElements();
+    if (data.empty() || op.getType().getRank() < 2)
+      continue;
+    // The first and the last element and the size: equal for a transpose.
+    uint64_t width = data.size() / count, first = 0, last = 0;
+    std::memcpy(&first, data.data(), std::min<uint64_t>(width, 8));
+    std::memcpy(&last, data.data() + data.size() - width, std::min<uint64_t>(width, 8));
+    auto &bucket = buckets[{first * 31 + last, data.size()}];
+    bool constant = !bucket.empty() && bytes.isConstant(op);
+    Weight *found = nullptr;
+    for (Weight *other : bucket) {
+      ShapedType a = op.getType(), b = other->op.getType();
+      if (constant)
+        break;
+      if (a.getShape() == b.getShape() &&
+          bytes.compare(op, other->op, false, false) == WeightBytes::Equal::yes) {
+        follow(*weight, *(found = other), false);
+        break;
+      }
+      if (a.getRank() == 2 && b.getRank() == 2 && a.getDimSize(0) == b.getDimSize(1) &&
+          a.getDimSize(1) == b.getDimSize(0) &&
+          bytes.compare(op, other->op, true, false) == WeightBytes::Equal::yes) {
+        follow(*weight, *(found = other), true);
+        break;
+      }
+    }
+    if (!found)
+      bucket.push_back(weight);
+  }
+}
+
+/// Copies that the metadata calls one parameter must be equal in the file.
+void TableBuilder::checkTies() {
+  llvm::StringMap<Weight *> firsts;
+  for (Weight &weight : weights) {
+    if (!weight.trained || weight.torchName.empty() || weight.transform == Transform::slice ||
+        weight.transform == Transform::slice_transpose)
+      continue;
+    auto [entry, isNew] = firsts.try_emplace(weight.torchName, &weight);
+    if (isNew)
+      continue;
+    Weight &first = *entry->second;
+    bool transposed = weight.transform != first.transform;
+    bool comparable = weight.transform != Transform::reshape && first.transform != Transform::reshape &&
+                      (!transposed || weight.op.getType().getRank() == 2);
+    bool differs = weight.shape != first.shape ||
+                   (comparable && bytes.compare(first.op, weight.op, transposed, true) ==
+                                      WeightBytes::Equal::no);
+    if (!differs)
+      continue;
+    warn("'" + weight.op.getName() + "' and '" + first.op.getName() + "' both stand for '" +
+         weight.torchName + "', but differ in the file; they are trained apart");
+    weight.torchName.clear();
+    weight.symbol = weight.op.getName().str();
+    weight.reason = "differs from " + first.op.getName().str() + ", which has the same PyTorch name";
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Uses
+//===----------------------------------------------------------------------===//
+
+unsigned TableBuilder::getParameter(Weight &weight, StringRef symbol, StringRef torchName, bool frozen,
+                               StringRef reason) {
+  auto [entry, isNew] = bySymbol.try_emplace(symbol, table.parameters.size());
+  if (isNew) {
+    Parameter parameter;
+    parameter.symbol = symbol.str();
+    parameter.torchName = torchName.str();
+    parameter.shape = weight.shape;
+    parameter.elementType = weight.op.getType().getElementType();
+    parameter.frozen = frozen;
+    parameter.reason = reason.str();
+    table.parameters.push_back(std::move(parameter));
+  }
+  Parameter &parameter = table.parameters[entry->second];
+  if (llvm::none_of(parameter.sources, [&](const ParameterSource &source) {
+        return source.initializer == weight.op.getName();
+      })) {
+    ParameterSource source;
+    source.initializer = weight.op.getName().str();
+    if (onnx::ExternalAttr place = weight.op.getExternalAttr()) {
+      source.file = place.getFile().str();
+      source.offset = place.getOffset();
+      source.bytes = place.getLength();
+    }
+    source.elementType = weight.op.getType().getElementType();
+    source.shape.assign(weight.op.getType().getShape().begin(), weight.op.getType().getShape().end());
+    source.transform = weight.transform;
+    source.index = weight.index;
+    parameter.sources.push_back(std::move(source));
+  }
+  return entry->second;
+}
+
+/// The tensor that a use of a merged initializer really stands for, from the
+/// arguments of the ATen call behind the node: one that no initializer has the
+/// name of. Null: the use is of the initializer's own name.
+const Signature::Entry *TableBuilder::findMerged(Weight &weight, OpOperand &use) {
+  auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+  if (!node || !node.getFxNode() || weight.torchName.empty())
+    return nullptr;
+  FxCall call(*node.getFxNode());
+  unsigned operand = use.getOperandNumber();
+  bool isStatistic = node.getOpType() == "BatchNormalization" && operand >= 3;
+  SmallVector<const Signature::Entry *> lost;
+  for (StringRef name : call.names) {
+    const Signature::Entry *entry = signature.findPlaceholder(name);
+    if (!entry)
+      continue;
+    if (entry->target == weight.torchName && !isStatistic)
+      return nullptr;
+    if (!present.contains(entry->target) && (!isStatistic || entry->isBuffer()))
+      lost.push_back(entry);
+  }
+  if (lost.empty())
+    return nullptr;
+
+  // Several are lost in this call: those with the same last name ("bias") first,
+  // then in the order of the node's operands.
+  StringRef last = StringRef(weight.torchName).rsplit('.').second;
+  SmallVector<const Signature::Entry *> alike;
+  llvm::copy_if(lost, std::back_inserter(alike), [&](const Signature::Entry *entry) {
+    return entry->target.rsplit('.').second == last;
+  });
+  if (!alike.empty() && !isStatistic)
+    lost = alike;
+  if (lost.size() == 1)
+    return lost[0];
+  unsigned rank = 0;
+  for (OpOperand &other : node->getOpOperands().take_front(operand))
+    if (auto op = other.get().getDefiningOp<onnx::InitializerOp>())
+      rank += op == weight.op && (!isStatistic || other.getOperandNumber() >= 3);
+  return lost[std::min<unsigned>(rank, lost.size() - 1)];
+}
+
+void TableBuilder::assign(Weight &weight) {
+  onnx::InitializerOp op = weight.op;
+  bool anyReaches = llvm::any_of(op->getUses(), [&](OpOperand &use) { return paths.reaches(use); });
+  bool frozen = !weight.trained || !anyReaches;
+  std::string reason = weight.reason;
+  if (weight.trained && op->use_empty())
+    reason = "not used";
+  else if (weight.trained && !anyReaches)
+    reason = "no gradient: nothing differentiable leads to an output";
+
+  // A frozen value that the IR holds stays there.
+  if (op->use_empty() || (frozen && op.getValue())) {
+    unsigned parameter = getParameter(weight, weight.symbol, weight.torchName, true, reason);
+    if (table.parameters[parameter].sources.size() == 1)
+      table.parameters[parameter].constant = true;
+    return;
+  }
+  // In the order of the graph: MLIR lists uses backwards.
+  SmallVector<OpOperand *> uses(llvm::make_pointer_range(op->getUses()));
+  for (OpOperand *use : llvm::reverse(uses)) {
+    unsigned parameter;
+    if (const Signature::Entry *merged = findMerged(weight, *use)) {
+      parameter = getParameter(weight, merged->target, merged->target,
+                               frozen || !merged->isParameter(),
+                               merged->isParameter()
+                                   ? "PyTorch parameter, merged with " + weight.torchName +
+                                         " because they were equal"
+                                   : "PyTorch buffer, merged with " + weight.torchName);
+    } else {
+      parameter = getParameter(weight, weight.symbol, weight.torchName, frozen, reason);
+    }
+    table.uses[use] = {parameter, weight.transform, weight.index};
+  }
+}
+
+/// Into PyTorch's order, which all exports of one model share, where the file
+/// tells it; what it does not name goes last.
+void TableBuilder::sort() {
+  std::vector<std::pair<unsigned, unsigned>> order; // key, old index
+  for (auto [i, parameter] : llvm::enumerate(table.parameters)) {
+    const Signature::Entry *entry = signature.findTarget(parameter.torchName);
+    order.push_back({entry ? entry->order : ~0u, static_cast<unsigned>(i)});
+  }
+  llvm::sort(order);
+  std::vector<Parameter> sorted;
+  std::vector<unsigned> moved(order.size());
+  for (auto [key, old] : order) {
+    moved[old] = sorted.size();
+    sorted.push_back(std::move(table.parameters[old]));
+  }
+  table.parameters = std::move(sorted);
+  for (auto &use : table.uses)
+    use.second.parameter = moved[use.second.parameter];
+}
+
+ParameterTable TableBuilder::build() {
+  collect();
+  for (Weight &weight : weights)
+    classify(weight);
+  // A file that keeps all weights in Constant nodes (JAX and TensorFlow exports).
+  if (!hasMetadata && llvm::none_of(weights, [](Weight &weight) { return weight.trained; })) {
+    bool any = false;
+    for (Weight &weight : weights)
+      if (weight.op.getFromNode() && llvm::any_of(weight.op->getUses(), isWeightOperand)) {
+        any = weight.trained = true;
+        weight.reason = "a layer's weight in a Constant node";
+      }
+    if (any)
+      warn("the file has no weights but in Constant nodes; those that layers use are trained");
+  }
+  for (Weight &weight : weights)
+    fold(weight);
+  stackSelections();
+  stackExperts();
+  tie();
+  checkTies();
+  for (Weight &weight : weights)
+    if (!weight.torchName.empty())
+      present.insert(weight.torchName);
+  for (Weight &weight : weights)
+    assign(weight);
+  sort();
+  return std::move(table);
+}
+
+} // namespace
+
+ParameterTable moire::frontend::buildParameterTable(ModuleOp module) {
+  return TableBuilder(module).build();
+}

@@ -1,0 +1,33 @@
+//===- WeightKinds.h - Weights and what only looks like them -------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// For files that do not tell which float initializers are parameters.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_LIB_FRONTEND_WEIGHTKINDS_H
+#define MOIRE_LIB_FRONTEND_WEIGHTKINDS_H
+
+#include "WeightBytes.h"
+
+namespace moire::frontend {
+
+/// An operand that layers learn: a kernel, a matrix, a bias, a norm's scale, a
+/// table that is looked up.
+bool isWeightOperand(mlir::OpOperand &use);
+
+/// Nothing but zero and values that are a flag (1) or switch off (-inf and other
+/// huge negatives), in at least two dims.
+bool isMask(onnx::InitializerOp op, WeightBytes &bytes);
+
+/// Leads to nothing but sines and cosines.
+bool isRotaryFrequencies(mlir::Value value);
+
+/// A fixed table of sines and cosines by position: row 0 holds 0s and 1s alone,
+/// nothing exceeds 1, and row 1 is not row 0.
+bool isPositionTable(onnx::InitializerOp op, WeightBytes &bytes);
+
+} // namespace moire::frontend
+
+#endif // MOIRE_LIB_FRONTEND_WEIGHTKINDS_H
