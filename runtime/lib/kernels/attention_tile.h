@@ -21,8 +21,11 @@ namespace moire::rt::tile {
 
 /// Two vectors wide.
 inline constexpr int64_t kPanel = 2 * simd::kLanes;
-/// Queries of a tile, a multiple of the micro-kernels' 6 and 12 rows.
-inline constexpr int64_t kRows = 72;
+/// Queries of a tile, a multiple of the micro-kernels' 6 and 12 rows. Few, so that
+/// little is computed beyond the causal limit (256 keys: 24 rows 54, 72 rows 49
+/// GFLOP/s forward on one core of a Zen 3 with a peak of 102; rt-bench 1
+/// attention).
+inline constexpr int64_t kRows = 24;
 /// Keys of a tile.
 inline constexpr int64_t kKeys = 512;
 

@@ -208,6 +208,20 @@ TEST(Trainer, WrongUsageIsCodeOneWithOneSentence) {
   EXPECT_NE(error({"--data", t.dir.path, "--accumulate", "2"}).find("version 77"), std::string::npos);
 }
 
+TEST(Trainer, HelpNamesEveryFlagOfTheContract) {
+  Trainer t(OptimizerKind::adamw);
+  std::vector<std::string> args = {"trainer", "--help"};
+  char *argv[] = {args[0].data(), args[1].data()};
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(trainerMain(2, argv, t.p), 0);
+  std::string help = testing::internal::GetCapturedStdout();
+  for (const char *flag :
+       {"--data", "--steps", "--lr", "--lr-schedule", "--warmup", "--beta1", "--beta2", "--eps",
+        "--weight-decay", "--decay", "--momentum", "--clip", "--accumulate", "--seed", "--log",
+        "--weights", "--dump-grads", "--threads"})
+    EXPECT_NE(help.find(flag), std::string::npos) << flag;
+}
+
 TEST(Trainer, ADivergedRunIsCodeTwo) {
   Trainer t(OptimizerKind::sgd);
   t.table[0] = INFINITY;
