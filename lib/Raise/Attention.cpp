@@ -38,12 +38,14 @@ struct Parts {
 } // namespace
 
 /// [N, rows, columns] of a tensor [batch..., rows, columns], or of its
-/// transposed matrices.
-static View matrices(Value v, bool transposed) {
+/// transposed matrices. A tensor of rank 2 stands for `count` equal matrices.
+static View matrices(Value v, bool transposed, int64_t count = 1) {
   auto shape = shapeOf(v);
   int64_t rows = shape[shape.size() - 2], columns = shape.back();
   View view = viewOf(v);
   Mode batch{{tensorType(v).getNumElements() / (rows * columns), rows * columns}};
+  if (shape.size() == 2)
+    batch = {{count, 0}};
   Mode row{{rows, columns}}, column{{columns, 1}};
   view.layout.dims = {batch, transposed ? column : row, transposed ? row : column};
   view.layout = view.layout.coalesced();
@@ -100,12 +102,13 @@ struct Attention {
       return scores(operand(i), f, parts, out, depth + 1);
     };
     if (auto matmul = dyn_cast<nn::MatmulOp>(def)) {
-      if (view.layout != matrices(view.base, false).layout ||
-          shapeOf(matmul.getLhs()).size() != shapeOf(matmul.getRhs()).size())
+      if (view.layout != matrices(view.base, false).layout)
         return false;
+      int64_t count = sizeOf(view.layout.dims[0]);
       parts.scale = factor;
       parts.q = scaled(matrices(matmul.getLhs(), matmul.getTransposeLhs()), parts.scale);
-      parts.k = scaled(matrices(matmul.getRhs(), !matmul.getTransposeRhs()), parts.scale);
+      parts.k = scaled(matrices(matmul.getRhs(), !matmul.getTransposeRhs(), count),
+                       parts.scale);
       return true;
     }
     if (isa<arith::AddFOp, arith::SubFOp>(def))
@@ -199,14 +202,15 @@ struct Attention {
   }
 
   std::optional<Parts> match(nn::MatmulOp out) const {
-    if (out.getTransposeLhs() || shapeOf(out.getLhs()).size() != shapeOf(out.getRhs()).size())
+    if (out.getTransposeLhs())
       return std::nullopt;
     Parts parts;
     nn::SoftmaxOp op = softmax(matrices(out.getLhs(), false), parts.guarded);
     if (!op || shapeOf(op.getInput()).size() < 2 || !feedsOnly(op, out) ||
         !scores(matrices(op.getInput(), false), 1, parts, out))
       return std::nullopt;
-    parts.v = symbols.peel(matrices(out.getRhs(), out.getTransposeRhs()));
+    parts.v = symbols.peel(
+        matrices(out.getRhs(), out.getTransposeRhs(), sizeOf(parts.q.layout.dims[0])));
     return parts;
   }
 
