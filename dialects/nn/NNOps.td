@@ -29,6 +29,8 @@ def NN_Dialect : Dialect {
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
+  // What decompositions and adjoints are made of.
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
 //===----------------------------------------------------------------------===//
@@ -247,7 +249,8 @@ def NN_ScatterElementsOp : NN_InferOp<"scatter_elements", [Diff]> {
   let summary = "base[..., indices[..., i, ...], ...] = or += updates[..., i, ...] along one axis";
   let description = [{
     The ONNX op of this name with reduction none or add.
-    Constraints: indices and updates have one shape; equal ranks.
+    Constraints: indices and updates have one shape; equal ranks; indices' other
+    dims <= base's; axis within rank.
   }];
   let arguments = (ins NN_Tensor:$base, NN_IndexTensor:$indices, NN_Tensor:$updates,
                        I64Attr:$axis, NN_ScatterKind:$kind);

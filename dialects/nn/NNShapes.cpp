@@ -172,8 +172,9 @@ INFER(ReverseOp) {
 
 LogicalResult IotaOp::verify() {
   int64_t rank = cast<RankedTensorType>(getType()).getRank();
-  if ((int64_t)getDim() >= rank)
-    return emitOpError("dim ") << getDim() << " must lie in 0.." << rank - 1;
+  int64_t dim = getDim();
+  if (dim < 0 || dim >= rank)
+    return emitOpError("dim ") << dim << " must lie in 0.." << rank - 1;
   return success();
 }
 
@@ -227,6 +228,10 @@ INFER(ScatterElementsOp) {
   if ((int64_t)idx.size() != rank || axis < 0 || axis >= rank)
     return emitOptionalError(loc, "indices of rank ", idx.size(), " and axis ", axis,
                              " do not fit a base of rank ", rank);
+  for (auto [i, size] : llvm::enumerate(idx))
+    if ((int64_t)i != axis && size > shapeOf(op.getBase())[i])
+      return emitOptionalError(loc, "indices dim ", i, " of size ", size,
+                               " exceeds the base's size ", shapeOf(op.getBase())[i]);
   types.push_back(op.getBase().getType());
   return success();
 }
@@ -321,7 +326,6 @@ static LogicalResult checkVector(Loc loc, Value v, Value input, StringRef what) 
   }
 INFER_SAME(SigmoidOp, getInput)
 INFER_SAME(CrossEntropyGradOp, getLogits)
-INFER_SAME(RouterGradOp, getLogits)
 
 INFER(SoftmaxOp) {
   ADAPT(SoftmaxOp);
@@ -475,6 +479,19 @@ INFER(RouterOp) {
     return emitOptionalError(loc, "bias must have shape [", logits[1], "]");
   types.push_back(withShape(op.getLogits(), {logits[0], k}));
   types.push_back(RankedTensorType::get({logits[0], k}, IntegerType::get(ctx, 64)));
+  return success();
+}
+
+INFER(RouterGradOp) {
+  ADAPT(RouterGradOp);
+  auto logits = shapeOf(op.getLogits()), ids = shapeOf(op.getIds());
+  if (logits.size() != 2 || ids.size() != 2 || ids[0] != logits[0] ||
+      shapeOf(op.getCotangent()) != ids)
+    return emitOptionalError(loc, "logits ", op.getLogits().getType(), ", ids ",
+                             op.getIds().getType(), " and cotangent ",
+                             op.getCotangent().getType(),
+                             " must have shapes [T, E], [T, k] and [T, k]");
+  types.push_back(op.getLogits().getType());
   return success();
 }
 

@@ -123,6 +123,7 @@ LogicalResult Evaluator::runComposite(Operation *op, ArrayRef<RuntimeValue> oper
 
   auto [entry, isNew] = decompositions.try_emplace(std::move(key));
   if (isNew) {
+    op->getContext()->loadDialect<func::FuncDialect>();
     // func @decomposed(operands) { return decompose(op(operands)) }
     OpBuilder builder(op->getContext());
     entry->second = ModuleOp::create(op->getLoc());

@@ -1,0 +1,70 @@
+//===- ParameterStore.h - The parameters of a running model --------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_INTERP_PARAMETERSTORE_H
+#define MOIRE_INTERP_PARAMETERSTORE_H
+
+#include "dialects/pipe/Pipe.h"
+#include "moire/Interp/Evaluator.h"
+#include "moire/Interp/TensorFiles.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace moire::interp {
+
+/// The optimizers' run-time values; the defaults are PyTorch's.
+struct HyperParameters {
+  double rate = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  /// Nothing: 0.01 for AdamW, 0 for SGD.
+  std::optional<double> decay;
+  bool decayMatricesOnly = false;
+  double momentum = 0;
+  /// Largest norm of all gradients together; 0: no clipping.
+  double clip = 0;
+};
+
+/// Values, gradients and moments of the module's parameters; executes the pipe
+/// dialect's ops on them.
+class ParameterStore : public ParameterAccess {
+public:
+  struct Parameter {
+    pipe::ParameterOp op;
+    Tensor value;
+    std::optional<Tensor> gradient; ///< nothing before the first accumulate
+    std::optional<Tensor> first;    ///< AdamW's first moment, SGD's momentum
+    std::optional<Tensor> second;   ///< AdamW's second moment
+  };
+
+  explicit ParameterStore(bool f64) : f64(f64) {}
+
+  /// Reads every parameter of the module from its sources, whose files lie in
+  /// `folder`. With `init`, fills them by their init attributes instead.
+  mlir::LogicalResult load(mlir::ModuleOp module, llvm::StringRef folder);
+  mlir::LogicalResult init(mlir::ModuleOp module, uint64_t seed);
+
+  mlir::LogicalResult evaluate(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands,
+                               llvm::SmallVectorImpl<RuntimeValue> &results) override;
+
+  void zeroGradients();
+  /// The 2-norm of all gradients together.
+  double gradientNorm() const;
+  /// Before an @optimizer_step: steps count from 1.
+  void beginUpdate(const HyperParameters &hyper, int64_t step);
+
+  /// Gradients under PyTorch's names, without the prefix "m." where all have it.
+  std::vector<NamedTensor> namedGradients() const;
+
+private:
+  void update(Parameter &parameter, pipe::UpdateOp op);
+
+  bool f64;
+  llvm::MapVector<mlir::StringAttr, Parameter> parameters;
+  HyperParameters hyper;
+  int64_t step = 0;
+  double gradientScale = 1; ///< of clipping
+};
+
+} // namespace moire::interp
+
+#endif // MOIRE_INTERP_PARAMETERSTORE_H

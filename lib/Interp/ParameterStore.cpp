@@ -1,0 +1,281 @@
+//===- ParameterStore.cpp - The parameters of a running model ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Interp/ParameterStore.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include <cmath>
+#include <random>
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::interp;
+
+//===----------------------------------------------------------------------===//
+// Loading
+//===----------------------------------------------------------------------===//
+
+static Tensor transposeLast2(const Tensor &source) {
+  SmallVector<int64_t> shape(source.shape());
+  std::swap(shape[shape.size() - 2], shape.back());
+  Tensor result(source.elementType(), shape);
+  int64_t rows = source.shape()[source.rank() - 2], columns = source.shape().back();
+  auto to = result.edit<double>();
+  for (int64_t i = 0; i < source.size(); ++i) {
+    int64_t matrix = i / (rows * columns), row = i / columns % rows, column = i % columns;
+    to[(matrix * columns + column) * rows + row] = source.floats()[i];
+  }
+  return result;
+}
+
+namespace {
+/// The mapped weight files.
+class Files {
+public:
+  explicit Files(StringRef folder) : folder(folder) {}
+
+  FailureOr<ArrayRef<char>> slice(pipe::ParameterOp op, pipe::SourceAttr source) {
+    std::string name = source.getFile().str();
+    if (name.empty())
+      return op.emitError("the value of '") << source.getInitializer().getValue()
+                                            << "' is not at hand; give --init", failure();
+    auto &buffer = open[name];
+    if (!buffer) {
+      SmallString<256> path(folder);
+      llvm::sys::path::append(path, name);
+      auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+      if (!file)
+        return op.emitError("cannot read the weight file '")
+                   << path << "': " << file.getError().message()
+                   << "; --model-dir names the model's folder", failure();
+      buffer = std::move(*file);
+    }
+    int64_t size = buffer->getBufferSize();
+    if (source.getOffset() < 0 || source.getBytes() < 0 ||
+        source.getOffset() > size - source.getBytes())
+      return op.emitError("'") << source.getInitializer().getValue() << "' lies at bytes "
+                               << source.getOffset() << ".." << source.getOffset() + source.getBytes()
+                               << " of a file of " << size << " bytes", failure();
+    return ArrayRef<char>(buffer->getBufferStart() + source.getOffset(), source.getBytes());
+  }
+
+private:
+  StringRef folder;
+  llvm::StringMap<std::unique_ptr<llvm::MemoryBuffer>> open;
+};
+} // namespace
+
+/// The source's part of the parameter, in the parameter's layout.
+static FailureOr<Tensor> readPart(pipe::ParameterOp op, pipe::SourceAttr source, Files &files,
+                                  ArrayRef<int64_t> shape) {
+  auto bytes = files.slice(op, source);
+  if (failed(bytes))
+    return failure();
+  bool transposed = source.getTransform() == pipe::Transform::transpose_last2 ||
+                    source.getTransform() == pipe::Transform::slice_transpose;
+  SmallVector<int64_t> stored(shape);
+  if (transposed && stored.size() < 2)
+    return op.emitError("cannot be a transposed '") << source.getInitializer().getValue()
+                                                    << "': it has rank " << stored.size(), failure();
+  if (transposed)
+    std::swap(stored[stored.size() - 2], stored.back());
+  auto tensor = Tensor::fromBytes(RankedTensorType::get(stored, source.getElementType()), *bytes);
+  if (failed(tensor) || !tensor->isFloat())
+    return op.emitError("'") << source.getInitializer().getValue() << "' has " << bytes->size()
+                             << " bytes of " << source.getElementType()
+                             << ", which do not fill " << op.getType(), failure();
+  return transposed ? transposeLast2(*tensor) : *tensor;
+}
+
+/// Copies floats from one element type to another.
+static void copyFloats(const Tensor &from, Tensor &to, int64_t offset) {
+  llvm::copy(from.floats(), to.edit<double>().begin() + offset);
+}
+
+static FailureOr<Tensor> readParameter(pipe::ParameterOp op, Files &files) {
+  auto type = cast<RankedTensorType>(op.getType());
+  Tensor value(type);
+  auto sources = op.getSources().getAsRange<pipe::SourceAttr>();
+  // A source that is not a slice holds all of it; several are copies.
+  for (pipe::SourceAttr source : sources) {
+    if (source.getTransform() == pipe::Transform::slice ||
+        source.getTransform() == pipe::Transform::slice_transpose)
+      continue;
+    auto whole = readPart(op, source, files, type.getShape());
+    if (failed(whole))
+      return failure();
+    copyFloats(*whole, value, 0);
+    value.round();
+    return value;
+  }
+  int64_t partSize = type.getDimSize(0) ? type.getNumElements() / type.getDimSize(0) : 0;
+  for (pipe::SourceAttr source : sources) {
+    auto part = readPart(op, source, files, type.getShape().drop_front());
+    if (failed(part))
+      return failure();
+    copyFloats(*part, value, source.getIndex() * partSize);
+  }
+  value.round();
+  return value;
+}
+
+LogicalResult ParameterStore::load(ModuleOp module, StringRef folder) {
+  Files files(folder);
+  for (auto op : module.getOps<pipe::ParameterOp>()) {
+    auto value = readParameter(op, files);
+    if (failed(value))
+      return failure();
+    parameters[op.getSymNameAttr()] = {op, *value, {}, {}, {}};
+  }
+  return success();
+}
+
+LogicalResult ParameterStore::init(ModuleOp module, uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<double> normal;
+  for (auto op : module.getOps<pipe::ParameterOp>()) {
+    StringRef kind = op.getInit().value_or("normal");
+    Tensor value = Tensor::splat(cast<RankedTensorType>(op.getType()), kind == "ones");
+    if (kind == "normal") {
+      double deviation = op.getInitStd() ? op.getInitStd()->convertToDouble() : 0.02;
+      for (double &x : value.edit<double>())
+        x = deviation * normal(engine);
+      value.round();
+    }
+    parameters[op.getSymNameAttr()] = {op, value, {}, {}, {}};
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Execution
+//===----------------------------------------------------------------------===//
+
+LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> operands,
+                                       SmallVectorImpl<RuntimeValue> &results) {
+  auto find = [&](StringAttr name) -> Parameter * {
+    auto it = parameters.find(name);
+    return it == parameters.end() ? nullptr : &it->second;
+  };
+  auto unknown = [&](StringRef name) {
+    return op->emitOpError("names @") << name << ", which has no value here";
+  };
+  if (auto read = dyn_cast<pipe::ReadOp>(op)) {
+    Parameter *parameter = find(read.getParameterAttr().getAttr());
+    if (!parameter)
+      return unknown(read.getParameter());
+    results.push_back(parameter->value);
+    return success();
+  }
+  if (auto accumulate = dyn_cast<pipe::AccumulateOp>(op)) {
+    Parameter *parameter = find(accumulate.getParameterAttr().getAttr());
+    if (!parameter)
+      return unknown(accumulate.getParameter());
+    const Tensor &addend = operands[0].tensor();
+    if (!parameter->gradient) {
+      parameter->gradient = addend;
+      return success();
+    }
+    auto sum = parameter->gradient->edit<double>();
+    for (int64_t i = 0; i < addend.size(); ++i)
+      sum[i] += addend.floats()[i];
+    if (!f64)
+      parameter->gradient->round();
+    return success();
+  }
+  if (auto updateOp = dyn_cast<pipe::UpdateOp>(op)) {
+    Parameter *parameter = find(updateOp.getParameterAttr().getAttr());
+    if (!parameter)
+      return unknown(updateOp.getParameter());
+    update(*parameter, updateOp);
+    return success();
+  }
+  return op->emitOpError("cannot be executed by the interpreter");
+}
+
+void ParameterStore::zeroGradients() {
+  for (auto &[name, parameter] : parameters)
+    parameter.gradient.reset();
+}
+
+double ParameterStore::gradientNorm() const {
+  double sum = 0;
+  for (const auto &[name, parameter] : parameters)
+    if (parameter.gradient)
+      for (double g : parameter.gradient->floats())
+        sum += g * g;
+  return std::sqrt(sum);
+}
+
+void ParameterStore::beginUpdate(const HyperParameters &values, int64_t number) {
+  hyper = values;
+  step = number;
+  // torch.nn.utils.clip_grad_norm_.
+  gradientScale = hyper.clip > 0 ? std::min(1.0, hyper.clip / (gradientNorm() + 1e-6)) : 1;
+}
+
+// torch.optim.SGD:   g += decay * p;  b = momentum * b + g (the first time b = g);
+//                    p -= rate * b.
+// torch.optim.AdamW: p *= 1 - rate * decay;  m = beta1 * m + (1 - beta1) * g;
+//                    v = beta2 * v + (1 - beta2) * g^2;
+//                    p -= rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps).
+// A parameter without a gradient is left alone.
+void ParameterStore::update(Parameter &parameter, pipe::UpdateOp op) {
+  if (!parameter.gradient)
+    return;
+  bool adamw = op.getOptimizer() == pipe::Optimizer::adamw;
+  double decay = hyper.decay.value_or(adamw ? 0.01 : 0);
+  if (hyper.decayMatricesOnly && !op.getMatrix())
+    decay = 0;
+  bool isFirst = !parameter.first;
+  if (isFirst)
+    parameter.first = Tensor(parameter.value.type());
+  if (adamw && !parameter.second)
+    parameter.second = Tensor(parameter.value.type());
+  auto p = parameter.value.edit<double>(), m = parameter.first->edit<double>();
+  auto gradient = parameter.gradient->floats();
+  if (adamw) {
+    auto v = parameter.second->edit<double>();
+    double size = hyper.rate / (1 - std::pow(hyper.beta1, step));
+    double correction = std::sqrt(1 - std::pow(hyper.beta2, step));
+    for (size_t i = 0; i < p.size(); ++i) {
+      double g = gradient[i] * gradientScale;
+      p[i] *= 1 - hyper.rate * decay;
+      m[i] = hyper.beta1 * m[i] + (1 - hyper.beta1) * g;
+      v[i] = hyper.beta2 * v[i] + (1 - hyper.beta2) * g * g;
+      p[i] -= size * m[i] / (std::sqrt(v[i]) / correction + hyper.epsilon);
+    }
+  } else {
+    for (size_t i = 0; i < p.size(); ++i) {
+      double g = gradient[i] * gradientScale + decay * p[i];
+      m[i] = isFirst ? g : hyper.momentum * m[i] + g;
+      p[i] -= hyper.rate * m[i];
+    }
+  }
+  if (f64)
+    return;
+  parameter.value.round();
+  parameter.first->round();
+  if (parameter.second)
+    parameter.second->round();
+}
+
+std::vector<NamedTensor> ParameterStore::namedGradients() const {
+  std::vector<NamedTensor> result;
+  bool shared = true;
+  for (const auto &[name, parameter] : parameters) {
+    if (!parameter.gradient)
+      continue;
+    pipe::ParameterOp op = parameter.op;
+    StringRef known = op.getTorchName().value_or(name.getValue());
+    result.push_back({known.str(), *parameter.gradient});
+    shared &= known.starts_with("m.");
+  }
+  for (NamedTensor &named : result)
+    if (shared)
+      named.name.erase(0, 2);
+  return result;
+}

@@ -1,0 +1,215 @@
+//===- Training.cpp - The interpreter's training loop --------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Interp/Training.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace moire::interp;
+
+static const int64_t kIgnored = -100;
+
+static StringRef argumentAttr(func::FuncOp func, unsigned i, StringRef name) {
+  auto attr = func.getArgAttrOfType<StringAttr>(i, name);
+  return attr ? attr.getValue() : StringRef();
+}
+
+//===----------------------------------------------------------------------===//
+// Inputs
+//===----------------------------------------------------------------------===//
+
+/// What the data does not give; nothing for an input that it must give.
+static std::optional<Tensor> fillIn(StringRef name, RankedTensorType type) {
+  if (name == "attention_mask")
+    return Tensor::splat(type, 1);
+  if (name == "token_type_ids")
+    return Tensor(type);
+  if (name != "position_ids" || type.getRank() == 0)
+    return std::nullopt;
+  Tensor positions(type);
+  dispatch(positions, [&](auto t) {
+    int64_t i = 0;
+    for (auto &x : positions.edit<decltype(t)>())
+      x = i++ % type.getShape().back();
+  });
+  return positions;
+}
+
+/// Rows [index * n, index * n + n) of the first dim, n being the type's.
+static Tensor rowsOf(const Tensor &whole, RankedTensorType type, int64_t index) {
+  Tensor part(type);
+  dispatch(whole, [&](auto t) {
+    llvm::copy(whole.get<decltype(t)>().slice(index * part.size(), part.size()),
+               part.edit<decltype(t)>().begin());
+  });
+  return part;
+}
+
+/// `data` cut into `count` parts of an argument's type. What has the argument's
+/// own shape where there are more parts is the same for all of them.
+static FailureOr<std::vector<Tensor>> cut(func::FuncOp func, unsigned i, StringRef name,
+                                          const Tensor &data, int64_t count) {
+  auto type = cast<RankedTensorType>(func.getArgument(i).getType());
+  auto mismatch = [&](auto... text) {
+    auto error = func.emitError("input '") << name << "' of the data has type " << data.type();
+    ((error << text), ...);
+    return failure();
+  };
+  if (data.elementType() != type.getElementType())
+    return mismatch(", but the function takes ", type);
+  if (data.shape() == type.getShape() && (count == 1 || type.getRank() < 2))
+    return std::vector<Tensor>(count, data);
+  if (data.rank() != type.getRank() || !type.getRank() ||
+      data.shape().drop_front() != type.getShape().drop_front())
+    return mismatch(", but the function takes ", type);
+  if (data.shape()[0] != type.getDimSize(0) * count)
+    return mismatch("; its first size ", data.shape()[0], " must be batch ", type.getDimSize(0),
+                    " x --accumulate ", count, " = ", type.getDimSize(0) * count);
+  std::vector<Tensor> parts;
+  for (int64_t part = 0; part < count; ++part)
+    parts.push_back(rowsOf(data, type, part));
+  return parts;
+}
+
+/// The parts of graph input i from the folder, or filled in.
+static FailureOr<std::vector<Tensor>> inputParts(func::FuncOp func, unsigned i,
+                                                 const DataFolder &data, int64_t count) {
+  StringRef name = argumentAttr(func, i, "onnx.name");
+  auto type = cast<RankedTensorType>(func.getArgument(i).getType());
+  if (const Tensor *given = data.find(name, i))
+    return cut(func, i, name, *given, count);
+  if (std::optional<Tensor> filled = fillIn(name, type))
+    return std::vector<Tensor>(count, *filled);
+  return func.emitError("input '") << name << "' is neither in '" << data.path
+                                   << "' nor one that can be filled in", failure();
+}
+
+FailureOr<SmallVector<RuntimeValue>> moire::interp::makeArguments(func::FuncOp func,
+                                                                  const DataFolder &data) {
+  SmallVector<RuntimeValue> arguments;
+  for (unsigned i = 0; i < func.getNumArguments(); ++i) {
+    auto parts = inputParts(func, i, data, 1);
+    if (failed(parts))
+      return failure();
+    arguments.push_back(parts->front());
+  }
+  return arguments;
+}
+
+//===----------------------------------------------------------------------===//
+// Labels
+//===----------------------------------------------------------------------===//
+
+static StringRef moduleAttr(ModuleOp module, StringRef name, StringRef otherwise) {
+  auto attr = module->getAttrOfType<StringAttr>(name);
+  return attr ? attr.getValue() : otherwise;
+}
+
+FailureOr<Tensor> Training::prepareLabels(const Tensor &labels) {
+  if (moduleAttr(module, "moire.labels", "as-is") != "shifted")
+    return labels;
+  if (labels.rank() != 2 || labels.isFloat())
+    return module.emitError("labels of type ") << labels.type()
+                                               << " cannot be shifted; they must be token ids "
+                                                  "[batch, seq]", failure();
+  // target[t] = labels[t + 1]; the last position has none.
+  Tensor targets(labels.type());
+  auto to = targets.edit<int64_t>();
+  int64_t seq = labels.shape()[1];
+  for (int64_t i = 0; i < labels.size(); ++i)
+    to[i] = i % seq == seq - 1 ? kIgnored : labels.ints()[i + 1];
+  return targets;
+}
+
+int64_t Training::countLabels(const Tensor &labels) {
+  // A squared error counts elements.
+  if (labels.isFloat())
+    return labels.size();
+  bool skipFirst = moduleAttr(module, "moire.count", "all") == "skip-first";
+  int64_t row = skipFirst ? labels.shape().back() : 1, count = 0;
+  for (auto [i, label] : llvm::enumerate(labels.ints()))
+    count += label != kIgnored && !(skipFirst && i % row == 0);
+  return count;
+}
+
+//===----------------------------------------------------------------------===//
+// Steps
+//===----------------------------------------------------------------------===//
+
+LogicalResult Training::prepare(const DataFolder &data) {
+  microStep = module.lookupSymbol<func::FuncOp>("micro_step");
+  if (!microStep)
+    return module.emitError("has no function @micro_step");
+  int64_t count = options.accumulate;
+  microBatches.assign(count, {});
+  // Without counted labels N is the number of micro-batches.
+  bool counts = moduleAttr(module, "moire.count", "all") != "none";
+  int64_t counted = counts ? 0 : count;
+  std::optional<unsigned> scale;
+  for (unsigned i = 0; i < microStep.getNumArguments(); ++i) {
+    StringRef role = argumentAttr(microStep, i, "moire.role");
+    if (role == "scale") {
+      scale = i;
+      for (auto &arguments : microBatches)
+        arguments.push_back(Tensor(cast<RankedTensorType>(microStep.getArgument(i).getType())));
+      continue;
+    }
+    FailureOr<std::vector<Tensor>> parts = failure();
+    if (role == "labels") {
+      // labels.pb, or a graph input of that name.
+      if (!data.labels) {
+        parts = inputParts(microStep, i, data, count);
+      } else {
+        auto prepared = prepareLabels(data.labels->tensor);
+        if (failed(prepared))
+          return failure();
+        parts = cut(microStep, i, "labels", *prepared, count);
+      }
+    } else {
+      parts = inputParts(microStep, i, data, count);
+    }
+    if (failed(parts))
+      return failure();
+    for (auto [arguments, part] : llvm::zip_equal(microBatches, *parts)) {
+      arguments.push_back(part);
+      if (role == "labels" && counts)
+        counted += countLabels(part);
+    }
+  }
+  if (counted == 0)
+    return module.emitError("no label of '") << data.path << "' counts: all are " << kIgnored;
+  if (scale)
+    for (auto &arguments : microBatches) {
+      Tensor value(arguments[*scale].tensor().type());
+      value.edit<double>()[0] = 1.0 / static_cast<double>(counted);
+      if (!options.f64)
+        value.round();
+      arguments[*scale] = value;
+    }
+  return success();
+}
+
+FailureOr<StepReport> Training::runStep(bool update) {
+  StepReport report{++step, 0, 0};
+  parameters.zeroGradients();
+  for (const auto &arguments : microBatches) {
+    SmallVector<RuntimeValue> results;
+    if (failed(evaluator.run(microStep, arguments, results)))
+      return failure();
+    if (results.empty() || !results[0].isTensor() || results[0].tensor().size() != 1)
+      return microStep.emitError("must return the loss as its first result"), failure();
+    report.loss += results[0].tensor().floats()[0];
+  }
+  report.gradientNorm = parameters.gradientNorm();
+  if (!update)
+    return report;
+  auto optimizerStep = module.lookupSymbol<func::FuncOp>("optimizer_step");
+  if (!optimizerStep)
+    return module.emitError("has no function @optimizer_step"), failure();
+  parameters.beginUpdate(options.hyper, step);
+  SmallVector<RuntimeValue> none;
+  if (failed(evaluator.run(optimizerStep, {}, none)))
+    return failure();
+  return report;
+}

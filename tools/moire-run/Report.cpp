@@ -1,0 +1,144 @@
+//===- Report.cpp - What moire-run prints and compares -------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Report.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+#include <algorithm>
+#include <cmath>
+
+using namespace mlir;
+using namespace moire::interp;
+
+//===----------------------------------------------------------------------===//
+// Printing
+//===----------------------------------------------------------------------===//
+
+static void printElement(llvm::raw_ostream &os, const Tensor &tensor, int64_t i) {
+  if (tensor.isFloat())
+    os << llvm::format("%.7g", tensor.floats()[i]);
+  else if (tensor.elementType().isInteger(1))
+    os << (tensor.ints()[i] ? "true" : "false");
+  else
+    os << tensor.ints()[i];
+}
+
+/// Nested brackets, as in a dense attribute.
+static void printNested(llvm::raw_ostream &os, const Tensor &tensor, int64_t dim, int64_t &next) {
+  if (dim == tensor.rank())
+    return printElement(os, tensor, next++);
+  os << "[";
+  for (int64_t i = 0; i < tensor.shape()[dim]; ++i) {
+    if (i)
+      os << ", ";
+    printNested(os, tensor, dim + 1, next);
+  }
+  os << "]";
+}
+
+static void printStatistics(llvm::raw_ostream &os, const Tensor &tensor) {
+  dispatch(tensor, [&](auto t) {
+    auto values = tensor.get<decltype(t)>();
+    double mean = 0;
+    for (auto x : values)
+      mean += static_cast<double>(x) / values.size();
+    auto [low, high] = std::minmax_element(values.begin(), values.end());
+    os << llvm::format("min %.7g max %.7g mean %.7g", static_cast<double>(*low),
+                       static_cast<double>(*high), mean);
+  });
+}
+
+void printSummary(llvm::raw_ostream &os, const NamedTensor &named) {
+  const Tensor &tensor = named.tensor;
+  os << named.name << ": " << tensor.type() << " ";
+  int64_t next = 0;
+  if (tensor.size() <= 64) {
+    os << "= ";
+    printNested(os, tensor, 0, next);
+  } else {
+    printStatistics(os, tensor);
+    os << " first ";
+    for (; next < 4; ++next) {
+      os << (next ? ", " : "");
+      printElement(os, tensor, next);
+    }
+  }
+  os << "\n";
+}
+
+void printTrace(Operation *op, ArrayRef<RuntimeValue> results) {
+  for (const RuntimeValue &result : results) {
+    if (!result.isTensor())
+      continue;
+    llvm::errs() << op->getName() << " ";
+    op->getLoc()->print(llvm::errs());
+    llvm::errs() << " ";
+    printSummary(llvm::errs(), {"", result.tensor()});
+  }
+}
+
+void printStep(llvm::raw_ostream &os, const StepReport &report) {
+  os << llvm::format("step %lld loss %.6f grad_norm %.6f\n", (long long)report.step, report.loss,
+                     report.gradientNorm);
+  os.flush();
+}
+
+void logStep(llvm::raw_ostream &os, const StepReport &report, double rate) {
+  os << llvm::json::Value(llvm::json::Object{{"step", report.step},
+                                             {"loss", report.loss},
+                                             {"lr", rate},
+                                             {"grad_norm", report.gradientNorm}})
+     << "\n";
+  os.flush();
+}
+
+//===----------------------------------------------------------------------===//
+// Comparing
+//===----------------------------------------------------------------------===//
+
+bool isExpected(StringRef expect, ArrayRef<NamedTensor> outputs, double rtol, double atol,
+                MLIRContext *context, std::string &error) {
+  StringRef path = expect;
+  size_t index = outputs.size();
+  auto [head, tail] = expect.rsplit(':');
+  if (!tail.empty() && !tail.getAsInteger(10, index))
+    path = head;
+  auto wanted = readTensorProto(path, context, error);
+  if (!wanted)
+    return false;
+  if (path == expect) {
+    index = llvm::find_if(outputs, [&](const NamedTensor &o) { return o.name == wanted->name; }) -
+            outputs.begin();
+    // A name that no output has: the first.
+    if (index == outputs.size())
+      index = 0;
+  }
+  if (index >= outputs.size()) {
+    error = llvm::formatv("there is no output {0}; the function has {1}", index, outputs.size());
+    return false;
+  }
+  const Tensor &got = outputs[index].tensor, &want = wanted->tensor;
+  if (got.type() != want.type()) {
+    llvm::raw_string_ostream(error) << "output '" << outputs[index].name << "' has type "
+                                    << got.type() << " but '" << path << "' has " << want.type();
+    return false;
+  }
+  double largest = 0;
+  for (int64_t i = 0; i < got.size(); ++i) {
+    double x = got.isFloat() ? got.floats()[i] : static_cast<double>(got.ints()[i]);
+    double y = want.isFloat() ? want.floats()[i] : static_cast<double>(want.ints()[i]);
+    // Written so that a NaN on one side is a difference.
+    bool equal = (std::isnan(x) && std::isnan(y)) || x == y || std::fabs(x - y) <= atol + rtol * std::fabs(y);
+    if (!equal) {
+      error = llvm::formatv("output '{0}' differs at element {1}: {2} where '{3}' has {4}",
+                            outputs[index].name, i, x, path, y);
+      return false;
+    }
+    largest = std::max(largest, std::fabs(x - y));
+  }
+  llvm::outs() << llvm::format("as expected, the largest difference being %.3g\n", largest);
+  return true;
+}
