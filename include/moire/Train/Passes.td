@@ -121,4 +121,26 @@ def TrainOptimizer : Pass<"train-optimizer", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect", "::moire::pipe::PipeDialect"];
 }
 
+def TrainRecompute : Pass<"train-recompute", "::mlir::func::FuncOp"> {
+  let summary = "Repeats cheap forward ops in the backward instead of keeping their results";
+  let description = [{
+    Of what the backward's elementwise ops read from the forward, the cheapest
+    set of values is kept (a minimum vertex cut by bytes) and the rest computed
+    again from it, in front of its first use. Elementwise ops and changes of
+    indices alone are repeated. Common subexpression elimination would undo
+    this, so it must not run any more before kernels are formed.
+
+    ```mlir
+    %s = nn.sigmoid %a                  // forward, %a is a product
+    %y = arith.mulf %a, %s
+    %d = arith.mulf %dy, %s             // backward
+    ~~>
+    %s = nn.sigmoid %a
+    %y = arith.mulf %a, %s
+    %s_again = nn.sigmoid %a
+    %d = arith.mulf %dy, %s_again       // %s need not be stored
+    ```
+  }];
+}
+
 #endif // MOIRE_TRAIN_PASSES
