@@ -23,4 +23,6 @@ void train::buildTrainPipeline(OpPassManager &passes, const TrainOptions &option
   passes.addNestedPass<func::FuncOp>(createTrainCleanUp());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
   passes.addPass(createTrainOptimizer({options.optimizer}));
+  // Last, because CSE would merge what this repeats with the original again.
+  passes.addNestedPass<func::FuncOp>(createTrainRecompute());
 }
