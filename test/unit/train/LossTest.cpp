@@ -17,6 +17,7 @@
 using namespace moire;
 using interp::RuntimeValue;
 using interp::Tensor;
+using train::TrainLossOptions;
 
 namespace {
 
@@ -91,7 +92,6 @@ func.func @forward(%x: tensor<Bx4x5xf32> {onnx.name = "x"}, %labels: tensor<Bx4x
     passes.addPass(train::createTrainLoss(std::move(options)));
     ASSERT_TRUE(mlir::succeeded(passes.run(module)));
   }
-  using TrainLossOptions = train::TrainLossOptions;
 
   std::string attribute(mlir::ModuleOp module, llvm::StringRef name) {
     return module->getAttrOfType<mlir::StringAttr>(name).str();
@@ -144,8 +144,9 @@ TEST_F(Loss, NextToken) {
 
 TEST_F(Loss, AuxIsAveragedOverMicroBatches) {
   auto one = parse(plain(1));
+  std::vector<std::string> aux{"aux=0.5"};
   TrainLossOptions options;
-  options.aux = {"aux=0.5"};
+  options.aux = aux;
   turnIntoLoss(*one, std::move(options));
   Tensor s = scale(0.25);
   double first = run(*one, "micro_step", {logits(0, 1), labels(0, 1, true), s});
