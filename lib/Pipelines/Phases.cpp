@@ -1,0 +1,103 @@
+//===- Phases.cpp - Runs the phases of a compilation in order ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Pipelines/Pipelines.h"
+#include "moire/Conversion/Passes.h"
+#include "moire/Frontend/ImportOnnx.h"
+#include "moire/Program/Passes.h"
+#include "moire/Raise/Passes.h"
+#include "moire/Train/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace moire;
+
+StringRef moire::phaseName(Phase phase) {
+  switch (phase) {
+  case Phase::import:
+    return "import";
+  case Phase::model:
+    return "model";
+  case Phase::train:
+    return "train";
+  case Phase::kernels:
+    return "kernels";
+  case Phase::program:
+    return "program";
+  }
+  llvm_unreachable("all phases are named above");
+}
+
+/// Writes `DIR/2-model.mlir` and marks the module with the phase it is in.
+static LogicalResult finishPhase(ModuleOp module, Phase phase, const CompileOptions &options) {
+  module->setAttr("moire.phase", StringAttr::get(module.getContext(), phaseName(phase)));
+  if (options.dumpPhases.empty())
+    return success();
+  SmallString<128> path(options.dumpPhases);
+  if (std::error_code ec = llvm::sys::fs::create_directories(path))
+    return emitError(UnknownLoc::get(module.getContext()))
+           << "cannot make the folder '" << options.dumpPhases << "' of --dump-phases: "
+           << ec.message();
+  llvm::sys::path::append(
+      path, llvm::formatv("{0}-{1}.mlir", (int)phase + 1, phaseName(phase)).str());
+  std::string error;
+  auto file = openOutputFile(path, &error);
+  if (!file)
+    return emitError(UnknownLoc::get(module.getContext())) << error;
+  // With locations: they carry the ONNX node names that later phases print.
+  module.print(file->os(), OpPrintingFlags().enableDebugInfo(true, false));
+  file->keep();
+  return success();
+}
+
+OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContext &context) {
+  frontend::ImportOptions import;
+  import.allowMissingWeights = options.init;
+  OwningOpRef<ModuleOp> module = frontend::importOnnx(options.model, &context, import);
+  if (!module || failed(finishPhase(*module, Phase::import, options)))
+    return {};
+
+  for (Phase phase : {Phase::model, Phase::train, Phase::kernels, Phase::program}) {
+    if (options.stopAfter < phase)
+      break;
+    PassManager passes(&context);
+    switch (phase) {
+    case Phase::import:
+      break;
+    case Phase::model: {
+      conversion::ModelOptions model;
+      std::string error;
+      if (failed(parseBindings(options.bind, model.bindings, error))) {
+        emitError(UnknownLoc::get(&context)) << error;
+        return {};
+      }
+      conversion::buildModelPipeline(passes, model);
+      raise::buildRaisePipeline(passes);
+      break;
+    }
+    case Phase::train: {
+      train::TrainOptions train;
+      train.loss = options.loss;
+      train.aux = options.aux;
+      train.freeze = options.freeze;
+      train.optimizer = options.optimizer;
+      train::buildTrainPipeline(passes, train);
+      break;
+    }
+    case Phase::kernels:
+      program::buildKernelsPipeline(passes);
+      break;
+    case Phase::program:
+      program::buildProgramPipeline(passes);
+      break;
+    }
+    if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))
+      return {};
+  }
+  return module;
+}
