@@ -1,0 +1,133 @@
+//===- Attention.cpp - Attention and rotary embedding --------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Node.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::conversion;
+
+/// [B, S, heads * D] -> [B, heads, S, D]; a value of rank 4 is that already.
+static Value splitHeads(Emitter &e, Value v, int64_t heads) {
+  if (!v || rankOf(v) == 4)
+    return v;
+  Dims s = shapeOf(v);
+  return e.transpose(e.reshape(v, {s[0], s[1], heads, s[2] / heads}), {0, 2, 1, 3});
+}
+static Value joinHeads(Emitter &e, Value v) {
+  if (!v)
+    return v;
+  Dims s = shapeOf(v);
+  return e.reshape(e.transpose(v, {0, 2, 1, 3}), {s[0], s[2], s[1] * s[3]});
+}
+
+/// Inputs Q, K, V, mask, past_key, past_value, nonpad_kv_seqlen.
+static LogicalResult convertAttention(Node &n) {
+  Emitter &e = n.e;
+  if (n.has(4) || n.has(5) || n.has(6))
+    return n.fail("past keys and values are inference only; export the model with use_cache=False");
+  if (n.getFloat("softcap", 0) != 0)
+    return n.fail("softcap " + Twine(n.getFloat("softcap", 0)) + " is not supported; use 0");
+  if (n.wants(3))
+    return n.fail("its fourth output, the product of queries and keys, is not supported");
+  for (int64_t window : {n.getInt("left_window_size", -1), n.getInt("right_window_size", -1)})
+    if (window >= 0)
+      return n.fail("attention windows as attributes are not supported; give a mask");
+  bool flat = n.rank(0) == 3;
+  Value qkv[3];
+  for (int i = 0; i < 3; ++i) {
+    if (n.rank(i) != n.rank(0) || (n.rank(i) != 3 && n.rank(i) != 4))
+      return n.fail("query, key and value must all have rank 3 or all have rank 4");
+    int64_t heads = n.getInt(i == 0 ? "q_num_heads" : "kv_num_heads", 0);
+    if (flat && (heads < 1 || n.shape(i)[2] % heads))
+      return n.fail("q_num_heads and kv_num_heads must divide the last dims of query, key and "
+                    "value; " + Twine(heads) + " does not divide " + Twine(n.shape(i)[2]));
+    qkv[i] = splitHeads(e, n.in(i), heads);
+    if (!qkv[i])
+      return failure();
+  }
+  Dims q = shapeOf(qkv[0]), k = shapeOf(qkv[1]);
+  Value mask = n.in(3);
+  if (mask) {
+    if (n.rank(3) > 4)
+      return n.fail("the mask must have rank 4 or less, not " + Twine(n.rank(3)));
+    DimVector shape(4 - n.rank(3), 1);
+    llvm::append_range(shape, n.shape(3));
+    int64_t full[] = {q[0], q[1], q[2], k[2]};
+    for (int i = 0; i < 4; ++i)
+      if (shape[i] != 1 && shape[i] != full[i])
+        return n.fail("a mask of shape " + str(n.shape(3)) + " cannot be broadcast to " + str(full));
+    mask = e.reshape(mask, shape);
+    if (!isBool(mask))
+      mask = e.cast(mask, elementOf(qkv[0]));
+  }
+  double scale = n.getFloat("scale", 1 / std::sqrt((double)q[3]));
+  Value y = e.inferAll<nn::AttentionOp>(2, qkv[0], qkv[1], qkv[2], mask,
+                                        llvm::APFloat(scale), n.getInt("is_causal", 0) != 0)[0];
+  n.set(1, qkv[1]);
+  n.set(2, qkv[2]);
+  return n.give(flat ? joinHeads(e, y) : y);
+}
+
+/// Rows of a cos or sin table for position ids [B, S], or the table itself.
+static Value tableRows(Emitter &e, Value table, Value positions) {
+  return positions ? e.infer<nn::GatherOp>(table, positions) : table;
+}
+
+/// Rotates the first `rotary_embedding_dim` entries of each head.
+static LogicalResult rotary(Node &n, Value cos, Value sin, Value positions) {
+  Emitter &e = n.e;
+  bool flat = n.rank(0) == 3;
+  int64_t rotated = n.getInt("rotary_embedding_dim", 0), heads = n.getInt("num_heads", 0);
+  if (n.rank(0) != 3 && n.rank(0) != 4)
+    return n.fail("the input must have rank 3 or 4, not " + Twine(n.rank(0)));
+  if (flat && heads == 0 && rotated == 0)
+    heads = n.shape(0)[2] / (2 * shapeOf(cos).back()); // com.microsoft's default
+  if (flat && (heads < 1 || n.shape(0)[2] % heads))
+    return n.fail("num_heads " + Twine(heads) + " does not divide the last dim of size " +
+                  Twine(n.shape(0)[2]));
+  Value x = splitHeads(e, n.in(0), heads);
+  Dims s = shapeOf(x);
+  int64_t size = s[3], length = s[2];
+  if (rotated == 0)
+    rotated = size;
+  if (rotated < 0 || rotated > size || rotated % 2)
+    return n.fail("rotary_embedding_dim " + Twine(rotated) + " must be even and at most " + Twine(size));
+  if (positions && rankOf(positions) == 1) { // one offset for all
+    Value offset = e.broadcastTo(positions, {length});
+    positions = e.reshape(e.add(offset, e.iota({length}, 0, e.i64())), {1, length});
+  }
+  cos = tableRows(e, cos, positions);
+  sin = tableRows(e, sin, positions);
+  if (!cos || !sin)
+    return failure();
+  DimVector want{rankOf(cos) == 3 && shapeOf(cos)[0] == 1 ? 1 : s[0], length, rotated / 2};
+  if (shapeOf(cos) != Dims(want) || shapeOf(sin) != Dims(want))
+    return n.fail("tables of shapes " + str(shapeOf(cos)) + " and " + str(shapeOf(sin)) +
+                  " must have shape " + str(want));
+  Value y = e.infer<nn::RopeOp>(e.sliceDim(x, 3, 0, rotated), cos, sin,
+                                n.getInt("interleaved", 0) != 0, /*inverse=*/false);
+  if (rotated < size)
+    y = e.concat({y, e.sliceDim(x, 3, rotated, size)}, 3);
+  return n.give(flat ? joinHeads(e, y) : y);
+}
+
+static LogicalResult convertRotary(Node &n) { return rotary(n, n.in(1), n.in(2), n.in(3)); }
+static LogicalResult convertContribRotary(Node &n) {
+  if (n.getFloat("scale", 1) != 1)
+    return n.fail("scale " + Twine(n.getFloat("scale", 1)) + " is not supported; use 1");
+  return rotary(n, n.in(2), n.in(3), n.in(1));
+}
+
+static LogicalResult refuseCachedAttention(Node &n) {
+  return n.fail("it works on a key-value cache and is inference only; export the model from "
+                "PyTorch with use_cache=False instead of by a model builder");
+}
+
+void conversion::addAttention(HandlerTable &t) {
+  t.add("Attention", 3, convertAttention);
+  t.add("RotaryEmbedding", 3, convertRotary);
+  t.add("com.microsoft::RotaryEmbedding", 4, convertContribRotary);
+  t.add("com.microsoft::GroupQueryAttention", 0, refuseCachedAttention);
+}
