@@ -28,7 +28,7 @@ static LogicalResult convertAttention(Node &n) {
   if (n.has(4) || n.has(5) || n.has(6))
     return n.fail("past keys and values are inference only; export the model with use_cache=False");
   if (n.getFloat("softcap", 0) != 0)
-    return n.fail("softcap " + Twine(n.getFloat("softcap", 0)) + " is not supported; use 0");
+    return n.fail("a softcap other than 0 is not supported");
   if (n.wants(3))
     return n.fail("its fourth output, the product of queries and keys, is not supported");
   for (int64_t window : {n.getInt("left_window_size", -1), n.getInt("right_window_size", -1)})
@@ -116,7 +116,7 @@ static LogicalResult rotary(Node &n, Value cos, Value sin, Value positions) {
 static LogicalResult convertRotary(Node &n) { return rotary(n, n.in(1), n.in(2), n.in(3)); }
 static LogicalResult convertContribRotary(Node &n) {
   if (n.getFloat("scale", 1) != 1)
-    return n.fail("scale " + Twine(n.getFloat("scale", 1)) + " is not supported; use 1");
+    return n.fail("a scale other than 1 is not supported");
   return rotary(n, n.in(2), n.in(3), n.in(1));
 }
 

@@ -13,6 +13,7 @@ using namespace moire::conversion;
 /// Larger results stay ops: they would cost more memory than the op costs time.
 static constexpr int64_t maxFoldedInts = int64_t(1) << 22;
 static constexpr int64_t maxFoldedFloats = int64_t(1) << 16;
+static constexpr int64_t maxRepeated = 64;
 
 //===----------------------------------------------------------------------===//
 // Values
@@ -105,8 +106,7 @@ std::optional<DimVector> conversion::broadcastShape(Dims a, Dims b) {
 //===----------------------------------------------------------------------===//
 
 Emitter::Emitter(func::FuncOp func)
-    : loc(func.getLoc()), builder(OpBuilder::atBlockEnd(&func.front())),
-      constants(OpBuilder::atBlockBegin(&func.front())) {}
+    : loc(func.getLoc()), builder(OpBuilder::atBlockEnd(&func.front())) {}
 
 SmallVector<Value> Emitter::finishAll(Operation *op) {
   SmallVector<Value> results(op->getResults());
@@ -116,8 +116,12 @@ SmallVector<Value> Emitter::finishAll(Operation *op) {
   bool splats = foldable;
   for (Value operand : op->getOperands())
     splats &= foldable && constantOf(operand).isSplat();
+  // A mask or table repeated over the batch says less than the repetition.
+  bool repeats = isa<nn::BroadcastOp>(op) && !elementOf(results[0]).isInteger(64);
   for (Value result : results) {
     auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (repeats && type.getNumElements() > maxRepeated)
+      foldable &= splats;
     int64_t limit = type && isa<FloatType>(type.getElementType()) ? maxFoldedFloats : maxFoldedInts;
     // A splat stays small whatever its shape.
     foldable &= type && (splats || type.getNumElements() <= limit);
@@ -139,7 +143,7 @@ SmallVector<Value> Emitter::finishAll(Operation *op) {
         if (auto value = dyn_cast<Value>(f)) {
           done &= value.getType() == results[i].getType();
           results[i] = value;
-        } else if (auto dense = dyn_cast<DenseElementsAttr>(cast<Attribute>(f))) {
+        } else if (auto dense = dyn_cast<DenseElementsAttr>(llvm::cast<Attribute>(f))) {
           results[i] = constant(dense);
         } else {
           done = false;
@@ -159,7 +163,7 @@ SmallVector<Value> Emitter::finishAll(Operation *op) {
     return results;
   if (auto values = interp::foldConstant(op)) {
     for (auto [i, value] : llvm::enumerate(*values))
-      results[i] = constant(cast<DenseElementsAttr>(value));
+      results[i] = constant(llvm::cast<DenseElementsAttr>(value));
     op->erase();
   }
   return results;
@@ -167,9 +171,15 @@ SmallVector<Value> Emitter::finishAll(Operation *op) {
 
 Value Emitter::constant(DenseElementsAttr attr) {
   Value &v = known[attr];
-  if (!v)
-    v = constants.create<arith::ConstantOp>(constants.getUnknownLoc(), attr);
-  return v;
+  if (v)
+    return v;
+  OpBuilder::InsertionGuard guard(builder);
+  if (lastConstant)
+    builder.setInsertionPointAfter(lastConstant);
+  else
+    builder.setInsertionPointToStart(builder.getBlock());
+  lastConstant = builder.create<arith::ConstantOp>(builder.getUnknownLoc(), attr);
+  return v = lastConstant->getResult(0);
 }
 
 Value Emitter::splat(RankedTensorType type, double value) {
@@ -205,6 +215,8 @@ Value Emitter::reshape(Value v, Dims shape) {
                    << " elements of " << str(shapeOf(v));
     return {};
   }
+  if (auto inner = v.getDefiningOp<nn::ReshapeOp>())
+    return reshape(inner.getInput(), shape);
   return create<nn::ReshapeOp>(tensor(shape, elementOf(v)), v);
 }
 

@@ -88,7 +88,7 @@ public:
     if (failed(OpTy::inferReturnTypes(ctx, loc, state.operands, state.attributes.getDictionary(ctx),
                                       state.getRawProperties(), {}, types)))
       return llvm::SmallVector<Value>(results);
-    state.types = types;
+    state.types.assign(types.begin(), types.end());
     return finishAll(builder.create(state));
   }
   template <typename OpTy, typename... Args>
@@ -152,7 +152,7 @@ private:
   Value finish(mlir::Operation *op) { return finishAll(op)[0]; }
   llvm::SmallVector<Value> finishAll(mlir::Operation *op);
 
-  mlir::OpBuilder constants;
+  mlir::Operation *lastConstant = nullptr;
   llvm::DenseMap<mlir::Attribute, Value> known;
 };
 

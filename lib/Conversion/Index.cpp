@@ -191,8 +191,7 @@ static LogicalResult convertScatterElements(Node &n) {
   if (failed(axis) || failed(kind))
     return failure();
   Value indices = wrapped(n, n.in(1), n.in(0), n.shape(0)[*axis]);
-  return n.give(n.e.infer<nn::ScatterElementsOp>(n.in(0), indices, n.in(2),
-                                                 n.e.builder.getI64IntegerAttr(*axis), *kind));
+  return n.give(n.e.infer<nn::ScatterElementsOp>(n.in(0), indices, n.in(2), *axis, *kind));
 }
 
 //===----------------------------------------------------------------------===//

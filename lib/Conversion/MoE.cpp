@@ -148,6 +148,6 @@ static LogicalResult refuseQuantized(Node &n) {
 }
 
 void conversion::addMoE(HandlerTable &t) {
-  t.add("com.microsoft::MoE", 5, convertMoE);
+  t.add("com.microsoft::MoE", 3, convertMoE);
   t.add("com.microsoft::QMoE", 0, refuseQuantized);
 }

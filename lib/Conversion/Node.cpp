@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Node.h"
+#include <charconv>
 
 using namespace mlir;
 using namespace moire;
@@ -10,6 +11,17 @@ using namespace moire::conversion;
 
 LogicalResult Node::fail(const Twine &message) {
   return emitError(op.getLoc()) << op.getQualifiedOpType() << ": " << message;
+}
+
+double Node::getFloat(StringRef name, double otherwise) {
+  auto attr = op.getAttribute<FloatAttr>(name);
+  if (!attr)
+    return otherwise;
+  char text[32];
+  float value = attr.getValueAsDouble();
+  auto end = std::to_chars(text, text + sizeof(text) - 1, value);
+  *end.ptr = 0;
+  return std::strtod(text, nullptr);
 }
 
 FailureOr<DimVector> Node::constInts(unsigned i, StringRef what) {

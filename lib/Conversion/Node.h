@@ -17,7 +17,11 @@ class Node {
 public:
   Node(onnx::NodeOp op, Emitter &emitter, llvm::ArrayRef<Value> inputs)
       : op(op), e(emitter), opset(op.getOpsetVersion()), inputs(inputs),
-        results(op.getNumResults()) {}
+        results(op.getNumResults()) {
+    if (opset == 0) // a module that does not tell means today's ops
+      opset = newestOpset;
+  }
+  static constexpr int64_t newestOpset = 25;
 
   onnx::NodeOp op;
   Emitter &e;
@@ -40,7 +44,9 @@ public:
   //===--- attributes -----------------------------------------------------===//
   bool hasAttr(llvm::StringRef name) { return (bool)op.getAttribute(name); }
   int64_t getInt(llvm::StringRef name, int64_t otherwise) { return op.getInt(name, otherwise); }
-  double getFloat(llvm::StringRef name, double otherwise) { return op.getFloat(name, otherwise); }
+  /// In the shortest decimals that the file's single-precision float stands
+  /// for: 1e-06, not 9.99999997e-07.
+  double getFloat(llvm::StringRef name, double otherwise);
   llvm::StringRef getString(llvm::StringRef name, llvm::StringRef otherwise) {
     return op.getString(name, otherwise);
   }

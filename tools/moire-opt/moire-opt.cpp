@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NNPasses.h"
+#include "moire/Conversion/Passes.h"
 #include "moire/Raise/Passes.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Train/Passes.h"
@@ -15,6 +16,8 @@ int main(int argc, char **argv) {
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
   mlir::registerSymbolDCEPass();
+  moire::conversion::registerConversionPasses();
+  moire::conversion::registerConversionPipelines();
   moire::nn::registerNNPasses();
   moire::raise::registerRaisePasses();
   moire::raise::registerRaisePipeline();
