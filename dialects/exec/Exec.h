@@ -1,0 +1,47 @@
+//===- Exec.h - The exec dialect -----------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_DIALECTS_EXEC_EXEC_H
+#define MOIRE_DIALECTS_EXEC_EXEC_H
+
+#include "dialects/nn/NN.h"
+#include "dialects/pipe/Pipe.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/RegionKindInterface.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace moire::exec {
+
+/// A memref of static shape and strides whose layout has offset 0.
+bool isPlace(mlir::Type type);
+/// A place that is row-major without gaps.
+bool isDense(mlir::Type type);
+/// Strides of a place, in elements.
+llvm::SmallVector<int64_t> stridesOf(mlir::MemRefType type);
+/// Bytes of one element in memory: i1 takes one.
+int64_t elementBytes(mlir::Type element);
+/// The place type of this shape and these strides; dense ones have no layout.
+mlir::MemRefType placeType(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> strides,
+                           mlir::Type element);
+/// The buffer, parameter, gradient, input or constant that a place or a routing
+/// lies in.
+mlir::Value rootOf(mlir::Value place);
+
+} // namespace moire::exec
+
+#include "dialects/exec/ExecOpsDialect.h.inc"
+#include "dialects/exec/ExecOpsEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/exec/ExecOpsAttributes.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/exec/ExecOps.h.inc"
+
+#endif // MOIRE_DIALECTS_EXEC_EXEC_H
