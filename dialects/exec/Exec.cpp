@@ -95,7 +95,7 @@ int64_t BufferOp::getBytes() {
 }
 
 LogicalResult BufferOp::verify() {
-  if (auto offset = getOffset(); offset && (*offset < 0 || *offset % 64))
+  if (auto offset = getOffset(); offset && *offset % 64)
     return emitOpError("offset ") << *offset << " must be a multiple of 64";
   return success();
 }

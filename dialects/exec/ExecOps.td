@@ -6,6 +6,7 @@
 #define MOIRE_EXEC_OPS
 
 include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -17,11 +18,11 @@ def Exec_Dialect : Dialect {
   let summary = "The program that is emitted, one op per statement";
   let description = [{
     Straight-line code on memory. Values are places: `exec.buffer` is a range of
-    the arena, `exec.param`, `exec.grad` and `exec.input` are the runtime's
-    blocks, `exec.view` a strided window of one of them. Every other op reads
-    and writes places and becomes one statement of C++; which operands it reads
-    and which it writes are its memory effects, from which liveness and the
-    arena's verifier work.
+    the arena, `exec.param` and `exec.grad` lie in the runtime's blocks, the
+    function's arguments are the inputs of the micro-step, `exec.view` is a
+    strided window of one of them. Every other op reads and writes places and
+    becomes one statement of C++; which operands it reads and which it writes
+    are its memory effects, from which liveness and the arena's verifier work.
 
     A place is a memref of static shape and static strides whose first element
     is where the place begins (the layout's offset is 0). *Dense* means
@@ -67,9 +68,9 @@ class Exec_NNAttr<string name> : Attr<CPred<"::llvm::isa<::moire::nn::" # name #
 def Exec_ReduceKind : Exec_NNAttr<"ReduceKind">;
 def Exec_Scoring : Exec_NNAttr<"Scoring">;
 
-class In<Type type> : Arg<type, "", [MemRead]>;
+class In<TypeConstraint type> : Arg<type, "", [MemRead]>;
 class OptionalIn<Type type> : Arg<Optional<type>, "", [MemRead]>;
-class Out<Type type> : Arg<type, "", [MemWrite]>;
+class Out<TypeConstraint type> : Arg<type, "", [MemWrite]>;
 class OptionalOut<Type type> : Arg<Optional<type>, "", [MemWrite]>;
 
 def Exec_ModeEnum : I32EnumAttr<"Mode", "what a result does with the old contents", [
@@ -82,7 +83,7 @@ def Exec_ModeEnum : I32EnumAttr<"Mode", "what a result does with the old content
 /// This is how gradients accumulate: no pass over memory to zero them.
 def Exec_Mode : EnumAttr<Exec_Dialect, Exec_ModeEnum, "mode">;
 defvar Overwrite = "::moire::exec::Mode::overwrite";
-class Exec_ModeArg : DefaultValuedAttr<Exec_Mode, Overwrite>;
+def Exec_ModeArg : DefaultValuedAttr<Exec_Mode, Overwrite>;
 
 class Exec_Op<string mnemonic, list<Trait> traits = []> : Op<Exec_Dialect, mnemonic, traits>;
 
@@ -122,19 +123,6 @@ def Exec_GradOp : Exec_ParameterPlace<"grad", "The gradient of a parameter"> {
   let description = [{
     Constraints: names a pipe.parameter that is not frozen; shape is the parameter's.
   }];
-}
-
-def Exec_InputOp : Exec_Op<"input", [Pure]> {
-  let summary = "An input of the micro-step";
-  let description = [{
-    Input `index` of the module's `exec.inputs` table.
-    ```mlir
-    %0 = exec.input 0 "input_ids" : memref<4x256xi64>
-    ```
-  }];
-  let arguments = (ins I64Attr:$index, StrAttr:$name);
-  let results = (outs Exec_Dense:$result);
-  let assemblyFormat = "$index $name attr-dict `:` type($result)";
 }
 
 def Exec_ConstantOp : Exec_Op<"constant", [Pure]> {
@@ -202,7 +190,7 @@ def Exec_KernelOp : Exec_Op<"kernel", [Symbol, IsolatedFromAbove, SingleBlock, N
   let hasRegionVerifier = 1;
 }
 
-def Exec_YieldOp : Exec_Op<"yield", [Pure, Terminator, ReturnLike, HasParent<"KernelOp">]> {
+def Exec_YieldOp : Exec_Op<"yield", [Pure, Terminator, HasParent<"KernelOp">]> {
   let summary = "The outputs of a kernel";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
@@ -322,7 +310,7 @@ def Exec_ScatterElementsOp : Exec_Op<"scatter_elements"> {
 // Contractions, reductions, order
 //===----------------------------------------------------------------------===//
 
-def Exec_GemmOp : Exec_Op<"gemm", [AttrSizedOperandSegments]> {
+def Exec_GemmOp : Exec_Op<"gemm"> {
   let summary = "Matrix product C = A B (+ bias), or added to C";
   let description = [{
     A [M, K], B [K, N], C [M, N], or all three with one batch dim in front;
@@ -572,7 +560,7 @@ def Exec_RopeOp : Exec_Op<"rope"> {
   let hasVerifier = 1;
 }
 
-def Exec_AttentionOp : Exec_Op<"attention", [AttrSizedOperandSegments]> {
+def Exec_AttentionOp : Exec_Op<"attention"> {
   let summary = "softmax(scale * q k^T + mask) v, and the rows' log-sum-exp";
   let description = [{
     Shapes as nn.attention; the last dim of query, key, value and result has
@@ -590,7 +578,7 @@ def Exec_AttentionOp : Exec_Op<"attention", [AttrSizedOperandSegments]> {
   let hasVerifier = 1;
 }
 
-def Exec_AttentionGradOp : Exec_Op<"attention_grad", [AttrSizedOperandSegments]> {
+def Exec_AttentionGradOp : Exec_Op<"attention_grad"> {
   let summary = "Cotangents of query, key and value";
   let description = [{
     Constraints: as exec.attention; each cotangent has the shape of its operand.
@@ -612,7 +600,7 @@ def Exec_AttentionGradOp : Exec_Op<"attention_grad", [AttrSizedOperandSegments]>
 // Mixture of experts
 //===----------------------------------------------------------------------===//
 
-def Exec_RouterOp : Exec_Op<"router", [AttrSizedOperandSegments]> {
+def Exec_RouterOp : Exec_Op<"router"> {
   let summary = "Chooses k experts per token and their weights";
   let description = [{ As nn.router. Constraints: matching shapes. }];
   let arguments = (ins In<Exec_DenseF32>:$logits, OptionalIn<Exec_DenseF32>:$selection_bias,
@@ -654,7 +642,7 @@ def Exec_DispatchOp : Exec_Op<"dispatch"> {
   let hasVerifier = 1;
 }
 
-def Exec_CombineOp : Exec_Op<"combine", [AttrSizedOperandSegments]> {
+def Exec_CombineOp : Exec_Op<"combine"> {
   let summary = "result[t, :] = sum over k of weights[t, k] * rows[row(t, k), :]";
   let description = [{ Constraints: rows [R, H], weights [T, K], result [T, H] of the routing. }];
   let arguments = (ins In<Exec_DenseF32>:$rows, OptionalIn<Exec_DenseF32>:$weights,
@@ -683,7 +671,7 @@ def Exec_CombineGradOp : Exec_Op<"combine_grad", [AttrSizedOperandSegments]> {
   let hasVerifier = 1;
 }
 
-def Exec_PerExpertOp : Exec_Op<"per_expert", [AttrSizedOperandSegments]> {
+def Exec_PerExpertOp : Exec_Op<"per_expert"> {
   let summary = "rows[r, :] = values[expert(r), :], plus `add` where it is given";
   let description = [{
     `add` may be the rows' place.

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NNPasses.h"
 #include "moire/Conversion/Passes.h"
+#include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Train/Passes.h"
@@ -19,6 +20,7 @@ int main(int argc, char **argv) {
   moire::conversion::registerConversionPasses();
   moire::conversion::registerConversionPipelines();
   moire::nn::registerNNPasses();
+  moire::program::registerProgramPasses();
   moire::raise::registerRaisePasses();
   moire::raise::registerRaisePipeline();
   moire::train::registerTrainPasses();

@@ -1,0 +1,28 @@
+//===- Passes.h - Kernels and the program --------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_PROGRAM_PASSES_H
+#define MOIRE_PROGRAM_PASSES_H
+
+#include "dialects/exec/Exec.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+
+namespace moire::program {
+
+#define GEN_PASS_DECL
+#include "lib/Program/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "lib/Program/Passes.h.inc"
+
+/// Phase `kernels`: elementwise clusters become linalg.generic.
+void buildKernelsPipeline(mlir::OpPassManager &pm);
+/// Phase `program`: buffers, the arena, statements.
+void buildProgramPipeline(mlir::OpPassManager &pm);
+
+} // namespace moire::program
+
+#endif // MOIRE_PROGRAM_PASSES_H

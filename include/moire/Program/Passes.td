@@ -1,0 +1,55 @@
+//===- Passes.td - Kernels and the program -------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_PROGRAM_PASSES
+#define MOIRE_PROGRAM_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def LowerToExec : Pass<"lower-to-exec", "::mlir::ModuleOp"> {
+  let summary = "Tensors become places in memory, ops become statements";
+  let description = [{
+    Rewrites @micro_step from nn, arith and linalg on tensors to `exec`. View ops
+    become windows where their readers take strides, cotangents of parameters
+    are accumulated straight into gradients, elementwise results take over the
+    memory of operands that die, and additions that a library kernel can take
+    along (bias, residual) are folded into it.
+
+    ```mlir
+    %0 = nn.matmul %x, %w : tensor<20x32xf32>, tensor<32x96xf32>
+    %1 = nn.broadcast %b [1] : tensor<96xf32> -> tensor<20x96xf32>
+    %2 = arith.addf %0, %1 : tensor<20x96xf32>
+    ```
+    ~~>
+    ```mlir
+    %y = exec.buffer : memref<20x96xf32>
+    exec.gemm %x, %w bias %b to %y : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32>
+    ```
+  }];
+  let dependentDialects = ["exec::ExecDialect"];
+}
+
+def PackArena : Pass<"pack-arena", "::mlir::ModuleOp"> {
+  let summary = "Gives every buffer its offset in the arena";
+  let description = [{
+    A buffer lives from the first statement that touches it to the last one.
+    Offsets are planned by moire/Program/ArenaPacking.h. The arena's size in
+    bytes becomes the module's attribute `exec.arena_bytes`.
+  }];
+  let statistics = [
+    Statistic<"arenaBytes", "arena-bytes", "Size of the arena">,
+    Statistic<"boundBytes", "bound-bytes", "Largest sum of live buffers">
+  ];
+}
+
+def VerifyArena : Pass<"verify-arena", "::mlir::ModuleOp"> {
+  let summary = "Proves that no two live buffers overlap";
+  let description = [{
+    Fails on a buffer without an offset, on one that reaches beyond
+    `exec.arena_bytes`, on two that overlap and live at one time, and on a
+    statement that reads a buffer before any has written it.
+  }];
+}
+
+#endif // MOIRE_PROGRAM_PASSES

@@ -1,0 +1,19 @@
+//===- Pipelines.cpp - The passes of phases kernels and program ----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "moire/Program/Passes.h"
+
+using namespace mlir;
+
+void moire::program::buildKernelsPipeline(OpPassManager &pm) {
+  pm.addPass(createCSEPass());
+}
+
+void moire::program::buildProgramPipeline(OpPassManager &pm) {
+  pm.addPass(createLowerToExec());
+  pm.addPass(createPackArena());
+  pm.addPass(createVerifyArena());
+}
