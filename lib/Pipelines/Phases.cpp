@@ -70,13 +70,9 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     case Phase::import:
       break;
     case Phase::model: {
-      conversion::ModelOptions model;
-      std::string error;
-      if (failed(parseBindings(options.bind, model.bindings, error))) {
-        emitError(UnknownLoc::get(&context)) << error;
-        return {};
-      }
-      conversion::buildModelPipeline(passes, model);
+      conversion::ConversionOptions conversion;
+      conversion.bind = options.bind;
+      conversion::buildConversionPipeline(passes, conversion);
       raise::buildRaisePipeline(passes);
       break;
     }

@@ -7,7 +7,9 @@
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Support/Diagnostics.h"
 #include "moire/Support/Dialects.h"
+#ifdef MOIRE_HAS_TARGET
 #include "moire/Target/Program.h"
+#endif
 #include "mlir/IR/AsmState.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -152,9 +154,13 @@ int main(int argc, char **argv) {
   if (output.empty())
     return 0;
 
+#ifdef MOIRE_HAS_TARGET
   target::EmitOptions emit;
   emit.output = output;
   emit.init = init;
   emit.compile = !sourceOnly;
   return target::emitProgram(*module, emit);
+#else
+  return usageError("no emission yet");
+#endif
 }

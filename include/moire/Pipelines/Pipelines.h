@@ -38,11 +38,6 @@ struct CompileOptions {
 mlir::OwningOpRef<mlir::ModuleOp> runPhases(const CompileOptions &options,
                                             mlir::MLIRContext &context);
 
-/// `[--bind …]` texts as (dim, size) pairs, or an error that names the wrong one.
-mlir::LogicalResult parseBindings(llvm::ArrayRef<std::string> texts,
-                                  std::vector<std::pair<std::string, int64_t>> &bindings,
-                                  std::string &error);
-
 } // namespace moire
 
 #endif // MOIRE_PIPELINES_PIPELINES_H
