@@ -171,7 +171,7 @@ def Exec_RoutingOp : Exec_Op<"routing", [Pure]> {
 // Elementwise kernels
 //===----------------------------------------------------------------------===//
 
-def Exec_KernelOp : Exec_Op<"kernel", [Symbol, IsolatedFromAbove, SingleBlock, NoRegionArguments]> {
+def Exec_KernelOp : Exec_Op<"kernel", [Symbol, IsolatedFromAbove, SingleBlock]> {
   let summary = "The scalar expression of one fused iteration space";
   let description = [{
     Block arguments are the inputs' elements, then the coordinates (i64) that

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "moire/Program/Passes.h"
@@ -10,6 +11,7 @@ using namespace mlir;
 
 void moire::program::buildKernelsPipeline(OpPassManager &pm) {
   pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createFuse());
 }
 
 void moire::program::buildProgramPipeline(OpPassManager &pm) {

@@ -143,7 +143,7 @@ void Placement::shareMemory() {
       }
     } else if (auto entropy = dyn_cast<nn::CrossEntropyOp>(op)) {
       if (auto it = folds.loss.find(&op); it != folds.loss.end())
-        tryInPlace(&op, it->second.grad.getResult(), entropy.getLogits(), index);
+        tryInPlace(&op, nn::CrossEntropyGradOp(it->second.grad).getResult(), entropy.getLogits(), index);
     } else if (auto grad = dyn_cast<nn::CrossEntropyGradOp>(op)) {
       if (folds.anchor(&op) == &op)
         tryInPlace(&op, grad.getResult(), grad.getLogits(), index);
@@ -153,7 +153,7 @@ void Placement::shareMemory() {
       int shared = memory(places[other].root);
       if (llvm::none_of(op.getOperands(),
                         [&](Value v) { return memory(places[v].root) == shared; }))
-        tryInPlace(&op, it->second.add.getResult(), other, index);
+        tryInPlace(&op, arith::AddFOp(it->second.add).getResult(), other, index);
     } else if (isa<nn::ScatterOp, nn::ScatterElementsOp>(op)) {
       Value base = op.getOperand(0);
       if (!llvm::is_contained(op.getOperands().drop_front(), base))

@@ -7,6 +7,36 @@
 
 include "mlir/Pass/PassBase.td"
 
+def Fuse : Pass<"fuse", "::mlir::func::FuncOp"> {
+  let summary = "Elementwise clusters become linalg.generic";
+  let description = [{
+    Ops of arith and math (and nn.sigmoid) on tensors of one shape become
+    linalg.generic ops with parallel iterators, possibly with several results:
+    an op joins the clusters that make its operands and those that read one of
+    them too. Broadcasts become indexing maps, splat constants and coordinates
+    scalars of the body. What a later kernel can compute from what it reads
+    anyway is computed again instead of stored. Additions that library kernels
+    take along (biases, residuals, sums of a parameter's cotangents) stay.
+
+    ```mlir
+    %s = nn.sigmoid %g : tensor<20x32xf32>
+    %a = arith.mulf %g, %s : tensor<20x32xf32>
+    %y = arith.mulf %a, %u : tensor<20x32xf32>
+    ```
+    ~~>
+    ```mlir
+    %e = tensor.empty() : tensor<20x32xf32>
+    %y = linalg.generic {...} ins(%g, %u : ...) outs(%e : ...) {
+    ^bb0(%g0: f32, %u0: f32, %out: f32):
+      ...
+      linalg.yield %2 : f32
+    } -> tensor<20x32xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"kernels", "kernels", "Elementwise kernels">];
+}
+
 def LowerToExec : Pass<"lower-to-exec", "::mlir::ModuleOp"> {
   let summary = "Tensors become places in memory, ops become statements";
   let description = [{
