@@ -11,52 +11,20 @@
 #include "moire/Target/Program.h"
 #endif
 #include "mlir/IR/AsmState.h"
-#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
+#include <CLI/CLI.hpp>
 
-namespace cl = llvm::cl;
 using namespace moire;
 
-static cl::OptionCategory category("Options");
-static cl::opt<std::string> model(cl::Positional, cl::Required, cl::desc("MODEL.onnx"),
-                                  cl::cat(category));
-static cl::list<std::string> bind("bind", cl::CommaSeparated, cl::value_desc("NAME=SIZE,..."),
-                                  cl::desc("Sizes of the model's symbolic dimensions, the shape of "
-                                           "one micro-batch: --bind batch=2,seq=10"),
-                                  cl::cat(category));
-static cl::opt<std::string>
-    loss("loss", cl::init("auto"), cl::value_desc("KIND"),
-         cl::desc("auto (default), next-token, token, class, mse or output:NAME"), cl::cat(category));
-static cl::list<std::string> aux("aux", cl::CommaSeparated, cl::value_desc("NAME=WEIGHT,..."),
-                                 cl::desc("Scalar outputs that are added to the loss"),
-                                 cl::cat(category));
-static cl::opt<std::string> optimizer("optimizer", cl::init("adamw"), cl::value_desc("KIND"),
-                                      cl::desc("adamw (default) or sgd"), cl::cat(category));
-static cl::opt<std::string> freeze("freeze", cl::value_desc("REGEX"),
-                                   cl::desc("Do not train parameters whose names match"),
-                                   cl::cat(category));
-static cl::opt<bool> init("init",
-                          cl::desc("Start from fresh weights; the weight file may be missing"),
-                          cl::cat(category));
-static cl::opt<std::string> targetName("target", cl::init("cpu"), cl::value_desc("NAME"),
-                                       cl::desc("cpu (the only one so far)"), cl::cat(category));
-static cl::opt<std::string> output("o", cl::value_desc("DIR"),
-                                   cl::desc("Output folder: sources, trainer, plan. With "
-                                            "--stop-after, the file for the IR (default stdout)"),
-                                   cl::cat(category));
-static cl::opt<std::string>
-    stopAfter("stop-after", cl::value_desc("PHASE"),
-              cl::desc("Print the IR after import, model, train, kernels or program and stop"),
-              cl::cat(category));
-static cl::opt<std::string> dumpPhases("dump-phases", cl::value_desc("DIR"),
-                                       cl::desc("Write the IR after each phase into DIR"),
-                                       cl::cat(category));
-static cl::opt<bool> explainParams("explain-params",
-                                   cl::desc("Print the table of parameters and stop unless -o is given"),
-                                   cl::cat(category));
-static cl::opt<bool> sourceOnly("source-only",
-                                cl::desc("Write the output folder without compiling it"),
-                                cl::cat(category));
+namespace {
+/// The command line. CLI11 and not llvm::cl, whose one global table already
+/// holds LLVM's own --stop-after.
+struct CommandLine {
+  CompileOptions compile;
+  std::string target = "cpu", output, stopAfter;
+  bool explainParams = false, sourceOnly = false;
+};
+} // namespace
 
 /// One sentence to stderr and the exit code for wrong usage.
 static int usageError(const llvm::Twine &sentence) {
@@ -64,20 +32,22 @@ static int usageError(const llvm::Twine &sentence) {
   return 1;
 }
 
-static int explain(mlir::MLIRContext &context) {
-  frontend::ImportOptions options;
-  options.allowMissingWeights = true;
-  auto module = frontend::importOnnx(model, &context, options);
+static int explain(const CompileOptions &options, mlir::MLIRContext &context) {
+  frontend::ImportOptions import;
+  import.allowMissingWeights = true;
+  auto module = frontend::importOnnx(options.model, &context, import);
   if (!module)
     return 1;
   frontend::ParameterTable table = frontend::buildParameterTable(*module);
   std::string error;
-  if (!freeze.empty()) {
-    int64_t frozen = table.freeze(freeze, error);
+  if (!options.freeze.empty()) {
+    int64_t frozen = table.freeze(options.freeze, error);
     if (frozen < 0)
-      return usageError("--freeze '" + freeze + "' is not a regular expression: " + error);
+      return usageError("--freeze '" + options.freeze + "' is not a regular expression: " + error);
     if (frozen == 0)
-      return usageError("--freeze '" + freeze + "' matches no parameter that is trained");
+      return usageError("--freeze '" + options.freeze +
+                        "' matches no parameter that is trained; --explain-params without it "
+                        "lists them");
   }
   table.print(llvm::outs());
   for (const std::string &warning : table.warnings)
@@ -85,9 +55,9 @@ static int explain(mlir::MLIRContext &context) {
   return 0;
 }
 
-static int printModule(mlir::ModuleOp module) {
+static int printModule(mlir::ModuleOp module, const std::string &output) {
   if (output.empty() || output == "-") {
-    module.print(llvm::outs(), mlir::OpPrintingFlags().useLocalScope());
+    module.print(llvm::outs(), mlir::OpPrintingFlags().enableDebugInfo(true, false));
     return 0;
   }
   std::error_code ec;
@@ -98,67 +68,108 @@ static int printModule(mlir::ModuleOp module) {
   return 0;
 }
 
+static void declareOptions(CLI::App &app, CommandLine &line) {
+  CompileOptions &compile = line.compile;
+  app.get_formatter()->column_width(34);
+  app.add_option("model", compile.model, "The ONNX file")->required()->type_name("MODEL.onnx");
+  app.add_option("--bind", compile.bind,
+                 "Sizes of the model's symbolic dimensions, the shape of one micro-batch: "
+                 "--bind batch=2,seq=10")
+      ->type_name("NAME=SIZE,...")
+      ->delimiter(',');
+  app.add_option("--loss", compile.loss,
+                 "auto, next-token, token, class, mse or output:NAME. auto takes a loss that the "
+                 "graph holds or an output that depends on labels, else cross-entropy over the "
+                 "logits: next token for rank 3, class for rank 2")
+      ->type_name("KIND")
+      ->capture_default_str();
+  app.add_option("--aux", compile.aux, "Scalar outputs that are added to the loss")
+      ->type_name("NAME=WEIGHT,...")
+      ->delimiter(',');
+  app.add_option("--optimizer", compile.optimizer, "adamw or sgd")
+      ->type_name("KIND")
+      ->capture_default_str();
+  app.add_option("--freeze", compile.freeze, "Do not train parameters whose names match")
+      ->type_name("REGEX");
+  app.add_flag("--init", compile.init, "Start from fresh weights; the weight file may be missing");
+  app.add_option("--target", line.target, "cpu, the only target so far")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("-o", line.output,
+                 "Output folder: trainer, sources, plan. With --stop-after: the file for the IR")
+      ->type_name("DIR");
+  app.add_option("--stop-after", line.stopAfter,
+                 "Write the IR after import, model, train, kernels or program, and stop")
+      ->type_name("PHASE");
+  app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
+      ->type_name("DIR");
+  app.add_flag("--explain-params", line.explainParams,
+               "Print the table of parameters; stop there unless -o or --stop-after is given");
+  app.add_flag("--source-only", line.sourceOnly, "Write the output folder without compiling it");
+}
+
+/// Fills the phase to stop after; an error sentence if it is not one.
+static std::string readPhase(const std::string &name, Phase &phase) {
+  for (Phase p : {Phase::import, Phase::model, Phase::train, Phase::kernels, Phase::program})
+    if (phaseName(p) == name) {
+      phase = p;
+      return {};
+    }
+  return "--stop-after '" + name + "' is not a phase; use import, model, train, kernels or program";
+}
+
 int main(int argc, char **argv) {
   llvm::InitLLVM initLLVM(argc, argv);
-  cl::HideUnrelatedOptions(category);
-  cl::ParseCommandLineOptions(
-      argc, argv,
-      "Moiré: compiles an ONNX model into a training program\n\n"
-      "  moirec model.onnx --bind batch=2,seq=10 --optimizer adamw -o out/\n"
-      "  out/trainer --data tokens.bin --steps 1000 --lr 3e-4\n");
-
-  CompileOptions options;
-  options.model = model;
-  options.bind.assign(bind.begin(), bind.end());
-  options.loss = loss;
-  options.aux.assign(aux.begin(), aux.end());
-  options.optimizer = optimizer;
-  options.freeze = freeze;
-  options.init = init;
-  options.dumpPhases = dumpPhases;
-  if (targetName != "cpu")
-    return usageError("target '" + targetName + "' is not known; the only target is cpu");
-  if (optimizer != "adamw" && optimizer != "sgd")
-    return usageError("optimizer '" + optimizer + "' is not known; use adamw or sgd");
-  bool stops = !stopAfter.empty();
-  if (stops) {
-    bool found = false;
-    for (Phase phase : {Phase::import, Phase::model, Phase::train, Phase::kernels, Phase::program})
-      if (phaseName(phase) == stopAfter) {
-        options.stopAfter = phase;
-        found = true;
-      }
-    if (!found)
-      return usageError("phase '" + stopAfter +
-                        "' is not known; use import, model, train, kernels or program");
+  CLI::App app("Moiré: compiles an ONNX model into a training program\n\n"
+               "  moirec model.onnx --bind batch=2,seq=10 --optimizer adamw -o out/\n"
+               "  out/trainer --data tokens.bin --steps 1000 --lr 3e-4\n\n"
+               "Exit codes: 0 done, 1 wrong input or usage, 2 the host compiler failed.",
+               "moirec");
+  CommandLine line;
+  declareOptions(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp &help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError &error) {
+    return usageError(std::string(error.what()) + "; moirec --help lists the options");
   }
-  if (!stops && !explainParams && output.empty() && dumpPhases.empty())
+
+  CompileOptions &options = line.compile;
+  if (line.target != "cpu")
+    return usageError("--target '" + line.target + "' is not known; the only target is cpu");
+  bool stops = !line.stopAfter.empty();
+  if (stops)
+    if (std::string error = readPhase(line.stopAfter, options.stopAfter); !error.empty())
+      return usageError(error);
+  if (!stops && !line.explainParams && line.output.empty() && options.dumpPhases.empty())
     return usageError("nothing to write; give an output folder with -o DIR, or --stop-after, "
                       "--dump-phases or --explain-params");
 
   mlir::DialectRegistry registry;
   registerDialects(registry);
+  // Threads would only reorder the diagnostics: one function holds the model.
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   UserDiagnostics diagnostics(&context);
 
-  if (explainParams) {
-    int code = explain(context);
-    if (code || (output.empty() && !stops))
+  if (line.explainParams) {
+    int code = explain(options, context);
+    if (code || (line.output.empty() && !stops))
       return code;
   }
   auto module = runPhases(options, context);
   if (!module)
     return 1;
   if (stops)
-    return printModule(*module);
-  if (output.empty())
+    return printModule(*module, line.output);
+  if (line.output.empty())
     return 0;
 
 #ifdef MOIRE_HAS_TARGET
   target::EmitOptions emit;
-  emit.output = output;
-  emit.init = init;
-  emit.compile = !sourceOnly;
+  emit.output = line.output;
+  emit.init = options.init;
+  emit.compile = !line.sourceOnly;
   return target::emitProgram(*module, emit);
 #else
   return usageError("no emission yet");
