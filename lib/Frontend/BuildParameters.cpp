@@ -55,6 +55,7 @@ private:
   void assign(Weight &weight);
   void checkTies();
   void sort();
+  void nameTies();
   const Signature::Entry *findMerged(Weight &weight, OpOperand &use);
   unsigned getParameter(Weight &weight, StringRef symbol, StringRef torchName, bool frozen,
                         StringRef reason);
@@ -538,6 +539,31 @@ void TableBuilder::sort() {
     use.second.parameter = moved[use.second.parameter];
 }
 
+/// torch.export calls a tied tensor by the last module that holds it, PyTorch's
+/// named_parameters() by the first. Modules run in the order in which they hold
+/// their parameters, so the first node that uses the tensor tells the name.
+void TableBuilder::nameTies() {
+  std::vector<SmallVector<StringRef>> modules(table.parameters.size());
+  module.walk<WalkOrder::PreOrder>([&](onnx::NodeOp node) {
+    for (OpOperand &operand : node->getOpOperands())
+      if (const ParameterUse *use = table.lookup(operand))
+        if (!llvm::is_contained(modules[use->parameter], node.getModule().value_or("")))
+          modules[use->parameter].push_back(node.getModule().value_or(""));
+  });
+  for (auto [parameter, users] : llvm::zip_equal(table.parameters, modules)) {
+    auto [holder, leaf] = StringRef(parameter.torchName).rsplit('.');
+    if (users.size() < 2 || users[0].empty() || users[0] == holder ||
+        !llvm::is_contained(users, holder))
+      continue;
+    std::string name = (users[0] + "." + leaf).str();
+    if (llvm::any_of(table.parameters, [&](const Parameter &other) {
+          return other.symbol == name || other.torchName == name;
+        }))
+      continue;
+    parameter.symbol = parameter.torchName = name;
+  }
+}
+
 ParameterTable TableBuilder::build() {
   collect();
   for (Weight &weight : weights)
@@ -565,6 +591,7 @@ ParameterTable TableBuilder::build() {
   for (Weight &weight : weights)
     assign(weight);
   sort();
+  nameTies();
   return std::move(table);
 }
 
