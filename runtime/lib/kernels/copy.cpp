@@ -139,8 +139,11 @@ void copyStrided(Context &ctx, const Ints &dims, const T *x,
   strided<T, false>(ctx, dims, x, xStrides, y, yStrides);
 }
 void addStrided(Context &ctx, const Ints &dims, const float *x,
-                const Ints &xStrides, float *y, const Ints &yStrides) {
-  strided<float, true>(ctx, dims, x, xStrides, y, yStrides);
+                const Ints &xStrides, float *y, const Ints &yStrides, float beta) {
+  if (beta == 0)
+    strided<float, false>(ctx, dims, x, xStrides, y, yStrides);
+  else
+    strided<float, true>(ctx, dims, x, xStrides, y, yStrides);
 }
 
 template <typename T>

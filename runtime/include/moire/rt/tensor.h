@@ -40,9 +40,11 @@ struct Ints {
 template <typename T>
 void copyStrided(Context &ctx, const Ints &dims, const T *x, const Ints &xStrides,
                  T *y, const Ints &yStrides);
-/// The same, adding: y += x (the pull-back of a slice into a larger tensor).
+/// The same, adding: y = x + beta y with beta 1, or 0 to overwrite (the pull-back
+/// of a slice into a larger tensor).
 void addStrided(Context &ctx, const Ints &dims, const float *x,
-                const Ints &xStrides, float *y, const Ints &yStrides);
+                const Ints &xStrides, float *y, const Ints &yStrides,
+                float beta = 1);
 
 /// y = x with dimensions permuted: y's dimension i is x's dimension perm[i];
 /// dims are x's.

@@ -1,0 +1,46 @@
+//===- Program.h - From the exec dialect to a program in C++ -------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_TARGET_PROGRAM_H
+#define MOIRE_TARGET_PROGRAM_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Support/LogicalResult.h"
+#include <string>
+#include <vector>
+
+namespace moire::target {
+
+struct EmitOptions {
+  std::string output;  ///< the folder to write
+  bool init = false;   ///< the trainer starts from fresh weights
+  bool compile = true; ///< also build the trainer with the host compiler
+  std::string name;    ///< of the program; empty: the model file's name
+};
+
+/// A generated file.
+struct SourceFile {
+  std::string path; ///< relative to the output folder
+  std::string text;
+};
+
+/// The C++ of a module in the exec dialect (after phase program): src/kernels.h,
+/// src/kernels1.cpp …, src/program.h, src/program.cpp, src/main.cpp. An op that
+/// has no statement is a located error.
+mlir::FailureOr<std::vector<SourceFile>> emitSources(mlir::ModuleOp module,
+                                                     const EmitOptions &options);
+
+/// Writes the output folder: sources, a copy of the runtime, build files, the
+/// plan, the parameter table and, unless told otherwise, the trainer. It appears
+/// whole or not at all; a folder that Moiré made before is replaced. Returns the
+/// exit code: 0, 1 (the module or the folder is wrong), 2 (the host compiler
+/// failed); errors go to the module's context as diagnostics.
+int emitProgram(mlir::ModuleOp module, const EmitOptions &options);
+
+/// Registers --exec-to-cpp for moire-translate.
+void registerExecToCpp();
+
+} // namespace moire::target
+
+#endif // MOIRE_TARGET_PROGRAM_H

@@ -1,0 +1,56 @@
+//===- Places.cpp - Where an operand lies, as a pointer in C++ -----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Statements.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::target;
+
+std::string target::beta(exec::Mode mode) {
+  switch (mode) {
+  case exec::Mode::overwrite:
+    return "0.0f";
+  case exec::Mode::add:
+    return "1.0f";
+  case exec::Mode::add_after_first:
+    return "ctx.beta()";
+  }
+  llvm_unreachable("all modes are above");
+}
+
+std::string StatementWriter::pointer(Value place) {
+  // Views move the pointer; the layout's strides go into the statement.
+  int64_t offset = 0;
+  while (auto view = place.getDefiningOp<exec::ViewOp>()) {
+    offset += static_cast<int64_t>(view.getOffset());
+    place = view.getSource();
+  }
+  Type element = placeOf(place).getElementType();
+  std::string type = memoryType(element).str();
+  if (auto buffer = place.getDefiningOp<exec::BufferOp>())
+    return "ctx.at<" + type + ">(" +
+           std::to_string(*buffer.getOffset() + offset * exec::elementBytes(element)) + ")";
+  std::string base;
+  if (auto argument = dyn_cast<BlockArgument>(place))
+    base = "ctx.input<" + type + ">(inputs::" + info.inputs[argument.getArgNumber()].identifier + ")";
+  else if (auto param = place.getDefiningOp<exec::ParamOp>())
+    base = "ctx.param(at::" + info.parameters[info.parameterOf.lookup(param.getParameter())].identifier + ")";
+  else if (auto grad = place.getDefiningOp<exec::GradOp>())
+    base = "ctx.grad(at::" + info.parameters[info.parameterOf.lookup(grad.getParameter())].identifier + ")";
+  else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {
+    auto [it, isNew] = tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});
+    if (isNew)
+      usedConstants.push_back({constant, it->second});
+    base = it->second;
+  }
+  return offset ? base + " + " + std::to_string(offset) : base;
+}
+
+std::string StatementWriter::routing(Value value) {
+  auto op = value.getDefiningOp<exec::RoutingOp>();
+  auto type = op.getType();
+  return "Routing::at(" + pointer(op.getSource()) + ", " + std::to_string(type.getTokens()) +
+         ", " + std::to_string(type.getK()) + ", " + std::to_string(type.getExperts()) + ")";
+}

@@ -1,0 +1,311 @@
+//===- ProgramInfo.cpp - From the module's attributes to plain data ------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "ProgramInfo.h"
+#include "Text.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::target;
+
+namespace {
+class Collector {
+public:
+  Collector(ModuleOp module, const EmitOptions &options) : module(module), options(options) {
+    info.module = module;
+  }
+  FailureOr<ProgramInfo> run();
+
+private:
+  LogicalResult readAttributes();
+  LogicalResult readEnums();
+  LogicalResult readInputs();
+  LogicalResult readParameters();
+  LogicalResult readUpdates();
+  LogicalResult readBuffers();
+  int64_t number(StringRef name) {
+    auto attr = module->getAttrOfType<IntegerAttr>(name);
+    return attr ? attr.getInt() : 0;
+  }
+  std::string text(StringRef name) {
+    auto attr = module->getAttrOfType<StringAttr>(name);
+    return attr ? attr.str() : "";
+  }
+
+  ModuleOp module;
+  const EmitOptions &options;
+  ProgramInfo info;
+};
+} // namespace
+
+LogicalResult Collector::readAttributes() {
+  info.modelPath = text("moire.model_path");
+  info.name = options.name;
+  if (info.name.empty()) {
+    // corpus/gpt2/model.onnx is called gpt2: "model" tells nothing.
+    StringRef path = info.modelPath, stem = llvm::sys::path::stem(path);
+    if (stem == "model")
+      stem = llvm::sys::path::filename(llvm::sys::path::parent_path(path));
+    info.name = stem.empty() ? "program" : stem.str();
+  }
+  if (auto files = module->getAttrOfType<ArrayAttr>("moire.files"))
+    for (Attribute attr : files) {
+      auto file = dyn_cast<DictionaryAttr>(attr);
+      auto path = file ? file.getAs<StringAttr>("path") : nullptr;
+      auto bytes = file ? file.getAs<IntegerAttr>("bytes") : nullptr;
+      auto checksum = file ? file.getAs<IntegerAttr>("checksum") : nullptr;
+      if (!path || !bytes || !checksum)
+        return module.emitError("entry ") << attr << " of moire.files needs path, bytes and checksum";
+      info.files.push_back(
+          {path.str(), bytes.getInt(), static_cast<uint64_t>(checksum.getInt())});
+    }
+  info.init = options.init;
+  info.batch = number("moire.batch");
+  info.seq = number("moire.seq");
+  info.vocab = number("moire.vocab");
+  info.tokenVocab = number("moire.token_vocab");
+  return readEnums();
+}
+
+LogicalResult Collector::readEnums() {
+  using Map = std::vector<std::pair<StringRef, StringRef>>;
+  auto take = [&](StringRef name, const Map &map, std::string &result) -> LogicalResult {
+    // The output that is the loss may follow: "output:loss".
+    std::string whole = text(name), known;
+    StringRef value = StringRef(whole).split(':').first;
+    for (auto [text, enumerator] : map) {
+      if (text == value) {
+        result = enumerator.str();
+        return success();
+      }
+      known += (known.empty() ? "" : ", ") + text.str();
+    }
+    return module.emitError("attribute ") << name << " is '" << value << "' but must be one of "
+                                          << known << "; phase train sets it";
+  };
+  if (failed(take("moire.loss",
+                  {{"next-token", "nextToken"}, {"token", "token"}, {"class", "classes"},
+                   {"mse", "mse"}, {"output", "output"}},
+                  info.loss)) ||
+      failed(take("moire.labels", {{"shifted", "shifted"}, {"as-is", "asIs"}}, info.labels)))
+    return failure();
+  return take("moire.count", {{"all", "all"}, {"skip-first", "skipFirst"}, {"none", "none"}},
+              info.count);
+}
+
+/// The runtime fills inputs by what their names promise.
+static StringRef roleOfName(StringRef name) {
+  return llvm::StringSwitch<StringRef>(name)
+      .Case("input_ids", "tokens")
+      .Case("attention_mask", "attentionMask")
+      .Case("position_ids", "positionIds")
+      .Case("token_type_ids", "tokenTypeIds")
+      .Default("other");
+}
+
+LogicalResult Collector::readInputs() {
+  Identifiers identifiers;
+  auto func = info.microStep;
+  bool hasTokens = false;
+  for (BlockArgument argument : func.getArguments()) {
+    auto type = dyn_cast<MemRefType>(argument.getType());
+    unsigned i = argument.getArgNumber();
+    if (!type || !exec::isDense(type) || memoryType(type.getElementType()).empty())
+      return func.emitError("argument ")
+             << i << " of type " << argument.getType()
+             << " must be a dense memref of f32, f64, i64, i32 or i1; phase program makes it so";
+    InputEntry input;
+    auto name = func.getArgAttrOfType<StringAttr>(i, "onnx.name");
+    auto role = func.getArgAttrOfType<StringAttr>(i, "moire.role");
+    input.name = name ? name.str() : "input" + std::to_string(i);
+    input.identifier = identifiers.make(input.name);
+    input.element = type.getElementType();
+    input.shape.assign(type.getShape().begin(), type.getShape().end());
+    StringRef what = role ? role.getValue() : "data";
+    if (what == "scale" || what == "labels") {
+      input.role = what.str();
+      // Labels of the graph itself come from its input_N.pb.
+      input.graphIndex = what == "labels" && info.loss == "output" ? i : -1;
+    } else if (what == "data") {
+      input.role = roleOfName(input.name).str();
+      input.graphIndex = i;
+    } else {
+      return func.emitError("argument ")
+             << i << " has moire.role '" << what << "' but must have data, labels or scale";
+    }
+    hasTokens |= input.role == "tokens";
+    info.inputs.push_back(std::move(input));
+  }
+  // Token ids under another name: the first matrix of integers.
+  for (InputEntry &input : info.inputs)
+    if (!hasTokens && input.role == "other" && input.shape.size() == 2 &&
+        input.element.isInteger(64)) {
+      input.role = "tokens";
+      break;
+    }
+  return success();
+}
+
+LogicalResult Collector::readParameters() {
+  Identifiers identifiers;
+  llvm::StringSet<> torchNames;
+  for (auto op : module.getOps<pipe::ParameterOp>()) {
+    auto type = cast<RankedTensorType>(op.getType());
+    if (!type.getElementType().isF32())
+      return op.emitError("is of ") << type.getElementType() << " but a program holds f32 only";
+    ParameterEntry entry;
+    entry.op = op;
+    entry.torchName = op.getTorchName().value_or(op.getSymName()).str();
+    if (!torchNames.insert(entry.torchName).second)
+      entry.torchName = op.getSymName().str();
+    entry.identifier = identifiers.make(op.getSymName());
+    entry.shape.assign(type.getShape().begin(), type.getShape().end());
+    entry.trainable = !op.getFrozen();
+    entry.elements = type.getNumElements();
+    info.parameterOf[op.getSymName()] = info.parameters.size();
+    info.parameters.push_back(std::move(entry));
+  }
+  // Trained ones first, so that gradients and moments have the same offsets in
+  // shorter blocks; each at a cache line.
+  int64_t next = 0;
+  for (bool trainable : {true, false}) {
+    for (ParameterEntry &entry : info.parameters)
+      if (entry.trainable == trainable) {
+        entry.offset = next;
+        next += llvm::alignTo(entry.elements, 16);
+      }
+    (trainable ? info.gradElements : info.paramElements) = next;
+  }
+  return success();
+}
+
+/// The runtime updates every trained parameter by one rule: so must the module.
+LogicalResult Collector::readUpdates() {
+  auto func = module.lookupSymbol<func::FuncOp>("optimizer_step");
+  if (!func)
+    return module.emitError("has no function @optimizer_step; phase train makes it");
+  llvm::StringSet<> updated;
+  std::optional<pipe::Optimizer> rule;
+  for (Operation &op : func.getBody().front().without_terminator()) {
+    auto update = dyn_cast<pipe::UpdateOp>(op);
+    if (!update)
+      return op.emitError("has no statement in @optimizer_step of a CPU program");
+    if (rule && *rule != update.getOptimizer())
+      return op.emitError("updates by another rule than the parameters before it");
+    rule = update.getOptimizer();
+    updated.insert(update.getParameter());
+  }
+  for (ParameterEntry &entry : info.parameters)
+    if (entry.trainable != updated.contains(entry.op.getSymName()))
+      return entry.op.emitError("is ") << (entry.trainable ? "not frozen but not" : "frozen but")
+                                       << " updated in @optimizer_step";
+  if (!rule)
+    return module.emitError("has no parameter to train; check --freeze");
+  info.optimizer = rule == pipe::Optimizer::sgd ? "sgd" : "adamw";
+  return success();
+}
+
+LogicalResult Collector::readBuffers() {
+  auto walk = info.microStep.walk([&](exec::BufferOp buffer) {
+    if (!buffer.getOffset()) {
+      buffer.emitError("has no offset; pass pack-arena gives it");
+      return WalkResult::interrupt();
+    }
+    int64_t end = *buffer.getOffset() + buffer.getBytes();
+    info.arenaBytes = std::max<int64_t>(info.arenaBytes, llvm::alignTo(end, 64));
+    return WalkResult::advance();
+  });
+  info.peak = findPeak(info.microStep);
+  return failure(walk.wasInterrupted());
+}
+
+FailureOr<ProgramInfo> Collector::run() {
+  info.microStep = module.lookupSymbol<func::FuncOp>("micro_step");
+  if (!info.microStep || info.microStep.getBody().empty())
+    return module.emitError("has no function @micro_step; phase train makes it");
+  if (!llvm::hasSingleElement(info.microStep.getBody()))
+    return info.microStep.emitError("must be straight-line code");
+  if (failed(readAttributes()) || failed(readInputs()) || failed(readParameters()) ||
+      failed(readUpdates()) || failed(readBuffers()))
+    return failure();
+  return std::move(info);
+}
+
+FailureOr<ProgramInfo> target::collectProgram(ModuleOp module, const EmitOptions &options) {
+  return Collector(module, options).run();
+}
+
+//===----------------------------------------------------------------------===//
+// The peak
+//===----------------------------------------------------------------------===//
+
+/// The arena's buffer behind a place, or null.
+static exec::BufferOp bufferOf(Value place) {
+  return exec::rootOf(place).getDefiningOp<exec::BufferOp>();
+}
+
+std::vector<PeakLine> target::findPeak(func::FuncOp func) {
+  // 1. First and last statement of every buffer, by the statements' numbers.
+  struct Life {
+    int64_t first = -1, last = -1, bytes = 0;
+    Operation *writer = nullptr;
+  };
+  llvm::MapVector<Operation *, Life> lives;
+  int64_t count = 0;
+  for (Operation &op : func.getBody().front()) {
+    if (isa<exec::BufferOp, exec::ViewOp, exec::RoutingOp>(op))
+      continue;
+    for (Value operand : op.getOperands())
+      if (auto buffer = bufferOf(operand)) {
+        Life &life = lives[buffer];
+        if (life.first < 0) {
+          life.first = count;
+          life.writer = &op;
+          life.bytes = llvm::alignTo(buffer.getBytes(), 64);
+        }
+        life.last = count;
+      }
+    ++count;
+  }
+  // 2. The statement with the largest sum.
+  std::vector<int64_t> delta(count + 1);
+  for (auto &[buffer, life] : lives) {
+    delta[life.first] += life.bytes;
+    delta[life.last + 1] -= life.bytes;
+  }
+  int64_t sum = 0, best = -1, at = 0;
+  for (int64_t i = 0; i < count; ++i)
+    if ((sum += delta[i]) > best) {
+      best = sum;
+      at = i;
+    }
+  // 3. The five largest there, and the rest.
+  std::vector<std::pair<int64_t, Operation *>> live;
+  for (auto &[buffer, life] : lives)
+    if (life.first <= at && at <= life.last)
+      live.push_back({life.bytes, buffer});
+  llvm::stable_sort(live, [](auto &a, auto &b) { return a.first > b.first; });
+  std::vector<PeakLine> lines;
+  int64_t rest = 0;
+  for (auto [i, entry] : llvm::enumerate(live)) {
+    if (i >= 5) {
+      rest += entry.first;
+      continue;
+    }
+    auto type = cast<MemRefType>(entry.second->getResult(0).getType());
+    std::string what;
+    llvm::raw_string_ostream os(what);
+    llvm::interleave(type.getShape(), os, "x");
+    os << (type.getRank() ? "x" : "") << type.getElementType();
+    std::string node = nodeName(lives[entry.second].writer->getLoc());
+    if (!node.empty())
+      os << " of " << node;
+    lines.push_back({what, entry.first});
+  }
+  if (rest)
+    lines.push_back({"in " + std::to_string(live.size() - 5) + " other buffers", rest});
+  return lines;
+}

@@ -1,0 +1,71 @@
+//===- ProgramInfo.h - What the tables of a program are made of ----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_LIB_TARGET_PROGRAMINFO_H
+#define MOIRE_LIB_TARGET_PROGRAMINFO_H
+
+#include "dialects/exec/Exec.h"
+#include "dialects/pipe/Pipe.h"
+#include "moire/Target/Program.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace moire::target {
+
+struct ParameterEntry {
+  mutable pipe::ParameterOp op; // a handle, like those below
+  std::string torchName;  ///< the symbol where the file tells none
+  std::string identifier; ///< of the constant that holds its offset
+  llvm::SmallVector<int64_t> shape;
+  bool trainable = false;
+  int64_t elements = 0;
+  int64_t offset = 0; ///< in elements from the start of the params block
+};
+
+struct InputEntry {
+  std::string name, identifier;
+  mlir::Type element;
+  llvm::SmallVector<int64_t> shape;
+  std::string role;        ///< an enumerator of rt::Role
+  int64_t graphIndex = -1; ///< N of input_N.pb
+};
+
+struct FileEntry {
+  std::string path;
+  int64_t bytes = 0;
+  uint64_t checksum = 0;
+};
+
+/// What is live where the arena is fullest.
+struct PeakLine {
+  std::string what;
+  int64_t bytes = 0;
+};
+
+struct ProgramInfo {
+  mutable mlir::ModuleOp module;
+  mutable mlir::func::FuncOp microStep;
+  std::string name, modelPath;
+  std::vector<FileEntry> files;
+  bool init = false;
+  std::string optimizer, loss, labels, count; ///< enumerators of moire/rt/program.h
+  int64_t batch = 0, seq = 0, vocab = 0, tokenVocab = 0;
+  int64_t arenaBytes = 0;
+  std::vector<PeakLine> peak;
+  int64_t paramElements = 0, gradElements = 0;
+  std::vector<ParameterEntry> parameters; ///< in model order
+  std::vector<InputEntry> inputs;
+  llvm::StringMap<unsigned> parameterOf; ///< by symbol
+};
+
+/// Reads the module's attributes, parameters and functions, and gives every
+/// parameter its place in the params block. Errors are located.
+mlir::FailureOr<ProgramInfo> collectProgram(mlir::ModuleOp module, const EmitOptions &options);
+
+/// The largest buffers among those that live where their sum is largest, and
+/// the rest in one line.
+std::vector<PeakLine> findPeak(mlir::func::FuncOp func);
+
+} // namespace moire::target
+
+#endif // MOIRE_LIB_TARGET_PROGRAMINFO_H

@@ -1,0 +1,33 @@
+//===- Sources.h - The generated files of a program ----------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_LIB_TARGET_SOURCES_H
+#define MOIRE_LIB_TARGET_SOURCES_H
+
+#include "ProgramInfo.h"
+
+namespace moire::target {
+
+/// All files under src/.
+mlir::FailureOr<std::vector<SourceFile>> emitSources(const ProgramInfo &info);
+
+/// The comment that a generated file begins with.
+std::string banner(const ProgramInfo &info, llvm::StringRef what);
+
+/// program.cpp: constants, parameters, inputs, files, peak, program.
+mlir::FailureOr<std::string>
+emitTables(const ProgramInfo &info,
+           llvm::ArrayRef<std::pair<exec::ConstantOp, std::string>> constants, size_t numSteps);
+
+/// params.json: names, shapes, offsets and sources of all parameters.
+std::string parametersJson(const ProgramInfo &info);
+/// moire.json: what made the folder, of what.
+std::string markerJson(const ProgramInfo &info);
+/// CMakeLists.txt and Makefile, for the folder to build alone.
+std::string cmakeText(const ProgramInfo &info, llvm::ArrayRef<SourceFile> sources);
+std::string makefileText(const ProgramInfo &info, llvm::ArrayRef<SourceFile> sources);
+
+} // namespace moire::target
+
+#endif // MOIRE_LIB_TARGET_SOURCES_H

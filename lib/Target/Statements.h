@@ -1,0 +1,79 @@
+//===- Statements.h - One statement of C++ for each op of exec -----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_LIB_TARGET_STATEMENTS_H
+#define MOIRE_LIB_TARGET_STATEMENTS_H
+
+#include "ProgramInfo.h"
+#include "Text.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace moire::target {
+
+/// Writes statements and remembers what they need elsewhere: tables of
+/// constants and instantiations of launch().
+class StatementWriter {
+public:
+  explicit StatementWriter(const ProgramInfo &info) : info(info) {}
+
+  /// The op's statement; empty for an op that only names a place.
+  mlir::FailureOr<std::string> emit(mlir::Operation *op);
+
+  /// The constants that were used, with the names of their tables.
+  llvm::ArrayRef<std::pair<exec::ConstantOp, std::string>> constants() const {
+    return usedConstants;
+  }
+  /// Template arguments of every launch() that is called: the functor, then the
+  /// types of the operands.
+  struct Launch {
+    std::string kernel;
+    std::vector<std::string> operands;
+  };
+  llvm::ArrayRef<Launch> launches() const { return usedLaunches; }
+
+private:
+  using Statement = mlir::FailureOr<std::string>;
+
+  // Places, in Places.cpp.
+  std::string pointer(mlir::Value place);
+  std::string pointerOrNull(mlir::Value place) { return place ? pointer(place) : "nullptr"; }
+  std::string routing(mlir::Value routing);
+
+  // Data movement, in Statements.cpp.
+  Statement launch(exec::LaunchOp op);
+  Statement copy(exec::CopyOp op);
+  Statement fill(exec::FillOp op);
+  Statement rows(mlir::Operation *op, llvm::StringRef callee, mlir::Value table,
+                 mlir::Value indices, std::vector<std::string> pointers);
+  Statement elements(mlir::Operation *op, llvm::StringRef callee, mlir::Value whole,
+                     mlir::Value indices, int64_t axis, std::vector<std::string> pointers);
+  Statement gemm(exec::GemmOp op);
+  Statement reduce(exec::ReduceOp op);
+  Statement topK(exec::TopKOp op);
+  Statement cumsum(exec::CumsumOp op);
+
+  // Rows, attention and experts, in StatementsNN.cpp.
+  Statement layers(mlir::Operation *op);
+  Statement attention(exec::AttentionOp op);
+  Statement attentionGrad(exec::AttentionGradOp op);
+  Statement rope(exec::RopeOp op);
+  Statement experts(mlir::Operation *op);
+
+  const ProgramInfo &info;
+  llvm::MapVector<mlir::Attribute, std::string> tables; ///< of constants, by value
+  llvm::SmallVector<std::pair<exec::ConstantOp, std::string>> usedConstants;
+  std::vector<Launch> usedLaunches;
+  llvm::StringSet<> seenLaunches;
+};
+
+/// The `beta` of a result: "0.0f", "1.0f" or "ctx.beta()".
+std::string beta(exec::Mode mode);
+
+inline mlir::MemRefType placeOf(mlir::Value place) {
+  return llvm::cast<mlir::MemRefType>(place.getType());
+}
+
+} // namespace moire::target
+
+#endif // MOIRE_LIB_TARGET_STATEMENTS_H

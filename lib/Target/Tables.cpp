@@ -1,0 +1,179 @@
+//===- Tables.cpp - The tables that the runtime reads --------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Sources.h"
+#include "Text.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::target;
+
+/// `name` of rt::DType; empty for what the runtime does not read.
+static StringRef dtype(Type type) {
+  if (type.isF32())
+    return "f32";
+  if (type.isF16())
+    return "f16";
+  if (type.isBF16())
+    return "bf16";
+  if (type.isF64())
+    return "f64";
+  if (type.isSignlessInteger(64))
+    return "i64";
+  if (type.isSignlessInteger(32))
+    return "i32";
+  return type.isSignlessInteger(1) ? "i1" : "";
+}
+
+static FailureOr<std::string> constantTable(exec::ConstantOp op, StringRef name) {
+  auto elements = dyn_cast<DenseElementsAttr>(op.getValue());
+  if (!elements)
+    return op.emitError("must hold dense elements");
+  Type element = elements.getElementType();
+  int64_t count = elements.getNumElements();
+  std::string text = "const " + memoryType(element).str() + " " + name.str() + "[" +
+                     std::to_string(std::max<int64_t>(1, count)) + "] = {";
+  // Plain decimals: the array's type says what they are.
+  auto add = [&, i = 0](const std::string &value) mutable {
+    text += (i == 0 ? "\n    " : i % 12 == 0 ? ",\n    " : ", ") + value;
+    ++i;
+  };
+  if (isa<FloatType>(element)) {
+    for (const llvm::APFloat &value : elements.getValues<llvm::APFloat>())
+      add(element.isF32() ? literal(value.convertToFloat()) : literal(value.convertToDouble()));
+  } else {
+    for (const llvm::APInt &value : elements.getValues<llvm::APInt>())
+      add(value.getBitWidth() == 64 && value.isMinSignedValue()
+              ? "INT64_MIN"
+              : std::to_string(value.getBitWidth() == 1 ? value.getZExtValue()
+                                                        : value.getSExtValue()));
+  }
+  return text + "};\n";
+}
+
+/// One `ParameterInfo` row, and before it its shape and sources.
+static LogicalResult addParameter(const ParameterEntry &p, size_t index, std::string &before,
+                                  std::string &rows) {
+  static const char *const transforms[] = {"same", "transposeLast2", "reshape", "slice",
+                                           "sliceTranspose"};
+  std::string number = std::to_string(index);
+  std::string shape = "nullptr", sources = "nullptr";
+  if (!p.shape.empty()) {
+    shape = "shape" + number;
+    before += "static const int64_t " + shape + "[] = " + braces(p.shape) + ";\n";
+  }
+  if (!p.op.getSources().empty()) {
+    sources = "sources" + number;
+    before += "static const Source " + sources + "[] = {\n";
+  }
+  for (auto source : p.op.getSources().getAsRange<pipe::SourceAttr>()) {
+    StringRef type = dtype(source.getElementType());
+    if (type.empty() || !isa<FloatType>(source.getElementType()))
+      return p.op.emitError("is stored as ")
+             << source.getElementType() << " but must be f32, f16, bf16 or f64";
+    before += "    {" + quoted(source.getInitializer().getValue()) + ", " +
+              quoted(source.getFile().getValue()) + ", " + std::to_string(source.getOffset()) +
+              ", " + std::to_string(source.getBytes()) + ", DType::" + type.str() +
+              ", Transform::" + transforms[static_cast<int>(source.getTransform())] + ", " +
+              std::to_string(source.getIndex()) + "},\n";
+  }
+  if (!p.op.getSources().empty())
+    before += "};\n";
+  std::string init = p.op.getInit().value_or(p.shape.size() > 1 ? "normal" : "zeros").str();
+  if (init != "normal" && init != "ones" && init != "zeros")
+    return p.op.emitError("has init '") << init << "' but must have normal, ones or zeros";
+  float std = p.op.getInitStd() ? p.op.getInitStd()->convertToDouble() : 0.02;
+  rows += "    {" + quoted(p.op.getSymName()) + ", " + quoted(p.torchName) + ", " +
+          std::to_string(p.shape.size()) + ", " + shape + ", " +
+          (p.trainable ? "true" : "false") + ", Init::" + init + ", " +
+          (init == "normal" ? literal(std) : "0") + ", at::" + p.identifier + ", " +
+          std::to_string(p.op.getSources().size()) + ", " + sources + "},\n";
+  return success();
+}
+
+FailureOr<std::string>
+target::emitTables(const ProgramInfo &info,
+                   ArrayRef<std::pair<exec::ConstantOp, std::string>> constants,
+                   size_t numSteps) {
+  std::string text = "#include \"program.h\"\n#include <cmath>\n\n"
+                     "using namespace moire::rt;\n\n";
+  // 1. Constants.
+  for (auto [op, name] : constants) {
+    auto table = constantTable(op, name);
+    if (failed(table))
+      return failure();
+    text += *table + "\n";
+  }
+  // 2. Parameters.
+  std::string before, rows;
+  for (auto [i, p] : llvm::enumerate(info.parameters))
+    if (failed(addParameter(p, i, before, rows)))
+      return failure();
+  text += before + "\n";
+  text += "// name, PyTorch's name, rank, shape, trained, fresh values, offset, sources\n"
+          "static const ParameterInfo parameters[] = {\n" + rows + "};\n\n";
+  // 3. Inputs.
+  for (auto [i, input] : llvm::enumerate(info.inputs))
+    if (!input.shape.empty())
+      text += "static const int64_t inputShape" + std::to_string(i) +
+              "[] = " + braces(input.shape) + ";\n";
+  text += "// name, type, rank, shape, what fills it, N of input_N.pb\n"
+          "static const InputInfo inputTable[] = {\n";
+  for (auto [i, input] : llvm::enumerate(info.inputs))
+    text += "    {" + quoted(input.name) + ", DType::" + dtype(input.element).str() + ", " +
+            std::to_string(input.shape.size()) + ", " +
+            (input.shape.empty() ? "nullptr" : "inputShape" + std::to_string(i)) +
+            ", Role::" + input.role + ", " + std::to_string(input.graphIndex) + "},\n";
+  text += "};\n\n";
+  // 4. Files and memory. Arrays have at least one element.
+  text += "static const FileInfo files[] = {\n";
+  for (const FileEntry &file : info.files)
+    text += "    {" + quoted(file.path) + ", " + std::to_string(file.bytes) + ", 0x" +
+            llvm::utohexstr(file.checksum, /*LowerCase=*/true) + "u},\n";
+  if (info.files.empty())
+    text += "    {\"\", 0, 0},\n";
+  text += "};\n\nstatic const MemoryLine peak[] = {\n";
+  for (const PeakLine &line : info.peak)
+    text += "    {" + quoted(line.what) + ", " + std::to_string(line.bytes) + "},\n";
+  if (info.peak.empty())
+    text += "    {\"\", 0},\n";
+  text += "};\n\nstatic void microStep(Context &ctx) {\n";
+  for (size_t i = 0; i < numSteps; ++i)
+    text += "  step" + std::to_string(i + 1) + "(ctx);\n";
+  text += "}\n\n";
+  // 5. The program.
+  auto field = [&](StringRef name, const std::string &value) {
+    text += "    ." + name.str() + " = " + value + ",\n";
+  };
+  auto number = [&](StringRef name, int64_t value) { field(name, std::to_string(value)); };
+  text += "const Program program = {\n";
+  field("abi", "kAbiVersion");
+  field("name", quoted(info.name));
+  field("modelPath", quoted(info.modelPath));
+  number("numFiles", info.files.size());
+  field("files", "files");
+  field("init", info.init ? "true" : "false");
+  field("optimizer", "OptimizerKind::" + info.optimizer);
+  field("loss", "Loss::" + info.loss);
+  field("labels", "Labels::" + info.labels);
+  field("count", "Count::" + info.count);
+  number("batch", info.batch);
+  number("seq", info.seq);
+  number("vocab", info.vocab);
+  number("tokenVocab", info.tokenVocab);
+  number("arenaBytes", info.arenaBytes);
+  number("numPeak", info.peak.size());
+  field("peak", "peak");
+  number("paramElements", info.paramElements);
+  number("gradElements", info.gradElements);
+  number("numParameters", info.parameters.size());
+  field("parameters", "parameters");
+  number("numInputs", info.inputs.size());
+  field("inputs", "inputTable");
+  field("microStep", "microStep");
+  text += "    .optimizerStep = nullptr, // the runtime updates every trained parameter\n";
+  auto prefix = info.module->getAttrOfType<StringAttr>("moire.name_prefix");
+  field("namePrefix", prefix ? quoted(prefix.getValue()) : "nullptr");
+  return text + "};\n";
+}
