@@ -7,9 +7,7 @@
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Support/Diagnostics.h"
 #include "moire/Support/Dialects.h"
-#ifdef MOIRE_HAS_TARGET
 #include "moire/Target/Program.h"
-#endif
 #include "mlir/IR/AsmState.h"
 #include "llvm/Support/InitLLVM.h"
 #include <CLI/CLI.hpp>
@@ -165,13 +163,9 @@ int main(int argc, char **argv) {
   if (line.output.empty())
     return 0;
 
-#ifdef MOIRE_HAS_TARGET
   target::EmitOptions emit;
   emit.output = line.output;
   emit.init = options.init;
   emit.compile = !line.sourceOnly;
   return target::emitProgram(*module, emit);
-#else
-  return usageError("no emission yet");
-#endif
 }
