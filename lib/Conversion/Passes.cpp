@@ -45,7 +45,10 @@ struct OnnxToNN : conversion::impl::OnnxToNNBase<OnnxToNN> {
       return signalPassFailure();
     }
     if (failed(conversion::convertOnnxToNN(getOperation(), table)))
-      signalPassFailure();
+      return signalPassFailure();
+    // What gradients are named without: a wrapper's name in front of all of them.
+    getOperation()->setAttr("moire.name_prefix",
+                            StringAttr::get(&getContext(), table.getSharedPrefix()));
   }
 };
 } // namespace

@@ -560,6 +560,7 @@ void TableBuilder::nameTies() {
           return other.symbol == name || other.torchName == name;
         }))
       continue;
+    parameter.tiedName = parameter.torchName;
     parameter.symbol = parameter.torchName = name;
   }
 }

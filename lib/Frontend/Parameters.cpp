@@ -34,16 +34,16 @@ int64_t ParameterTable::freeze(StringRef pattern, std::string &error) {
 std::string ParameterTable::getSharedPrefix() const {
   std::optional<StringRef> prefix;
   unsigned named = 0;
-  for (const Parameter &parameter : parameters) {
-    if (parameter.frozen || parameter.torchName.empty())
-      continue;
-    StringRef name = parameter.torchName;
-    StringRef first = name.substr(0, name.contains('.') ? name.find('.') + 1 : 0);
-    if (prefix && *prefix != first)
-      return {};
-    prefix = first;
-    ++named;
-  }
+  for (const Parameter &parameter : parameters)
+    for (StringRef name : {StringRef(parameter.torchName), StringRef(parameter.tiedName)}) {
+      if (name.empty())
+        continue;
+      StringRef first = name.substr(0, name.contains('.') ? name.find('.') + 1 : 0);
+      if (prefix && *prefix != first)
+        return {};
+      prefix = first;
+      ++named;
+    }
   return named > 1 ? prefix->str() : std::string();
 }
 

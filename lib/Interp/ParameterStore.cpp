@@ -265,17 +265,14 @@ void ParameterStore::update(Parameter &parameter, pipe::UpdateOp op) {
 
 std::vector<NamedTensor> ParameterStore::namedGradients() const {
   std::vector<NamedTensor> result;
-  bool shared = true;
   for (const auto &[name, parameter] : parameters) {
     if (!parameter.gradient)
       continue;
     pipe::ParameterOp op = parameter.op;
     StringRef known = op.getTorchName().value_or(name.getValue());
+    if (auto prefix = op->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>("moire.name_prefix"))
+      known.consume_front(prefix.getValue());
     result.push_back({known.str(), *parameter.gradient});
-    shared &= known.starts_with("m.");
   }
-  for (NamedTensor &named : result)
-    if (shared)
-      named.name.erase(0, 2);
   return result;
 }

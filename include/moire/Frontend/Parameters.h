@@ -66,6 +66,9 @@ struct Parameter {
   std::string symbol;
   /// As the file tells it (a wrapper's prefix is kept), or empty.
   std::string torchName;
+  /// The file's own name of a tied parameter, where PyTorch's is another; else
+  /// empty.
+  std::string tiedName;
   /// PyTorch's layout where it is known, else as stored.
   llvm::SmallVector<int64_t> shape;
   mlir::Type elementType;

@@ -52,7 +52,7 @@ public:
   /// Before an @optimizer_step: steps count from 1.
   void beginUpdate(const HyperParameters &hyper, int64_t step);
 
-  /// Gradients under PyTorch's names, without the prefix "m." where all have it.
+  /// Gradients under PyTorch's names, without the prefix that the module names.
   std::vector<NamedTensor> namedGradients() const;
 
 private:
