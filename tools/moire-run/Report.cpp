@@ -19,7 +19,7 @@ using namespace moire::interp;
 
 static void printElement(llvm::raw_ostream &os, const Tensor &tensor, int64_t i) {
   if (tensor.isFloat())
-    os << llvm::format("%.7g", tensor.floats()[i]);
+    os << llvm::format("%.6g", tensor.floats()[i]);
   else if (tensor.elementType().isInteger(1))
     os << (tensor.ints()[i] ? "true" : "false");
   else
@@ -46,7 +46,7 @@ static void printStatistics(llvm::raw_ostream &os, const Tensor &tensor) {
     for (auto x : values)
       mean += static_cast<double>(x) / values.size();
     auto [low, high] = std::minmax_element(values.begin(), values.end());
-    os << llvm::format("min %.7g max %.7g mean %.7g", static_cast<double>(*low),
+    os << llvm::format("min %.6g max %.6g mean %.6g", static_cast<double>(*low),
                        static_cast<double>(*high), mean);
   });
 }
@@ -81,7 +81,7 @@ void printTrace(Operation *op, ArrayRef<RuntimeValue> results) {
 }
 
 void printStep(llvm::raw_ostream &os, const StepReport &report) {
-  os << llvm::format("step %lld loss %.6f grad_norm %.6f\n", (long long)report.step, report.loss,
+  os << llvm::format("step %lld loss %.6g grad_norm %.6g\n", (long long)report.step, report.loss,
                      report.gradientNorm);
   os.flush();
 }

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "Import.h"
 #include "Report.h"
 #include "moire/Interp/Training.h"
 #include "moire/Support/Dialects.h"
@@ -26,6 +27,8 @@ static cl::OptionCategory category("moire-run options");
 static cl::opt<std::string> input(cl::Positional, cl::desc("FILE.mlir"), cl::init("-"),
                                   cl::cat(category));
 OPT(std::string, dataFlag, "data", "", "folder with input_N.pb and labels.pb");
+static cl::list<std::string> bind("bind", cl::CommaSeparated, cl::cat(category),
+                                  cl::desc("sizes of symbolic dimensions, as batch=2 (default: the data's)"));
 OPT(std::string, modelDir, "model-dir", "", "folder of the weight files (default: the model's)");
 OPT(std::string, function, "function", "",
     "the function to execute (default: micro_step, else forward, else the only one)");
@@ -179,7 +182,9 @@ int main(int argc, char **argv) {
   cl::ParseCommandLineOptions(
       argc, argv,
       "Moiré: executes the IR of any phase on the CPU, slowly and plainly\n\n"
-      "  @forward (phase model) runs once and prints its outputs;\n"
+      "  @main of the phase import is first converted to nn, in memory, by the\n"
+      "  compiler's own conversion; then, as\n"
+      "  @forward (phase model), it runs once and prints its outputs;\n"
       "  @micro_step (phases train and kernels) is trained on a folder of tensors.\n");
 
   DialectRegistry registry;
@@ -191,11 +196,6 @@ int main(int argc, char **argv) {
   if (!module)
     return kWrong;
 
-  func::FuncOp func = chooseFunction(*module);
-  if (!func)
-    return fail(function.empty() ? "there is neither @micro_step nor @forward nor a single "
-                                   "function; name one with --function"
-                                 : "there is no function @" + function);
   std::string error;
   std::optional<DataFolder> data;
   if (!dataFlag.empty()) {
@@ -203,6 +203,14 @@ int main(int argc, char **argv) {
     if (!data)
       return fail(error);
   }
+  if (findImportedGraph(*module) &&
+      failed(convertImportedGraph(*module, data ? &*data : nullptr, {bind.begin(), bind.end()})))
+    return kWrong;
+  func::FuncOp func = chooseFunction(*module);
+  if (!func)
+    return fail(function.empty() ? "there is neither @micro_step nor @forward nor a single "
+                                   "function; name one with --function"
+                                 : "there is no function @" + function);
   ParameterStore parameters(f64);
   if (failed(initFlag ? parameters.init(*module, seed)
                       : parameters.load(*module, modelFolder(*module))))

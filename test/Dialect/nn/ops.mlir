@@ -65,10 +65,10 @@ func.func @normalizations(%x: tensor<2x3xf32>, %v: tensor<3xf32>) {
   // CHECK: nn.layer_norm_grad %{{.*}} scale %{{.*}} cotangent %{{.*}} eps 1.000000e-05 : tensor<2x3xf32>, tensor<3xf32>, tensor<2x3xf32> -> tensor<2x3xf32>, tensor<3xf32>, tensor<3xf32>
   %4, %5, %6 = nn.layer_norm_grad %x scale %v cotangent %x eps 1.0e-05
     : tensor<2x3xf32>, tensor<3xf32>, tensor<2x3xf32> -> tensor<2x3xf32>, tensor<3xf32>, tensor<3xf32>
-  // CHECK: nn.rms_norm %{{.*}} scale %{{.*}} eps 1.000000e-06 : tensor<2x3xf32>, tensor<3xf32>
-  %7 = nn.rms_norm %x scale %v eps 1.0e-06 : tensor<2x3xf32>, tensor<3xf32>
-  // CHECK: nn.rms_norm_grad %{{.*}} scale %{{.*}} cotangent %{{.*}} eps 1.000000e-06 : tensor<2x3xf32>, tensor<3xf32>, tensor<2x3xf32> -> tensor<2x3xf32>, tensor<3xf32>
-  %8, %9 = nn.rms_norm_grad %x scale %v cotangent %x eps 1.0e-06
+  // CHECK: nn.rms_norm %{{.*}} scale %{{.*}} eps 1.000000e-05 : tensor<2x3xf32>, tensor<3xf32>
+  %7 = nn.rms_norm %x scale %v eps 1.0e-05 : tensor<2x3xf32>, tensor<3xf32>
+  // CHECK: nn.rms_norm_grad %{{.*}} scale %{{.*}} cotangent %{{.*}} eps 1.000000e-05 : tensor<2x3xf32>, tensor<3xf32>, tensor<2x3xf32> -> tensor<2x3xf32>, tensor<3xf32>
+  %8, %9 = nn.rms_norm_grad %x scale %v cotangent %x eps 1.0e-05
     : tensor<2x3xf32>, tensor<3xf32>, tensor<2x3xf32> -> tensor<2x3xf32>, tensor<3xf32>
   return
 }
@@ -103,30 +103,30 @@ func.func @loss(%x: tensor<4x9xf32>, %y: tensor<4xi64>) {
 // CHECK-LABEL: func.func @experts
 func.func @experts(%x: tensor<4x8xf32>, %l: tensor<4x3xf32>, %b: tensor<3xf32>, %w: tensor<3x8x5xf32>,
                    %v: tensor<3x5xf32>) {
-  // CHECK: nn.router softmax %{{.*}} bias %{{.*}} k 2 {epsilon = 1.000000e-20 : f64, normalize, scale = 2.500000e+00 : f64} : tensor<4x3xf32>, tensor<3xf32> -> tensor<4x2xf32>, tensor<4x2xi64>
-  %p, %i = nn.router softmax %l bias %b k 2 {epsilon = 1.0e-20 : f64, normalize, scale = 2.5 : f64}
+  // CHECK: nn.router softmax %{{.*}} bias %{{.*}} k 2 {epsilon = 2.500000e-01 : f64, normalize, scale = 2.500000e+00 : f64} : tensor<4x3xf32>, tensor<3xf32> -> tensor<4x2xf32>, tensor<4x2xi64>
+  %p, %i = nn.router softmax %l bias %b k 2 {epsilon = 0.25 : f64, normalize, scale = 2.5 : f64}
     : tensor<4x3xf32>, tensor<3xf32> -> tensor<4x2xf32>, tensor<4x2xi64>
   // CHECK: nn.router_grad softmax_selected %{{.*}}, %{{.*}}, %{{.*}} {normalize} : tensor<4x3xf32>, tensor<4x2xi64>, tensor<4x2xf32>
   %0 = nn.router_grad softmax_selected %l, %i, %p {normalize} : tensor<4x3xf32>, tensor<4x2xi64>, tensor<4x2xf32>
-  // CHECK: nn.route %{{.*}} : tensor<4x2xi64> -> !nn.routing<tokens = 4, k = 2, experts = 3>
+  // CHECK: nn.route %{{.*}} : tensor<4x2xi64> -> <tokens = 4, k = 2, experts = 3>
   %r = nn.route %i : tensor<4x2xi64> -> !nn.routing<tokens = 4, k = 2, experts = 3>
-  // CHECK: nn.dispatch %{{.*}}, %{{.*}} : tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
+  // CHECK: nn.dispatch %{{.*}}, %{{.*}} : tensor<4x8xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
   %1 = nn.dispatch %x, %r : tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
-  // CHECK: nn.grouped_matmul %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<3x8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
+  // CHECK: nn.grouped_matmul %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<3x8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
   %2 = nn.grouped_matmul %1, %w, %r : tensor<8x8xf32>, tensor<3x8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
-  // CHECK: nn.grouped_matmul %{{.*}}, %{{.*}}, %{{.*}} {transpose_weight} : tensor<8x5xf32>, tensor<3x8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
+  // CHECK: nn.grouped_matmul %{{.*}}, %{{.*}}, %{{.*}} {transpose_weight} : tensor<8x5xf32>, tensor<3x8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
   %3 = nn.grouped_matmul %2, %w, %r {transpose_weight} : tensor<8x5xf32>, tensor<3x8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
-  // CHECK: nn.grouped_matmul_grad_weight %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x8x5xf32>
+  // CHECK: nn.grouped_matmul_grad_weight %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<3x8x5xf32>
   %4 = nn.grouped_matmul_grad_weight %1, %2, %r : tensor<8x8xf32>, tensor<8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x8x5xf32>
-  // CHECK: nn.per_expert %{{.*}}, %{{.*}} : tensor<3x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
+  // CHECK: nn.per_expert %{{.*}}, %{{.*}} : tensor<3x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
   %5 = nn.per_expert %v, %r : tensor<3x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
-  // CHECK: nn.per_expert_sum %{{.*}}, %{{.*}} : tensor<8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x5xf32>
+  // CHECK: nn.per_expert_sum %{{.*}}, %{{.*}} : tensor<8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<3x5xf32>
   %6 = nn.per_expert_sum %2, %r : tensor<8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x5xf32>
-  // CHECK: nn.combine %{{.*}} weights %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<4x2xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<4x8xf32>
+  // CHECK: nn.combine %{{.*}} weights %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<4x2xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<4x8xf32>
   %7 = nn.combine %3 weights %p, %r : tensor<8x8xf32>, tensor<4x2xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<4x8xf32>
-  // CHECK: nn.combine %{{.*}}, %{{.*}} : tensor<8x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<4x8xf32>
+  // CHECK: nn.combine %{{.*}}, %{{.*}} : tensor<8x8xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<4x8xf32>
   %8 = nn.combine %3, %r : tensor<8x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<4x8xf32>
-  // CHECK: nn.combine_grad %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<4x2xf32>, tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>, tensor<4x2xf32>
+  // CHECK: nn.combine_grad %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<4x2xf32>, tensor<4x8xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>, tensor<4x2xf32>
   %9, %10 = nn.combine_grad %3, %p, %7, %r : tensor<8x8xf32>, tensor<4x2xf32>, tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>, tensor<4x2xf32>
   return
 }
