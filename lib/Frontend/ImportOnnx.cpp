@@ -106,7 +106,7 @@ LogicalResult Importer::importMain(ModuleOp module) {
   // tell those, what it says of the output.
   SmallVector<Value> results;
   for (const pb::ValueInfoProto &output : graph.output()) {
-    FailureOr<Value> value = lookUp(output.name(), scope, "the graph's outputs");
+    FailureOr<Value> value = lookUp(output.name(), scope, "the graph's output list");
     if (failed(value))
       return failure();
     results.push_back(*value);

@@ -22,8 +22,12 @@ bool TensorImporter::getShape(const google::protobuf::RepeatedField<int64_t> &di
                               int32_t dataType, ImportedTensor &result, std::string &error) {
   int64_t count = 1;
   for (int64_t dim : dims) {
-    if (dim < 0 || MulOverflow(count, dim, count)) {
+    if (dim < 0) {
       error = formatv("has a dimension of {0}, which is no size", dim);
+      return false;
+    }
+    if (MulOverflow(count, dim, count)) {
+      error = "has more elements than 64 bits can count";
       return false;
     }
   }
