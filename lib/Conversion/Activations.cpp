@@ -24,7 +24,7 @@ static Value relu(Emitter &e, Value x) {
 static Value negativePart(Emitter &e, Value x) {
   return x ? e.select(isPositive(e, x), e.like(x, 0), x) : x;
 }
-static Value expMinusOne(Emitter &e, Value x) { return e.shift(e.unary<math::ExpOp>(x), -1); }
+static Value expMinusOne(Emitter &e, Value x) { return e.unary<math::ExpM1Op>(x); }
 
 /// log(1 + exp(x)), and x itself above PyTorch's threshold of 20.
 static Value softplus(Emitter &e, Value x) {
@@ -136,17 +136,30 @@ static LogicalResult convertQuickGelu(Node &n) {
   return n.give(swish(n.e, n.in(0), n.getFloat("alpha", 1.702)));
 }
 
+static Value softmax(Emitter &e, Value x, int64_t axis) { return e.softmax(x, axis); }
+static Value logSoftmax(Emitter &e, Value x, int64_t axis) { return e.logSoftmax(x, axis); }
+/// 1 at the first largest entry of each row, else 0.
+static Value hardmax(Emitter &e, Value x, int64_t axis) {
+  Value last = e.moveToLast(x, axis);
+  if (!last)
+    return last;
+  Value index = e.inferAll<nn::TopKOp>(2, last, e.builder.getI64IntegerAttr(1), UnitAttr())[1];
+  Value position = e.iota(shapeOf(last), rankOf(last) - 1, e.i64());
+  Value hit = e.compare(FPred::OEQ, IPred::eq, position, index);
+  return e.moveFromLast(e.cast(hit, elementOf(x)), axis);
+}
+
 /// Softmax below opset 13 works on the 2-D matrix that `axis` cuts.
-template <Value (Emitter::*build)(Value, int64_t)>
+template <Value (*build)(Emitter &, Value, int64_t)>
 static LogicalResult convertSoftmax(Node &n) {
   bool flat = n.opset < 13;
   auto axis = n.axisAttr("axis", flat ? 1 : -1);
   if (failed(axis))
     return failure();
   if (!flat)
-    return n.give((n.e.*build)(n.in(0), *axis));
+    return n.give(build(n.e, n.in(0), *axis));
   Value matrix = n.e.flatten(n.in(0), *axis);
-  return n.give(n.e.reshape((n.e.*build)(matrix, 1), n.shape(0)));
+  return n.give(n.e.reshape(build(n.e, matrix, 1), n.shape(0)));
 }
 
 /// The inference form is the identity. In training form a ratio of 0 is too.
@@ -177,8 +190,9 @@ void conversion::addActivations(HandlerTable &t) {
   t.add("Shrink", 1, convertShrink);
   t.add("Gelu", 1, convertGelu);
   t.add("Swish", 1, convertSwish);
-  t.add("Softmax", 1, convertSoftmax<&Emitter::softmax>);
-  t.add("LogSoftmax", 1, convertSoftmax<&Emitter::logSoftmax>);
+  t.add("Softmax", 1, convertSoftmax<softmax>);
+  t.add("LogSoftmax", 1, convertSoftmax<logSoftmax>);
+  t.add("Hardmax", 1, convertSoftmax<hardmax>);
   t.add("Dropout", 1, convertDropout);
   t.add("com.microsoft::Gelu", 1, convertContribGelu);
   t.add("com.microsoft::BiasGelu", 2, convertBiasGelu);

@@ -83,6 +83,30 @@ static LogicalResult convertReciprocal(Node &n) {
   return n.give(n.e.div(n.e.like(n.in(0), 1), n.in(0)));
 }
 
+/// Hyperbolic functions and inverses by exp, log and atan.
+static LogicalResult convertHyperbolic(Node &n) {
+  Emitter &e = n.e;
+  StringRef type = n.op.getOpType();
+  Value x = n.in(0);
+  auto log = [&](Value v) { return e.unary<math::LogOp>(v); };
+  auto root = [&](Value v) { return e.unary<math::SqrtOp>(v); };
+  if (!isFloat(x))
+    return n.fail("an input of integers has no result of their type");
+  if (type == "Sinh" || type == "Cosh") {
+    Value up = e.unary<math::ExpOp>(x), down = e.unary<math::ExpOp>(e.negate(x));
+    return n.give(e.scale(type == "Sinh" ? e.sub(up, down) : e.add(up, down), 0.5));
+  }
+  if (type == "Asinh")
+    return n.give(log(e.add(x, root(e.shift(e.mul(x, x), 1)))));
+  if (type == "Acosh")
+    return n.give(log(e.add(x, root(e.shift(e.mul(x, x), -1)))));
+  if (type == "Atanh")
+    return n.give(e.scale(log(e.div(e.shift(x, 1), e.sub(e.like(x, 1), x))), 0.5));
+  // asin(x) = atan(x / sqrt(1 - x^2)); acos(x) = pi / 2 - asin(x).
+  Value asin = e.unary<math::AtanOp>(e.div(x, root(e.sub(e.like(x, 1), e.mul(x, x)))));
+  return n.give(type == "Asin" ? asin : e.sub(e.like(x, M_PI / 2), asin));
+}
+
 static LogicalResult convertSign(Node &n) {
   Emitter &e = n.e;
   Value x = n.in(0), zero = e.like(x, 0);
@@ -239,6 +263,10 @@ void conversion::addElementwise(HandlerTable &t) {
   t.add("Log", 1, convertFloat<math::LogOp>);
   t.add("Sin", 1, convertFloat<math::SinOp>);
   t.add("Cos", 1, convertFloat<math::CosOp>);
+  t.add("Tan", 1, convertFloat<math::TanOp>);
+  t.add("Atan", 1, convertFloat<math::AtanOp>);
+  for (const char *type : {"Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Asin", "Acos"})
+    t.add(type, 1, convertHyperbolic);
   t.add("Tanh", 1, convertFloat<math::TanhOp>);
   t.add("Erf", 1, convertFloat<math::ErfOp>);
   t.add("Floor", 1, convertRounding<math::FloorOp>);

@@ -20,11 +20,11 @@ using namespace mlir;
 using namespace moire;
 using namespace moire::conversion;
 
-static constexpr int maxErrors = 20;
+static constexpr size_t maxErrors = 20;
 static constexpr int64_t oldestOpset = 7;
 
 std::vector<std::string> conversion::getSupportedOpTypes() {
-  std::vector<std::string> names;
+  std::vector<std::string> names{"If"};
   for (auto &entry : HandlerTable::get().all())
     names.push_back(entry.getKey().str());
   llvm::sort(names);
@@ -39,17 +39,17 @@ static LogicalResult checkOpTypes(func::FuncOp main) {
   };
   std::map<std::string, Missing> missing;
   int64_t opset = -1;
-  for (auto node : main.getOps<onnx::NodeOp>()) {
+  main.walk([&](onnx::NodeOp node) {
     std::string type = node.getQualifiedOpType();
     if (!node.getDomain())
       opset = node.getOpsetVersion();
-    if (HandlerTable::get().find(type))
-      continue;
+    if (type == "If" || HandlerTable::get().find(type))
+      return;
     Missing &m = missing[type];
     if (m.count++ == 0)
       if (auto name = dyn_cast<NameLoc>(node.getLoc()))
         m.first = name.getName().str();
-  }
+  });
   if (opset > 0 && opset < oldestOpset)
     return emitError(main.getLoc()) << "opset " << opset << " is older than " << oldestOpset
                                     << ", the oldest that is supported; export the model anew";
@@ -77,6 +77,7 @@ public:
   Walk(func::FuncOp main, func::FuncOp forward, const frontend::ParameterTable &table)
       : main(main), forward(forward), e(forward), parameters(table, e) {}
 
+  /// Fails after errors, and in silence where an op type is missing.
   LogicalResult run();
   ParameterReads &getParameters() { return parameters; }
 
@@ -86,17 +87,53 @@ private:
       return parameters.get(operand);
     return values.lookup(operand.get());
   }
+  void walk();
   void convert(onnx::NodeOp op);
+  void convertIf(onnx::NodeOp op);
 
   func::FuncOp main, forward;
   Emitter e;
   ParameterReads parameters;
   DenseMap<Value, Value> values;
-  int errors = 0;
+  /// What was reported, each sentence once.
+  struct Error {
+    Location loc;
+    std::string text;
+    int more = 0;
+  };
+  std::vector<Error> errors;
+  int64_t errorCount = 0;
+  bool complete = false;
 };
 } // namespace
 
+/// A condition that follows from the shapes chooses its graph, which takes the
+/// node's place (the TorchScript exporter writes such ones).
+void Walk::convertIf(onnx::NodeOp op) {
+  e.loc = op.getLoc();
+  Value condition = valueOf(op->getOpOperand(0));
+  if (!condition)
+    return;
+  auto chosen = uniformOf(condition);
+  if (!chosen)
+    return (void)(emitError(op.getLoc()) << "If: the condition is computed from data, but only "
+                                            "what follows from the shapes can be compiled");
+  StringRef name = *chosen != 0 ? "then_branch" : "else_branch";
+  for (auto [branch, region] : llvm::zip(*op.getGraphNames(), op.getGraphs())) {
+    if (cast<StringAttr>(branch).getValue() != name)
+      continue;
+    for (auto node : region.front().getOps<onnx::NodeOp>())
+      convert(node);
+    Operation *yield = region.front().getTerminator();
+    for (auto [result, operand] : llvm::zip(op.getResults(), yield->getOpOperands()))
+      if (Value v = valueOf(operand))
+        values[result] = v;
+  }
+}
+
 void Walk::convert(onnx::NodeOp op) {
+  if (op.getQualifiedOpType() == "If" && op.getGraphNames() && op.getInput(0))
+    return convertIf(op);
   const HandlerTable::Entry *entry = HandlerTable::get().find(op.getQualifiedOpType());
   if (!entry)
     return;
@@ -109,12 +146,12 @@ void Walk::convert(onnx::NodeOp op) {
       return; // reported where it was lost
   }
   Node node(op, e, inputs);
-  int before = errors;
+  int64_t before = errorCount;
   for (unsigned i = 0; i < entry->minInputs; ++i)
     if (!node.has(i))
       return (void)node.fail("input " + Twine(i) + " is missing");
   if (failed(entry->handler(node))) {
-    if (errors == before)
+    if (errorCount == before)
       (void)node.fail("this form is not supported");
     return;
   }
@@ -127,29 +164,52 @@ void Walk::convert(onnx::NodeOp op) {
 }
 
 LogicalResult Walk::run() {
-  ScopedDiagnosticHandler counter(main.getContext(), [&](Diagnostic &d) {
-    errors += d.getSeverity() == DiagnosticSeverity::Error;
-    return failure(); // the next handler prints it
-  });
+  // Sixteen loops over experts are one sentence, not sixteen.
+  {
+    ScopedDiagnosticHandler gather(main.getContext(), [&](Diagnostic &d) {
+      if (d.getSeverity() != DiagnosticSeverity::Error)
+        return failure(); // the next handler prints it
+      ++errorCount;
+      std::string text = d.str();
+      auto same = llvm::find_if(errors, [&](const Error &e) { return e.text == text; });
+      if (same != errors.end())
+        ++same->more;
+      else
+        errors.push_back({d.getLocation(), text});
+      return success();
+    });
+    walk();
+  }
+  if (errors.empty())
+    return success(complete);
+  for (const Error &error : llvm::ArrayRef(errors).take_front(maxErrors)) {
+    auto diagnostic = emitError(error.loc) << error.text;
+    if (error.more)
+      diagnostic << " (and at " << error.more << " more " << (error.more == 1 ? "node" : "nodes") << ")";
+  }
+  if (errors.size() > maxErrors)
+    emitError(main.getLoc()) << errors.size() - maxErrors << " more errors of other kinds follow";
+  return failure();
+}
+
+void Walk::walk() {
   for (auto [from, to] : llvm::zip(main.getArguments(), forward.getArguments()))
     values[from] = to;
   for (Operation &op : main.front()) {
     if (auto node = dyn_cast<onnx::NodeOp>(op))
       convert(node);
-    if (errors >= maxErrors)
-      return emitError(main.getLoc()) << "too many errors; the rest of the graph was not tried";
   }
   auto ret = cast<func::ReturnOp>(main.front().getTerminator());
   SmallVector<Value> outputs;
   e.loc = ret.getLoc();
   for (OpOperand &operand : ret->getOpOperands())
     outputs.push_back(valueOf(operand));
-  if (errors || llvm::is_contained(outputs, Value()))
-    return failure();
+  complete = !llvm::is_contained(outputs, Value());
+  if (!complete)
+    return;
   e.builder.create<func::ReturnOp>(ret.getLoc(), outputs);
   forward.setFunctionType(FunctionType::get(main.getContext(), forward.getArgumentTypes(),
                                             ValueRange(outputs).getTypes()));
-  return success();
 }
 
 /// @forward with @main's arguments in the types of values; null after an error.

@@ -101,3 +101,25 @@ func.func @main(%x: tensor<2x3xf32>) -> (tensor<*xf32>, tensor<*xf32>, tensor<*x
   %c = onnx.node "Pad"(%x, %ring) with {mode = "reflect"} : (tensor<2x3xf32>, tensor<4xi64>) -> tensor<*xf32>
   return %a, %b, %c : tensor<*xf32>, tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+// An If whose condition follows from the shapes is one of its graphs.
+// CHECK-LABEL: func.func @forward
+// CHECK-SAME: (%[[X:.*]]: tensor<2x1xf32>)
+// CHECK-NEXT: %[[Y:.*]] = nn.reshape %[[X]] : tensor<2x1xf32> -> tensor<2xf32>
+// CHECK-NEXT: return %[[Y]]
+func.func @main(%x: tensor<2x1xf32>) -> tensor<*xf32> {
+  %one = onnx.initializer "one" {value = dense<1> : tensor<i64>} : tensor<i64>
+  %axes = onnx.initializer "axes" {value = dense<1> : tensor<1xi64>} : tensor<1xi64>
+  %s = onnx.node "Shape"(%x) : (tensor<2x1xf32>) -> tensor<2xi64>
+  %d = onnx.node "Gather"(%s, %one) : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %c = onnx.node "Equal"(%d, %one) : (tensor<i64>, tensor<i64>) -> tensor<i1>
+  %y = onnx.node "If"(%c) graphs ["then_branch", "else_branch"] ({
+    %t = onnx.node "Squeeze"(%x, %axes) : (tensor<2x1xf32>, tensor<1xi64>) -> tensor<*xf32>
+    onnx.yield %t : tensor<*xf32>
+  }, {
+    onnx.yield %x : tensor<2x1xf32>
+  }) : (tensor<i1>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
