@@ -115,11 +115,11 @@ func.func @main(%x: tensor<2x1xf32>) -> tensor<*xf32> {
   %s = onnx.node "Shape"(%x) : (tensor<2x1xf32>) -> tensor<2xi64>
   %d = onnx.node "Gather"(%s, %one) : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
   %c = onnx.node "Equal"(%d, %one) : (tensor<i64>, tensor<i64>) -> tensor<i1>
-  %y = onnx.node "If"(%c) graphs ["then_branch", "else_branch"] ({
+  %y = onnx.node "If"(%c) graphs ["then_branch", "else_branch"] {
     %t = onnx.node "Squeeze"(%x, %axes) : (tensor<2x1xf32>, tensor<1xi64>) -> tensor<*xf32>
     onnx.yield %t : tensor<*xf32>
   }, {
     onnx.yield %x : tensor<2x1xf32>
-  }) : (tensor<i1>) -> tensor<*xf32>
+  } : (tensor<i1>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
