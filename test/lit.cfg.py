@@ -2,6 +2,7 @@
 #
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 import os
+import sys
 
 import lit.formats
 import lit.util
@@ -16,6 +17,7 @@ config.environment["PATH"] = os.path.pathsep.join(
     [config.moire_tools_dir, config.llvm_tools_dir, config.environment["PATH"]]
 )
 config.substitutions.append(("%onnx_proto", os.path.join(config.moire_src_root, "lib/Frontend/onnx.proto")))
+config.substitutions.append(("%python", sys.executable))
 config.substitutions.append(("%src_root", config.moire_src_root))
 
 # Real exports with PyTorch's numbers, beside the checkout where they are at hand.
