@@ -53,8 +53,8 @@ def fields(data):
         yield key >> 3, value
 
 
-def small_integers(path):
-    """(shape, values) of an int32 or int64 tensor of rank 0 or 1; else None."""
+def small_tensor(path):
+    """(shape, values) of a tensor of rank 0, or of integers of rank 1; else None."""
     dims, kind, values = [], 0, []
     with open(path, "rb") as f:
         data = f.read()
@@ -70,10 +70,11 @@ def small_integers(path):
             else:
                 values += [signed(v) for v in unpack_varints(value)]
         elif number == 9:  # raw_data
-            code = {6: "i", 7: "q"}.get(kind)
+            code = {1: "f", 6: "i", 7: "q", 9: "?", 11: "d"}.get(kind)
             if code:
                 values = [v[0] for v in struct.iter_unpack("<" + code, value)]
-    return (dims, values) if kind in (6, 7) and len(dims) <= 1 else None
+    integer = kind in (6, 7)
+    return (dims, values) if (values or integer) and len(dims) <= integer else None
 
 
 def unpack_varints(data):
@@ -89,7 +90,7 @@ def unpack_varints(data):
 # --- One test ----------------------------------------------------------------
 
 def bake_inputs(text, folder):
-    """Makes constants of the integer inputs of rank 0 and 1.
+    """Makes constants of the inputs of rank 0, and of integers of rank 1.
 
     The tests give shapes, axes and sizes as inputs of the graph, which a
     compiler to static shapes cannot have.
@@ -97,19 +98,20 @@ def bake_inputs(text, folder):
     match = re.search(r"func\.func @main\((.*)\).*\{\n", text)
     if not match:
         return text
-    names = re.findall(r"(%\w+): tensor<(?:\d+x)?i(?:32|64)>", match.group(1))
+    names = re.findall(r"(%\w+): tensor<(?:f32|f64|i1|(?:\d+x)?i(?:32|64))>", match.group(1))
     order = re.findall(r"(%\w+): ", match.group(1))
     head, body = text[:match.end()], text[match.end():]
     constants = ""
     for name in names:
         path = os.path.join(folder, "input_%d.pb" % order.index(name))
-        tensor = small_integers(path) if os.path.exists(path) else None
+        tensor = small_tensor(path) if os.path.exists(path) else None
         if not tensor:
             continue
         dims, values = tensor
-        width = re.search(re.escape(name) + r": tensor<(?:\d+x)?(i\d+)>", match.group(1)).group(1)
+        width = re.search(re.escape(name) + r": tensor<(?:\d+x)?(\w+)>", match.group(1)).group(1)
         kind = "tensor<%s%s>" % ("".join("%dx" % d for d in dims), width)
-        literal = "[%s]" % ", ".join(map(str, values)) if dims else str(values[0])
+        words = [str(v).lower() for v in values]
+        literal = "[%s]" % ", ".join(words) if dims else words[0]
         if dims == [0]:
             literal = ""
         constants += '    %%baked%s = onnx.initializer "%s" {value = dense<%s> : %s} : %s\n' % (

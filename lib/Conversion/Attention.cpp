@@ -22,18 +22,88 @@ static Value joinHeads(Emitter &e, Value v) {
   return e.reshape(e.transpose(v, {0, 2, 1, 3}), {s[0], s[2], s[1] * s[3]});
 }
 
+static constexpr double minusInfinity = -std::numeric_limits<double>::infinity();
+
+/// The mask in rank 4, cut to the window of keys around each query: from
+/// `left` before it to `right` after it, -1 for no bound. Null for no mask.
+static FailureOr<Value> maskOf(Node &n, Dims q, Dims k, Type element) {
+  Emitter &e = n.e;
+  int64_t full[] = {q[0], q[1], q[2], k[2]};
+  Value mask = n.in(3);
+  if (mask) {
+    if (n.rank(3) < 1 || n.rank(3) > 4)
+      return n.fail("the mask must have rank 1 to 4, not " + Twine(n.rank(3)));
+    DimVector shape(4 - n.rank(3), 1);
+    llvm::append_range(shape, n.shape(3));
+    if (!isBool(mask))
+      mask = e.cast(mask, element);
+    mask = e.reshape(mask, shape);
+    if (shape[3] > 1 && shape[3] < full[3]) { // what it does not reach is hidden
+      DimVector none(4, 0), high{0, 0, 0, full[3] - shape[3]};
+      mask = e.infer<nn::PadOp>(mask, none, high, none,
+                                llvm::APFloat(isBool(mask) ? 0.0 : minusInfinity));
+      shape[3] = full[3];
+    }
+    for (int i = 0; i < 4; ++i)
+      if (shape[i] != 1 && shape[i] != full[i])
+        return n.fail("a mask of shape " + str(n.shape(3)) + " cannot be broadcast to " + str(full));
+  }
+  int64_t left = n.getInt("left_window_size", -1), right = n.getInt("right_window_size", -1);
+  if (left < 0 && right < 0)
+    return mask;
+  DimVector pairs{1, 1, q[2], k[2]};
+  Value query = e.iota(pairs, 2, e.i64()), key = e.iota(pairs, 3, e.i64()), window;
+  auto within = [&](Value a, Value b) {
+    Value fits = e.compare(arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle, a, b);
+    window = window ? e.logicalAnd(window, fits) : fits;
+  };
+  if (left >= 0)
+    within(e.shift(query, -left), key);
+  if (right >= 0)
+    within(key, e.shift(query, right));
+  if (!mask)
+    return window;
+  if (isBool(mask))
+    return e.logicalAnd(mask, window);
+  return e.select(window, mask, e.splat({}, element, minusInfinity));
+}
+
+/// Attention in core ops, for what nn.attention does not have: scores capped
+/// to cap * tanh(scores / cap).
+static Value cappedAttention(Emitter &e, Value q, Value k, Value v, Value mask, double scale,
+                             bool causal, double cap) {
+  auto repeated = [&](Value x) { // each key head serves a group of query heads
+    Dims s = shapeOf(x);
+    int64_t heads = shapeOf(q)[1];
+    Value wide = e.broadcastTo(e.reshape(x, {s[0], s[1], 1, s[2], s[3]}),
+                               {s[0], s[1], heads / s[1], s[2], s[3]});
+    return e.reshape(wide, {s[0], heads, s[2], s[3]});
+  };
+  k = repeated(k);
+  v = repeated(v);
+  Value scores = e.scale(e.matmul(q, k, false, true), scale);
+  scores = e.scale(e.unary<math::TanhOp>(e.scale(scores, 1 / cap)), cap);
+  if (!scores)
+    return scores;
+  Value hidden = e.splat({}, elementOf(scores), minusInfinity);
+  if (mask)
+    scores = isBool(mask) ? e.select(mask, scores, hidden) : e.add(scores, mask);
+  if (causal) {
+    Dims pairs = shapeOf(scores).drop_front(2);
+    Value seen = e.compare(arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle,
+                           e.iota(pairs, 1, e.i64()), e.iota(pairs, 0, e.i64()));
+    scores = e.select(seen, scores, hidden);
+  }
+  return e.matmul(e.softmax(scores, 3), v);
+}
+
 /// Inputs Q, K, V, mask, past_key, past_value, nonpad_kv_seqlen.
 static LogicalResult convertAttention(Node &n) {
   Emitter &e = n.e;
   if (n.has(4) || n.has(5) || n.has(6))
     return n.fail("past keys and values are inference only; export the model with use_cache=False");
-  if (n.getFloat("softcap", 0) != 0)
-    return n.fail("a softcap other than 0 is not supported");
   if (n.wants(3))
     return n.fail("its fourth output, the product of queries and keys, is not supported");
-  for (int64_t window : {n.getInt("left_window_size", -1), n.getInt("right_window_size", -1)})
-    if (window >= 0)
-      return n.fail("attention windows as attributes are not supported; give a mask");
   bool flat = n.rank(0) == 3;
   Value qkv[3];
   for (int i = 0; i < 3; ++i) {
@@ -48,23 +118,16 @@ static LogicalResult convertAttention(Node &n) {
       return failure();
   }
   Dims q = shapeOf(qkv[0]), k = shapeOf(qkv[1]);
-  Value mask = n.in(3);
-  if (mask) {
-    if (n.rank(3) > 4)
-      return n.fail("the mask must have rank 4 or less, not " + Twine(n.rank(3)));
-    DimVector shape(4 - n.rank(3), 1);
-    llvm::append_range(shape, n.shape(3));
-    int64_t full[] = {q[0], q[1], q[2], k[2]};
-    for (int i = 0; i < 4; ++i)
-      if (shape[i] != 1 && shape[i] != full[i])
-        return n.fail("a mask of shape " + str(n.shape(3)) + " cannot be broadcast to " + str(full));
-    mask = e.reshape(mask, shape);
-    if (!isBool(mask))
-      mask = e.cast(mask, elementOf(qkv[0]));
-  }
-  double scale = n.getFloat("scale", 1 / std::sqrt((double)q[3]));
-  Value y = e.inferAll<nn::AttentionOp>(2, qkv[0], qkv[1], qkv[2], mask,
-                                        llvm::APFloat(scale), n.getInt("is_causal", 0) != 0)[0];
+  if (q[1] % std::max<int64_t>(k[1], 1) || q[0] != k[0] || q[3] != k[3])
+    return n.fail("queries " + str(q) + " and keys " + str(k) + " do not fit");
+  auto mask = maskOf(n, q, k, elementOf(qkv[0]));
+  if (failed(mask))
+    return failure();
+  double scale = n.getFloat("scale", 1 / std::sqrt((double)q[3])), cap = n.getFloat("softcap", 0);
+  bool causal = n.getInt("is_causal", 0);
+  Value y = cap != 0 ? cappedAttention(e, qkv[0], qkv[1], qkv[2], *mask, scale, causal, cap)
+                     : e.inferAll<nn::AttentionOp>(2, qkv[0], qkv[1], qkv[2], *mask,
+                                                   llvm::APFloat(scale), causal)[0];
   n.set(1, qkv[1]);
   n.set(2, qkv[2]);
   return n.give(flat ? joinHeads(e, y) : y);

@@ -178,11 +178,15 @@ static LogicalResult convertPad(Node &n) {
     return n.fail("mode \"" + mode + "\" is not supported; use constant, edge, reflect or wrap");
   if (mode == "constant") {
     auto value = n.has(2) ? n.number(2) : std::optional<double>(n.getFloat("value", 0));
-    if (!value)
-      return n.fail("the padding value is computed from data; it must be constant");
     if (low == zeros && high == zeros)
       return n.give(v);
-    return n.give(n.e.infer<nn::PadOp>(v, low, high, zeros, llvm::APFloat(*value)));
+    Value padded = n.e.infer<nn::PadOp>(v, low, high, zeros, llvm::APFloat(value.value_or(0)));
+    if (value)
+      return n.give(padded);
+    // A computed value is selected outside.
+    Value inside = n.e.infer<nn::PadOp>(n.e.splat(shapeOf(v), n.e.i1(), 1), low, high, zeros,
+                                        llvm::APFloat(0.0));
+    return n.give(n.e.select(inside, padded, n.e.reshape(n.in(2), {})));
   }
   for (int64_t d = 0; d < rank; ++d) {
     if (!low[d] && !high[d])

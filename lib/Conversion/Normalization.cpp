@@ -149,7 +149,13 @@ static LogicalResult convertLpNorm(Node &n) {
     return n.fail("p = " + Twine(p) + " must be 1 or 2");
   Value x = n.in(0), size = p == 1 ? e.unary<math::AbsFOp>(x) : e.mul(x, x);
   Value norm = e.reduce(nn::ReduceKind::sum, size, {*axis}, true);
-  return n.give(e.div(x, p == 1 ? norm : e.unary<math::SqrtOp>(norm)));
+  if (p == 2)
+    norm = e.unary<math::SqrtOp>(norm);
+  if (!norm)
+    return failure();
+  // Zeros stay zeros.
+  Value none = e.compare(arith::CmpFPredicate::OEQ, arith::CmpIPredicate::eq, norm, e.like(norm, 0));
+  return n.give(e.div(x, e.select(none, e.like(norm, 1), norm)));
 }
 
 static LogicalResult convertMeanVarianceNorm(Node &n) {

@@ -39,7 +39,9 @@ template <ReduceKind kind>
 static Value plain(Emitter &e, Value x, Dims axes) {
   if (!isBool(x))
     return e.reduce(kind, x, axes);
-  return e.cast(e.reduce(kind, e.cast(x, e.i64()), axes), e.i1());
+  Value v = e.reduce(kind, e.cast(x, e.i64()), axes);
+  // Nothing reduced is the least or the largest integer.
+  return v ? e.compare(arith::CmpFPredicate::OGT, arith::CmpIPredicate::sgt, v, e.like(v, 0)) : v;
 }
 static Value sum(Emitter &e, Value x, Dims axes) { return e.reduce(ReduceKind::sum, x, axes); }
 static Value mean(Emitter &e, Value x, Dims axes) { return e.mean(x, axes); }

@@ -70,6 +70,25 @@ static std::vector<char> elementBytes(const ::onnx::TensorProto &proto) {
   }
 }
 
+/// As the model phase has all values: integers but bool in i64, half precision
+/// in f32.
+static Tensor widened(const Tensor &tensor) {
+  Type from = tensor.elementType(), to = from;
+  Builder b(from.getContext());
+  if (from.isF16() || from.isBF16())
+    to = b.getF32Type();
+  else if (isa<IntegerType>(from) && !from.isInteger(1))
+    to = b.getI64Type();
+  if (from == to)
+    return tensor;
+  Tensor wide(to, tensor.shape());
+  dispatch(tensor, [&](auto t) {
+    using T = decltype(t);
+    llvm::copy(tensor.get<T>(), wide.edit<T>().begin());
+  });
+  return wide;
+}
+
 std::optional<NamedTensor> moire::interp::readTensorProto(StringRef path, MLIRContext *context,
                                                           std::string &error) {
   auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
@@ -99,7 +118,7 @@ std::optional<NamedTensor> moire::interp::readTensorProto(StringRef path, MLIRCo
                     path, bytes.size(), llvm::make_range(shape.begin(), shape.end()));
     return std::nullopt;
   }
-  return NamedTensor{proto.name(), *tensor};
+  return NamedTensor{proto.name(), widened(*tensor)};
 }
 
 /// Writes under another name first: a reader never sees half a file.
