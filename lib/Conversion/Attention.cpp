@@ -118,8 +118,9 @@ static LogicalResult convertAttention(Node &n) {
       return failure();
   }
   Dims q = shapeOf(qkv[0]), k = shapeOf(qkv[1]);
-  if (q[1] % std::max<int64_t>(k[1], 1) || q[0] != k[0] || q[3] != k[3])
-    return n.fail("queries " + str(q) + " and keys " + str(k) + " do not fit");
+  Dims v = shapeOf(qkv[2]);
+  if (k[1] < 1 || q[1] % k[1] || q[0] != k[0] || q[3] != k[3] || k.drop_back() != v.drop_back())
+    return n.fail("queries " + str(q) + ", keys " + str(k) + " and values " + str(v) + " do not fit");
   auto mask = maskOf(n, q, k, elementOf(qkv[0]));
   if (failed(mask))
     return failure();
@@ -145,6 +146,9 @@ static LogicalResult rotary(Node &n, Value cos, Value sin, Value positions) {
   int64_t rotated = n.getInt("rotary_embedding_dim", 0), heads = n.getInt("num_heads", 0);
   if (n.rank(0) != 3 && n.rank(0) != 4)
     return n.fail("the input must have rank 3 or 4, not " + Twine(n.rank(0)));
+  if (rankOf(cos) < 2 || shapeOf(cos) != shapeOf(sin) || shapeOf(cos).back() < 1)
+    return n.fail("tables of shapes " + str(shapeOf(cos)) + " and " + str(shapeOf(sin)) +
+                  " must be equal, of rank 2 or 3 and not empty");
   if (flat && heads == 0 && rotated == 0)
     heads = n.shape(0)[2] / (2 * shapeOf(cos).back()); // com.microsoft's default
   if (flat && (heads < 1 || n.shape(0)[2] % heads))

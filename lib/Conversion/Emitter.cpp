@@ -383,6 +383,11 @@ Value Emitter::minimum(Value a, Value b) {
 
 template <typename IntOp>
 static Value logical(Emitter &e, Value a, Value b) {
+  if (a && b && (isFloat(a) || elementOf(a) != elementOf(b))) {
+    emitError(e.loc) << "operands of element types " << elementOf(a) << " and " << elementOf(b)
+                     << " must both be bool or both be integers";
+    return {};
+  }
   return e.broadcastBoth(a, b) ? e.create<IntOp>(a, b) : Value();
 }
 Value Emitter::logicalAnd(Value a, Value b) { return logical<arith::AndIOp>(*this, a, b); }
@@ -403,6 +408,10 @@ Value Emitter::compare(arith::CmpFPredicate f, arith::CmpIPredicate i, Value a, 
 Value Emitter::select(Value condition, Value a, Value b) {
   if (!broadcastBoth(a, b) || !broadcastBoth(condition, a) || !broadcastBoth(condition, b))
     return {};
+  if (!isBool(condition)) {
+    emitError(loc) << "the condition of element type " << elementOf(condition) << " must be bool";
+    return {};
+  }
   if (elementOf(a) != elementOf(b)) {
     emitError(loc) << "operands of element types " << elementOf(a) << " and " << elementOf(b)
                    << " must have one type";

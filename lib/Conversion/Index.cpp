@@ -250,6 +250,8 @@ static LogicalResult convertOneHot(Node &n) {
   if (!depth)
     return n.fail("the depth is computed from data, but only what follows from the shapes can be "
                   "compiled");
+  if (*depth < 0)
+    return n.fail("the depth must not be negative");
   auto axis = n.axis(n.getInt("axis", -1), n.rank(0) + 1);
   if (failed(axis))
     return failure();

@@ -76,7 +76,7 @@ static LogicalResult convertConv(Node &n) {
   StringRef automatic = n.getString("auto_pad", "NOTSET");
   bool padded = (automatic != "NOTSET" && automatic != "VALID" && kernel != Dims(ones)) ||
                 n.getInts("pads").value_or(zeros) != zeros;
-  bool tiles = n.getInt("group", 1) == 1 && !padded && w[1] == x[1] &&
+  bool tiles = product(kernel) > 0 && n.getInt("group", 1) == 1 && !padded && w[1] == x[1] &&
                Dims(n.getInts("strides").value_or(ones)) == kernel &&
                Dims(n.getInts("dilations").value_or(ones)) == Dims(ones);
   if (!tiles)

@@ -82,7 +82,7 @@ static LogicalResult convertSlice(Node &n) {
       return n.fail("a step of 0");
     start += start < 0 ? size : 0;
     end += end < 0 ? size : 0;
-    if (step > 0) {
+    if (step > 0 || size == 0) {
       start = std::clamp<int64_t>(start, 0, size);
       end = std::clamp<int64_t>(end, start, size);
     } else {
@@ -96,7 +96,7 @@ static LogicalResult convertSlice(Node &n) {
     }
     from[*axis] = start;
     to[*axis] = end;
-    stride[*axis] = std::min(step, std::max<int64_t>(size, 1));
+    stride[*axis] = std::clamp<int64_t>(step, 1, std::max<int64_t>(size, 1));
   }
   Value v = n.in(0);
   llvm::sort(reversed);
