@@ -37,3 +37,29 @@ func.func @main(%x: tensor<2x4x10x8xf32>, %c: tensor<64x2xf32>, %s: tensor<64x2x
     : (tensor<2x4x10x8xf32>, tensor<64x2xf32>, tensor<64x2xf32>, tensor<2x10xi64>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// A window of keys around each query is a mask.
+// CHECK-LABEL: func.func @forward
+// CHECK: %[[W:.*]] = arith.constant dense<{{.*}}[true, false, false], [true, true, false], [false, true, true]{{.*}}> : tensor<1x1x3x3xi1>
+// CHECK: nn.attention %{{.*}} mask %[[W]] scale
+func.func @main(%q: tensor<1x1x3x8xf32>, %k: tensor<1x1x3x8xf32>, %v: tensor<1x1x3x8xf32>) -> tensor<*xf32> {
+  %y = onnx.node "Attention"(%q, %k, %v) with {left_window_size = 1 : i64, right_window_size = 0 : i64}
+    : (tensor<1x1x3x8xf32>, tensor<1x1x3x8xf32>, tensor<1x1x3x8xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// Capped scores are spelled out.
+// CHECK-LABEL: func.func @forward
+// CHECK: nn.matmul %{{.*}}, %{{.*}} {transpose_rhs} : tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>
+// CHECK: math.tanh
+// CHECK: nn.softmax
+// CHECK: nn.matmul
+func.func @main(%q: tensor<1x2x3x8xf32>, %k: tensor<1x1x3x8xf32>, %v: tensor<1x1x3x8xf32>) -> tensor<*xf32> {
+  %y = onnx.node "Attention"(%q, %k, %v) with {softcap = 30.0 : f32, is_causal = 1 : i64}
+    : (tensor<1x2x3x8xf32>, tensor<1x1x3x8xf32>, tensor<1x1x3x8xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
