@@ -26,3 +26,9 @@ corpus = os.environ.get("MOIRE_CORPUS", corpus)
 if os.path.isdir(corpus):
     config.available_features.add("corpus")
     config.substitutions.append(("%corpus", corpus))
+
+# ONNX's backend tests of single ops (Debian's libonnx-testdata).
+backend = os.environ.get("MOIRE_ONNX_TESTDATA", "/usr/share/libonnx-testdata/data")
+if os.path.isdir(os.path.join(backend, "node")):
+    config.available_features.add("onnx-testdata")
+    config.substitutions.append(("%onnx_testdata", backend))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs ONNX's own backend tests of single ops through Moiré's model phase.
 
-    backend-tests.py [--data DIR] [--bin build/bin] [--update] [FILTER...]
+    backend-tests.py [--data DIR] [--bin DIR] [--update] [FILTER...]
 
 Each test is a graph of one op (or an op's function body), its inputs and its
 outputs. A test passes where the graph is imported, converted and executed by
@@ -17,6 +17,7 @@ import collections
 import concurrent.futures
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -193,11 +194,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("MOIRE_ONNX_TESTDATA", DATA))
-    parser.add_argument("--bin", default=os.path.join(ROOT, "build/bin"))
+    parser.add_argument("--bin", help="folder of Moiré's tools (default: the PATH's, else build/bin)")
     parser.add_argument("--update", action="store_true", help="write the list of failures anew")
     parser.add_argument("--verbose", action="store_true", help="print each failure's reason")
     parser.add_argument("filter", nargs="*", help="run only tests whose names contain one of these")
     args = parser.parse_args()
+    found = shutil.which("moire-opt")
+    binaries = args.bin or (os.path.dirname(found) if found else os.path.join(ROOT, "build/bin"))
     nodes = os.path.join(args.data, "node")
     if not os.path.isdir(nodes):
         print("no backend tests in '%s'; install libonnx-testdata or give --data" % nodes)
@@ -205,7 +208,7 @@ def main():
     tests = sorted(t for t in os.listdir(nodes)
                    if not args.filter or any(f in t for f in args.filter))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = list(pool.map(lambda t: run_test(args.bin, os.path.join(nodes, t)), tests))
+        reasons = list(pool.map(lambda t: run_test(binaries, os.path.join(nodes, t)), tests))
     failed = {t: r for t, r in zip(tests, reasons) if r}
     print("%d of %d backend tests pass" % (len(tests) - len(failed), len(tests)))
     if args.update:
