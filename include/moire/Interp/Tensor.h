@@ -69,10 +69,11 @@ public:
   /// Rounds floats to the element type; wraps integers to its width.
   void round();
 
-  /// The scalar's attribute for rank 0 of a scalar type (`asScalar`), else a
-  /// DenseElementsAttr, a splat where all elements are equal.
+  /// A splat where all elements are equal.
   mlir::DenseElementsAttr toAttribute() const;
+  /// The only element as a FloatAttr or IntegerAttr.
   mlir::TypedAttr toScalarAttribute() const;
+  /// What fromBytes reads.
   std::vector<char> toBytes() const;
 
 private:
