@@ -56,6 +56,8 @@ private:
   void checkTies();
   void sort();
   void nameTies();
+  SmallVector<const Signature::Entry *> findLost(onnx::NodeOp node, const Weight &weight,
+                                                 bool isStatistic);
   const Signature::Entry *findMerged(Weight &weight, OpOperand &use);
   unsigned getParameter(Weight &weight, StringRef symbol, StringRef torchName, bool frozen,
                         StringRef reason);
@@ -67,6 +69,7 @@ private:
   GradientPaths paths;
   bool hasMetadata = false;
   std::vector<Weight> weights;
+  llvm::DenseMap<Operation *, Weight *> byOp;
   llvm::StringSet<> present; // targets that some initializer stands for
   llvm::StringMap<unsigned> bySymbol;
   ParameterTable table;
@@ -158,12 +161,14 @@ void TableBuilder::classify(Weight &weight) {
   classifyByGraph(weight);
 }
 
+/// The running mean or variance of a batch norm.
+static bool isStatistic(OpOperand &use) {
+  auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+  return node && node.getOpType() == "BatchNormalization" && use.getOperandNumber() >= 3;
+}
+
 void TableBuilder::classifyByGraph(Weight &weight) {
   onnx::InitializerOp op = weight.op;
-  auto isStatistic = [](OpOperand &use) {
-    auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
-    return node && node.getOpType() == "BatchNormalization" && use.getOperandNumber() >= 3;
-  };
   if (op.getFromNode())
     weight.reason = "value of a Constant node";
   else if (op->use_empty())
@@ -443,44 +448,58 @@ unsigned TableBuilder::getParameter(Weight &weight, StringRef symbol, StringRef 
   return entry->second;
 }
 
-/// The tensor that a use of a merged initializer really stands for, from the
-/// arguments of the ATen call behind the node: one that no initializer has the
-/// name of. Null: the use is of the initializer's own name.
-const Signature::Entry *TableBuilder::findMerged(Weight &weight, OpOperand &use) {
-  auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
-  if (!node || !node.getFxNode() || weight.torchName.empty())
-    return nullptr;
-  FxCall call(*node.getFxNode());
-  unsigned operand = use.getOperandNumber();
-  bool isStatistic = node.getOpType() == "BatchNormalization" && operand >= 3;
+/// The placeholders of a node's ATen call that no initializer has the name of;
+/// nothing where `weight` is in the call under its own name.
+SmallVector<const Signature::Entry *> TableBuilder::findLost(onnx::NodeOp node,
+                                                             const Weight &weight,
+                                                             bool isStatistic) {
   SmallVector<const Signature::Entry *> lost;
+  FxCall call(*node.getFxNode());
   for (StringRef name : call.names) {
     const Signature::Entry *entry = signature.findPlaceholder(name);
     if (!entry)
       continue;
     if (entry->target == weight.torchName && !isStatistic)
-      return nullptr;
+      return {};
     if (!present.contains(entry->target) && (!isStatistic || entry->isBuffer()))
       lost.push_back(entry);
   }
-  if (lost.empty())
-    return nullptr;
+  // addmm(bias, x, weight) becomes Gemm(x, weight, bias).
+  if (call.target.starts_with("aten.addmm") && lost.size() > 1)
+    std::rotate(lost.begin(), lost.begin() + 1, lost.end());
+  return lost;
+}
 
-  // Several are lost in this call: those with the same last name ("bias") first,
-  // then in the order of the node's operands.
+/// The tensor that a use of a merged initializer really stands for, from the
+/// arguments of the ATen call behind the node, or from the node's module. Null:
+/// the use is of the initializer's own name.
+const Signature::Entry *TableBuilder::findMerged(Weight &weight, OpOperand &use) {
+  auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+  if (!node || weight.torchName.empty())
+    return nullptr;
   StringRef last = StringRef(weight.torchName).rsplit('.').second;
+  if (!node.getFxNode()) {
+    const Signature::Entry *entry =
+        node.getModule() ? signature.findTarget((*node.getModule() + "." + last).str()) : nullptr;
+    return entry && !present.contains(entry->target) ? entry : nullptr;
+  }
+  bool statistic = isStatistic(use);
+  SmallVector<const Signature::Entry *> lost = findLost(node, weight, statistic);
+  if (lost.size() < 2)
+    return lost.empty() ? nullptr : lost[0];
+
+  // Several are lost in this call: those of the same last name ("bias") go first,
+  // then the order of the node's operands tells.
   SmallVector<const Signature::Entry *> alike;
   llvm::copy_if(lost, std::back_inserter(alike), [&](const Signature::Entry *entry) {
     return entry->target.rsplit('.').second == last;
   });
-  if (!alike.empty() && !isStatistic)
-    lost = alike;
-  if (lost.size() == 1)
-    return lost[0];
+  if (alike.size() == 1 && !statistic)
+    return alike[0];
   unsigned rank = 0;
-  for (OpOperand &other : node->getOpOperands().take_front(operand))
-    if (auto op = other.get().getDefiningOp<onnx::InitializerOp>())
-      rank += op == weight.op && (!isStatistic || other.getOperandNumber() >= 3);
+  for (OpOperand &other : node->getOpOperands().take_front(use.getOperandNumber()))
+    if (Weight *before = byOp.lookup(other.get().getDefiningOp()))
+      rank += isStatistic(other) == statistic && !findLost(node, *before, statistic).empty();
   return lost[std::min<unsigned>(rank, lost.size() - 1)];
 }
 
@@ -589,6 +608,8 @@ ParameterTable TableBuilder::build() {
   for (Weight &weight : weights)
     if (!weight.torchName.empty())
       present.insert(weight.torchName);
+  for (Weight &weight : weights)
+    byOp[weight.op] = &weight;
   for (Weight &weight : weights)
     assign(weight);
   sort();

@@ -160,6 +160,7 @@ bool moire::frontend::isBufferName(StringRef name) {
       .Cases("inv_freq", "original_inv_freq", "freqs_cis", "freqs", true)
       .Cases("running_mean", "running_var", "num_batches_tracked", true)
       .Cases("cos_cached", "sin_cached", "cos", "sin", "position_ids", "token_type_ids", true)
+      .Cases("alibi", "slopes", "relative_position_index", true)
       .Cases("masked_bias", "mask", "causal_mask", "attn_mask", "tril", "e_score_correction_bias",
              true)
       .Default(false);

@@ -45,28 +45,37 @@ ArrayRef<uint8_t> WeightBytes::get(onnx::InitializerOp op) {
   return file->bytes().slice(op.getExternal()->getOffset(), op.getExternal()->getLength());
 }
 
-std::vector<double> WeightBytes::getFloats(onnx::InitializerOp op) {
+bool WeightBytes::visitFloats(onnx::InitializerOp op, function_ref<bool(double)> visit) {
   auto element = dyn_cast<FloatType>(op.getType().getElementType());
   if (!element)
-    return {};
-  std::vector<double> values;
-  auto add = [&](APFloat value) {
+    return false;
+  auto widen = [](APFloat value) {
     bool lost;
     value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
-    values.push_back(value.convertToDouble());
+    return value.convertToDouble();
   };
-  if (auto elements = dyn_cast_or_null<DenseFPElementsAttr>(op.getValueAttr())) {
-    llvm::for_each(elements.getValues<APFloat>(), add);
-    return values;
-  }
+  if (auto elements = dyn_cast_or_null<DenseFPElementsAttr>(op.getValueAttr()))
+    return llvm::all_of(elements.getValues<APFloat>(),
+                        [&](const APFloat &value) { return visit(widen(value)); });
   ArrayRef<uint8_t> bytes = get(op);
+  if (bytes.empty())
+    return false;
   unsigned width = element.getWidth() / 8;
   for (size_t i = 0; i + width <= bytes.size(); i += width) {
     uint64_t bits = 0;
     std::memcpy(&bits, &bytes[i], width);
-    add(APFloat(element.getFloatSemantics(), APInt(element.getWidth(), bits)));
+    double value;
+    if (element.isF32()) {
+      float single;
+      std::memcpy(&single, &bits, sizeof(single));
+      value = single;
+    } else {
+      value = widen(APFloat(element.getFloatSemantics(), APInt(element.getWidth(), bits)));
+    }
+    if (!visit(value))
+      return false;
   }
-  return values;
+  return true;
 }
 
 bool WeightBytes::isConstant(onnx::InitializerOp op) {

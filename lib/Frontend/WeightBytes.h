@@ -19,8 +19,9 @@ public:
 
   llvm::ArrayRef<uint8_t> get(onnx::InitializerOp op);
 
-  /// The elements of a float tensor as doubles. Empty where they cannot be had.
-  std::vector<double> getFloats(onnx::InitializerOp op);
+  /// Calls `visit` with the elements of a float tensor in order, until it returns
+  /// false. True if it saw all of them; false also where they cannot be had.
+  bool visitFloats(onnx::InitializerOp op, llvm::function_ref<bool(double)> visit);
 
   /// Every element has the same bits.
   bool isConstant(onnx::InitializerOp op);

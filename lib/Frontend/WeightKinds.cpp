@@ -11,16 +11,18 @@ using namespace moire::frontend;
 bool moire::frontend::isMask(onnx::InitializerOp op, WeightBytes &bytes) {
   if (op.getType().getRank() < 2)
     return false;
-  bool sawZero = false, sawOther = false;
-  for (double value : bytes.getFloats(op)) {
+  bool sawZero = false;
+  std::optional<double> other;
+  bool fits = bytes.visitFloats(op, [&](double value) {
     if (value == 0)
-      sawZero = true;
-    else if (value == 1 || value < -9e3)
-      sawOther = true;
-    else
+      return sawZero = true;
+    bool isHuge = value < -9e3 && other.value_or(value) < -9e3; // -inf, -3.4e38, -1e4
+    if (!isHuge && (other.value_or(value) != value || (value != 1 && value > -50)))
       return false;
-  }
-  return sawZero && sawOther;
+    other = value;
+    return true;
+  });
+  return fits && sawZero && other;
 }
 
 bool moire::frontend::isRotaryFrequencies(Value value) {
@@ -42,19 +44,21 @@ bool moire::frontend::isRotaryFrequencies(Value value) {
 
 bool moire::frontend::isPositionTable(onnx::InitializerOp op, WeightBytes &bytes) {
   ShapedType type = op.getType();
-  if (type.getRank() < 2 || type.getNumElements() > (64 << 20))
+  int64_t columns = type.getRank() < 2 ? 0 : type.getShape().back();
+  if (columns < 2 || type.getNumElements() / columns < 3)
     return false;
-  int64_t columns = type.getShape().back();
-  int64_t rows = columns ? type.getNumElements() / columns : 0;
-  std::vector<double> values = bytes.getFloats(op);
-  if (rows < 3 || columns < 2 || static_cast<int64_t>(values.size()) != rows * columns)
-    return false;
-  for (int64_t i = 0; i < columns; ++i)
-    if (values[i] != 0 && values[i] != 1)
-      return false;
-  return llvm::all_of(values, [](double v) { return std::abs(v) <= 1; }) &&
-         !std::equal(values.begin(), values.begin() + columns, values.begin() + columns) &&
-         llvm::any_of(values, [](double v) { return v != 0 && v != 1 && v != -1; });
+  int64_t i = 0;
+  std::vector<double> first;
+  bool moves = false, between = false;
+  bool fits = bytes.visitFloats(op, [&](double value) {
+    if (i < columns)
+      first.push_back(value);
+    else if (i < 2 * columns)
+      moves |= value != first[i - columns];
+    between |= std::abs(value) > 0 && std::abs(value) < 1;
+    return i++ < columns ? value == 0 || value == 1 : std::abs(value) <= 1;
+  });
+  return fits && moves && between;
 }
 
 bool moire::frontend::isWeightOperand(OpOperand &use) {

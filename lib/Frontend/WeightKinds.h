@@ -17,8 +17,8 @@ namespace moire::frontend {
 /// table that is looked up.
 bool isWeightOperand(mlir::OpOperand &use);
 
-/// Nothing but zero and values that are a flag (1) or switch off (-inf and other
-/// huge negatives), in at least two dims.
+/// Nothing but zero and a value that is a flag (1) or switches off (huge negatives;
+/// Swin has -100), in at least two dims.
 bool isMask(onnx::InitializerOp op, WeightBytes &bytes);
 
 /// Leads to nothing but sines and cosines.
