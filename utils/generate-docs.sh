@@ -20,9 +20,9 @@ done
   echo "# Passes"
   echo
   echo "Every pass runs alone in \`moire-opt\`. Written by \`utils/generate-docs.sh\`."
-  for td in include/moire/*/Passes.td; do
+  for td in dialects/*/*Passes.td include/moire/*/Passes.td; do
     echo
-    echo "## $(basename "$(dirname "$td")")"
+    echo "## $(dirname "$td" | sed 's|include/moire|lib|')"
     echo
     tblgen -gen-pass-doc "$td" | sed 's/^\(<!--.*\)$//; s/^###/####/'
   done
