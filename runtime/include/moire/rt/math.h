@@ -49,7 +49,8 @@ inline constexpr float kRound = 12582912.0f;
 /// -104 … 89. (Polynomial: S. Moshier's Cephes, expf.)
 MOIRE_MATH float reducedExpm1(float x, int32_t &n) {
   const float t = fma(x, 1.44269504088896341f, kRound);
-  n = floatToBits(t) - floatToBits(kRound);
+  n = static_cast<int32_t>(static_cast<uint32_t>(floatToBits(t)) -
+                           static_cast<uint32_t>(floatToBits(kRound)));
   const float fn = t - kRound;
   float r = fma(fn, -0.693145751953125f, x); // ln2 in two parts
   r = fma(fn, -1.42860677e-6f, r);
@@ -61,7 +62,10 @@ MOIRE_MATH float reducedExpm1(float x, int32_t &n) {
   p = fma(p, r, 5.0000001201e-1f);
   return fma(p * r, r, r);
 }
-MOIRE_MATH float power2(int32_t n) { return bitsToFloat((n + 127) << 23); }
+/// Unsigned, because NaN brings any n here.
+MOIRE_MATH float power2(int32_t n) {
+  return bitsToFloat(static_cast<int32_t>((static_cast<uint32_t>(n) + 127u) << 23));
+}
 /// Where exp has long overflowed or vanished; NaN passes, as it compares false.
 MOIRE_MATH float clampExp(float x) {
   const float c = x < -104.0f ? -104.0f : x;
@@ -93,10 +97,10 @@ MOIRE_MATH float expm1(float x) {
 MOIRE_MATH float log(float x) {
   bool tiny = x < 1.17549435e-38f;
   float scaled = tiny ? x * 8388608.0f : x; // subnormals
-  int32_t i = floatToBits(scaled);
+  const uint32_t i = static_cast<uint32_t>(floatToBits(scaled));
   // m in [sqrt(1/2), sqrt(2)): x = 2^e m.
-  int32_t e = (i - 0x3f3504f3) >> 23;
-  float m = bitsToFloat(i - (e << 23));
+  const int32_t e = static_cast<int32_t>(i - 0x3f3504f3u) >> 23;
+  float m = bitsToFloat(static_cast<int32_t>(i - (static_cast<uint32_t>(e) << 23)));
   float fe = static_cast<float>(tiny ? e - 23 : e);
   float f = m - 1.0f;
   float s = f / (2.0f + f), z = s * s;
