@@ -98,3 +98,16 @@ LogicalResult MatmulOp::canonicalize(MatmulOp op, PatternRewriter &rewriter) {
       /*transpose_rhs=*/op.getTransposeRhs() != (bool)rhs);
   return success();
 }
+
+LogicalResult RouterOp::canonicalize(RouterOp op, PatternRewriter &rewriter) {
+  // softmax over all, divided by the chosen ones' sum, is the softmax over the
+  // chosen ones. Its adjoint has no cancellation: AdamW turned the rounding of
+  // the other form, in experts that no token chose, into whole steps.
+  if (op.getScoring() != Scoring::softmax || !op.getNormalize() || op.getSelectionBias() ||
+      !op.getEpsilon().isZero())
+    return failure();
+  rewriter.replaceOpWithNewOp<RouterOp>(op, op.getLogits(), Value(), op.getK(),
+                                        Scoring::softmax_selected, /*normalize=*/false,
+                                        op.getEpsilon(), op.getScale());
+  return success();
+}

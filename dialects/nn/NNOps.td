@@ -504,7 +504,10 @@ def NN_RouterOp : NN_InferOp<"router", [Diff, Decompose]> {
     lower id). `softmax` and `sigmoid` score all experts; `softmax_selected`
     takes the softmax over the k chosen logits. `selection_bias` [E] is added to
     the scores for the choice only (it gets no derivative). `normalize` divides
-    the weights by their sum (plus `epsilon`), then `scale` multiplies.
+    the weights by their sum (plus `epsilon`), then `scale` multiplies. A
+    normalized `softmax` without bias and epsilon is canonically
+    `softmax_selected`: the same weights, but experts that were not chosen get a
+    cotangent of 0 instead of what is left of a difference.
     Constraints: 1 <= k <= E; selection_bias of shape [E].
   }];
   let arguments = (ins NN_FloatTensor:$logits, Optional<NN_FloatTensor>:$selection_bias,
@@ -516,6 +519,7 @@ def NN_RouterOp : NN_InferOp<"router", [Diff, Decompose]> {
     $scoring $logits (`bias` $selection_bias^)? `k` $k attr-dict
     `:` type($logits) (`,` type($selection_bias)^)? `->` type($weights) `,` type($ids)
   }];
+  let hasCanonicalizeMethod = 1;
 }
 
 def NN_RouterGradOp : NN_InferOp<"router_grad", [Decompose]> {

@@ -134,9 +134,10 @@ LogicalResult Differentiator::differentiate(Operation *op) {
   if (reached && llvm::is_contained(wanted, true)) {
     auto differentiable = dyn_cast<nn::DifferentiableOpInterface>(op);
     if (!differentiable)
-      return op->emitError("'") << op->getName()
-                                << "' has no derivative, but a trained parameter reaches the "
-                                   "loss through it; --freeze the parameters before it";
+      return emitError(op->getLoc(), "'")
+             << op->getName()
+             << "' has no derivative, but a trained parameter reaches the loss through it; "
+                "--freeze the parameters before it";
     SmallVector<Value> built = differentiable.buildAdjoint(builder, given, wanted);
     for (auto [operand, want, share] : llvm::zip(op->getOperands(), wanted, built))
       if (want && share)
@@ -166,10 +167,9 @@ LogicalResult Differentiator::run() {
     return emitError(loss.getLoc(),
                      "the loss depends on no trained parameter; freeze fewer parameters "
                      "or choose another loss with --loss");
-  addTo(loss, builder.create<arith::ConstantOp>(
-                  loss.getLoc(), cast<TypedAttr>(DenseElementsAttr::get(
-                                 cast<ShapedType>(loss.getType()),
-                                 builder.getFloatAttr(getElementTypeOrSelf(loss), 1.0)))));
+  auto seed = DenseElementsAttr::get(cast<ShapedType>(loss.getType()),
+                                     builder.getFloatAttr(getElementTypeOrSelf(loss), 1.0));
+  addTo(loss, builder.create<arith::ConstantOp>(loss.getLoc(), cast<TypedAttr>(seed)));
   for (Operation *op : llvm::reverse(forward))
     if (llvm::any_of(op->getResults(), [&](Value v) { return active.contains(v); }))
       if (failed(differentiate(op)))
@@ -188,8 +188,8 @@ struct TrainAutodiff : train::impl::TrainAutodiffBase<TrainAutodiff> {
     SymbolTable symbols(module);
     auto func = symbols.lookup<func::FuncOp>("micro_step");
     if (!func || func.getNumResults() != 1 || !func.getBody().hasOneBlock()) {
-      module.emitError("needs a function @micro_step of one block that returns the loss alone; "
-                       "run train-loss first");
+      emitError(module.getLoc(), "needs a function @micro_step of one block that returns the loss "
+                                 "alone; run train-loss first");
       return signalPassFailure();
     }
     if (failed(Differentiator(func, symbols).run()))

@@ -22,7 +22,7 @@ struct TrainFreeze : train::impl::TrainFreezeBase<TrainFreeze> {
     llvm::Regex regex(match);
     std::string why;
     if (!regex.isValid(why)) {
-      module.emitError("--freeze '") << match << "' is not a regular expression: " << why;
+      emitError(module.getLoc(), "--freeze '") << match << "' is not a regular expression: " << why;
       return signalPassFailure();
     }
     bool matched = false;
@@ -37,7 +37,7 @@ struct TrainFreeze : train::impl::TrainFreezeBase<TrainFreeze> {
       }
     }
     if (!matched) {
-      auto error = module.emitError("--freeze '")
+      auto error = emitError(module.getLoc(), "--freeze '")
                    << match << "' matches none of the model's parameters";
       if (!example.empty())
         error << ", which have names like '" << example << "'";

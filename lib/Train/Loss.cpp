@@ -374,7 +374,7 @@ struct TrainLoss : train::impl::TrainLossBase<TrainLoss> {
     ModuleOp module = getOperation();
     auto forward = module.lookupSymbol<func::FuncOp>("forward");
     if (!forward || !forward.getBody().hasOneBlock()) {
-      module.emitError("needs a function @forward of one block");
+      emitError(module.getLoc(), "needs a function @forward of one block");
       return signalPassFailure();
     }
     auto choice = chooseLoss(forward, loss, std::vector<std::string>(aux.begin(), aux.end()));

@@ -88,7 +88,7 @@ public:
   FailureOr<AuxTerm> auxTerm(StringRef text);
 
 private:
-  InFlightDiagnostic error() { return forward.emitError(); }
+  InFlightDiagnostic error() { return emitError(forward.getLoc()); }
   FailureOr<LossChoice> automatic(ArrayRef<Output> among);
   FailureOr<LossChoice> one(LossKind kind, ArrayRef<Output> among);
   FailureOr<Output> named(StringRef name, StringRef flag);

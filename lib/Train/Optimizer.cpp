@@ -21,7 +21,7 @@ struct TrainOptimizer : train::impl::TrainOptimizerBase<TrainOptimizer> {
     ModuleOp module = getOperation();
     auto optimizer = pipe::symbolizeOptimizer(kind);
     if (!optimizer) {
-      module.emitError("unknown optimizer '") << kind << "'; --optimizer takes sgd or adamw";
+      emitError(module.getLoc(), "unknown optimizer '") << kind << "'; --optimizer takes sgd or adamw";
       return signalPassFailure();
     }
 

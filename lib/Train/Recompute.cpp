@@ -46,10 +46,15 @@ bool addsToProduct(Operation *op) {
   return false;
 }
 
-/// An op that costs nothing to repeat inside a fused kernel: elementwise, or a
-/// change of indices.
+/// A change of indices: free inside a fused kernel, but a copy for any other
+/// reader.
+bool isView(Operation *op) {
+  return isa<nn::ReshapeOp, nn::BroadcastOp, nn::SliceOp, nn::TransposeOp>(op);
+}
+
+/// An op that costs nothing to repeat inside a fused kernel.
 bool isCheap(Operation *op) {
-  if (isa<nn::SigmoidOp, nn::ReshapeOp, nn::BroadcastOp, nn::SliceOp, nn::TransposeOp>(op))
+  if (isa<nn::SigmoidOp>(op) || isView(op))
     return true;
   StringRef dialect = op->getDialect() ? op->getDialect()->getNamespace() : "";
   return (dialect == "arith" || dialect == "math") && !isFree(op->getResult(0)) &&
@@ -69,7 +74,12 @@ public:
   void run();
 
 private:
+  struct Readers {
+    bool forward = false, backward = false;
+  };
+
   bool isForward(Operation *op) const { return forward.contains(op); }
+  Readers readersOf(Value v);
   int64_t cost(Value v);
   int vertex(Value v);
   void buildGraph();
@@ -90,15 +100,27 @@ private:
 int64_t Recomputation::cost(Value v) {
   if (isFree(v))
     return 0;
-  bool stored = !isCheap(v.getDefiningOp());
-  for (Operation *user : v.getUsers()) {
-    if (isCheap(user))
-      continue;
-    if (!isForward(user))
-      return 0;
-    stored = true;
-  }
+  Readers readers = readersOf(v);
+  if (readers.backward)
+    return 0;
+  bool stored = readers.forward || !isCheap(v.getDefiningOp());
   return bytesOf(v) * (stored ? 2 : 3);
+}
+
+/// Which passes hold a kernel that is not elementwise and reads `v`, as it is
+/// or through a view.
+Recomputation::Readers Recomputation::readersOf(Value v) {
+  Readers readers;
+  for (Operation *user : v.getUsers()) {
+    if (isView(user)) {
+      Readers further = readersOf(user->getResult(0));
+      readers.forward |= further.forward;
+      readers.backward |= further.backward;
+    } else if (!isCheap(user)) {
+      (isForward(user) ? readers.forward : readers.backward) = true;
+    }
+  }
+  return readers;
 }
 
 int Recomputation::vertex(Value v) {

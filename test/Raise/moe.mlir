@@ -6,7 +6,7 @@
 // CHECK-SAME:    (%[[X:[^ ]*]]: tensor<6x4xf32>, %[[L:[^ ]*]]: tensor<6x8xf32>)
 // CHECK-DAG:     %[[WU:.*]] = pipe.read @up
 // CHECK-DAG:     %[[WD:.*]] = pipe.read @down
-// CHECK:         %[[W:.*]], %[[I:.*]] = nn.router softmax %[[L]] k 2 {normalize}
+// CHECK:         %[[W:.*]], %[[I:.*]] = nn.router softmax_selected %[[L]] k 2
 // CHECK:         %[[R:.*]] = nn.route %[[I]] : tensor<6x2xi64> -> <tokens = 6, k = 2, experts = 8>
 // CHECK:         %[[D:.*]] = nn.dispatch %[[X]], %[[R]]
 // CHECK:         %[[U:.*]] = nn.grouped_matmul %[[D]], %[[WU]], %[[R]] {transpose_weight} : {{.*}} -> tensor<12x10xf32>

@@ -71,3 +71,20 @@ func.func @micro_step(%x: tensor<2x4xf32>) -> (tensor<f32>, tensor<2x4xf32>) {
   %d = arith.mulf %x, %b : tensor<2x4xf32>
   return %loss, %d : tensor<f32>, tensor<2x4xf32>
 }
+
+// -----
+
+// A view that a product of the backward reads is not repeated: that would copy.
+// CHECK-LABEL: func.func @micro_step
+func.func @micro_step(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>, %dy: tensor<4x4xf32>) -> tensor<f32> {
+  // CHECK: %[[T:.*]] = nn.transpose
+  // CHECK-NOT: nn.transpose
+  // CHECK: nn.matmul %[[T]], %arg2
+  %h = nn.matmul %x, %w : tensor<2x4xf32>, tensor<4x4xf32> -> tensor<2x4xf32>
+  %t = nn.transpose %h [1, 0] : tensor<2x4xf32> -> tensor<4x2xf32>
+  %y = nn.matmul %t, %x : tensor<4x2xf32>, tensor<2x4xf32> -> tensor<4x4xf32>
+  %loss = nn.reduce sum %y [0, 1] : tensor<4x4xf32> -> tensor<f32>
+  %r = nn.reshape %t : tensor<4x2xf32> -> tensor<2x4xf32>
+  %dw = nn.matmul %r, %dy : tensor<2x4xf32>, tensor<4x4xf32> -> tensor<2x4xf32>
+  return %loss : tensor<f32>
+}
