@@ -38,8 +38,9 @@ step "set-up" utils/setup.sh || exit 1
 step "build" utils/build.sh || exit 1
 step "lit" ninja -C build check-lit
 step "unit tests" unit_tests
-step "corpus: six SGD and AdamW steps against PyTorch" python3 utils/check-corpus.py --build build
-step "demo" utils/demo.sh --steps 60
+
+step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
+step "demo" utils/demo.sh --steps 120
 
 echo "check: $((SECONDS - start)) s"
 echo "$passed passed, $failed failed, $skipped skipped"

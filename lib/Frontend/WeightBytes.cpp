@@ -45,7 +45,7 @@ ArrayRef<uint8_t> WeightBytes::get(onnx::InitializerOp op) {
   return file->bytes().slice(op.getExternal()->getOffset(), op.getExternal()->getLength());
 }
 
-bool WeightBytes::visitFloats(onnx::InitializerOp op, function_ref<bool(double)> visit) {
+bool WeightBytes::visitFloats(onnx::InitializerOp op, llvm::function_ref<bool(double)> visit) {
   auto element = dyn_cast<FloatType>(op.getType().getElementType());
   if (!element)
     return false;

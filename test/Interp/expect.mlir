@@ -7,7 +7,7 @@
 
 // SAME: as expected, the largest difference being
 // DIFFERS: error: output 'y' differs at element 1: 2.1{{.*}} where '{{.*}}output_0.pb' has 2.0
-// TYPE: error: output 'y' has type 'tensor<2xf32>' but '{{.*}}output_1.pb' has 'tensor<2xi64>'
+// TYPE: error: output 'y' has type tensor<2xf32> but '{{.*}}output_1.pb' has tensor<2xi64>
 // COUNT: error: there is no output 2; the function has 2
 func.func @want() -> (tensor<2xf32> {onnx.name = "y"}, tensor<2xi64>) {
   %0 = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>

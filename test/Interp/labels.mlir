@@ -18,7 +18,7 @@
 // SKIP: step 1 loss 11.6667
 //
 // N is the number of micro-batches: 35 / 2.
-// RUN: sed 's/"shifted"/"as-is"/; s/"all"/"none"/; s/2x3/1x3/g' %s > %t/none.mlir
+// RUN: sed 's/"shifted"/"as-is"/; s/"all"/"none"/; s/\[\[5, 6, 7\], .*\]\]/[[5, 6, 7]]/; s/2x3/1x3/g' %s > %t/none.mlir
 // RUN: moire-run %t/none.mlir --data=%t --accumulate=2 | FileCheck %s --check-prefix=NONE
 // NONE: step 1 loss 17.5
 //

@@ -38,7 +38,7 @@
 // RUN: not moire-run %s --init --data=%t --optimizer=adamw 2>&1 | FileCheck %s --check-prefix=KIND
 // KIND: error: optimizer is sgd but --optimizer says adamw
 
-module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "all"} {
+module attributes {moire.name_prefix = "m.", moire.loss = "mse", moire.labels = "as-is", moire.count = "all"} {
   pipe.parameter @w : tensor<1xf32> torch "m.layer.weight" from [#pipe.source<"w", "", 0, 0, f32, same, 0>] init "ones"
 
   func.func @data() -> (tensor<4x1xf32> {onnx.name = "x"}, tensor<4x1xf32>) {

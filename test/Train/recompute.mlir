@@ -79,7 +79,8 @@ func.func @micro_step(%x: tensor<2x4xf32>) -> (tensor<f32>, tensor<2x4xf32>) {
 func.func @micro_step(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>, %dy: tensor<4x4xf32>) -> tensor<f32> {
   // CHECK: %[[T:.*]] = nn.transpose
   // CHECK-NOT: nn.transpose
-  // CHECK: nn.matmul %[[T]], %arg2
+  // CHECK: %[[R:.*]] = nn.reshape %[[T]]
+  // CHECK: nn.matmul %[[R]], %arg2
   %h = nn.matmul %x, %w : tensor<2x4xf32>, tensor<4x4xf32> -> tensor<2x4xf32>
   %t = nn.transpose %h [1, 0] : tensor<2x4xf32> -> tensor<4x2xf32>
   %y = nn.matmul %t, %x : tensor<4x2xf32>, tensor<2x4xf32> -> tensor<4x4xf32>

@@ -1,0 +1,527 @@
+// RUN: moire-opt %s --split-input-file --verify-diagnostics
+
+func.func @buffer_offset() {
+  // expected-error @+1 {{'exec.buffer' op offset 100 must be a multiple of 64}}
+  %0 = exec.buffer at 100 : memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @buffer_strided() {
+  // expected-error @+1 {{must be dense memref of static shape}}
+  %0 = exec.buffer : memref<4x4xf32, strided<[8, 1]>>
+  return
+}
+
+// -----
+
+func.func @param_unknown() {
+  // expected-error @+1 {{names @w, which is not a pipe.parameter}}
+  %0 = exec.param @w : memref<4x3xf32>
+  return
+}
+
+// -----
+
+pipe.parameter @w : tensor<4x3xf32> from [#pipe.source<"w", "", 0, 0, f32, same, 0>]
+func.func @param_shape() {
+  // expected-error @+1 {{type 'memref<3x4xf32>' must have the shape of the parameter's 'tensor<4x3xf32>'}}
+  %0 = exec.param @w : memref<3x4xf32>
+  return
+}
+
+// -----
+
+pipe.parameter @w : tensor<4x3xf32> frozen from [#pipe.source<"w", "", 0, 0, f32, same, 0>]
+func.func @grad_frozen() {
+  // expected-error @+1 {{parameter @w is frozen and has no gradient}}
+  %0 = exec.grad @w : memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @constant_type() {
+  // expected-error @+1 {{value of type 'tensor<2xi64>' does not fit 'memref<3xi64>'}}
+  %0 = exec.constant dense<0> : tensor<2xi64> : memref<3xi64>
+  return
+}
+
+// -----
+
+func.func @view_element(%x: memref<4xf32>) {
+  // expected-error @+1 {{element type 'i64' must be the source's 'f32'}}
+  %0 = exec.view %x : memref<4xf32> to memref<4xi64>
+  return
+}
+
+// -----
+
+func.func @view_extent(%x: memref<4x4xf32>) {
+  // expected-error @+1 {{reaches elements 8..17 but the source holds 0..15}}
+  %0 = exec.view %x at 8 : memref<4x4xf32> to memref<4x2xf32, strided<[2, 3]>>
+  return
+}
+
+// -----
+
+func.func @view_dynamic(%x: memref<4x4xf32>) {
+  // expected-error @+1 {{memref of static shape and strides}}
+  %0 = exec.view %x : memref<4x4xf32> to memref<4x4xf32, strided<[?, 1]>>
+  return
+}
+
+// -----
+
+func.func @routing_size(%m: memref<10xi32>) {
+  // expected-error @+1 {{source 'memref<10xi32>' must be memref<48xi32> for '!nn.routing<tokens = 4, k = 2, experts = 3>'}}
+  %0 = exec.routing %m : memref<10xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  return
+}
+
+// -----
+
+func.func @launch_unknown(%x: memref<4xf32>) {
+  // expected-error @+1 {{names @k, which is not an exec.kernel}}
+  exec.launch @k ins(%x : memref<4xf32>) outs(%x : memref<4xf32>)
+  return
+}
+
+// -----
+
+exec.kernel @k(%x: f32) {
+  exec.yield %x : f32
+}
+func.func @launch_shape(%x: memref<4xf32>, %y: memref<5xf32>) {
+  // expected-error @+1 {{operand 'memref<4xf32>' must have the iteration space's shape}}
+  exec.launch @k ins(%x : memref<4xf32>) outs(%y : memref<5xf32>)
+  return
+}
+
+// -----
+
+exec.kernel @k(%x: f32) {
+  exec.yield %x : f32
+}
+func.func @launch_count(%x: memref<4xf32>) {
+  // expected-error @+1 {{has 1 operands but kernel @k takes 2}}
+  exec.launch @k outs(%x : memref<4xf32>)
+  return
+}
+
+// -----
+
+exec.kernel @k(%x: f32) {
+  exec.yield %x : f32
+}
+func.func @launch_element(%x: memref<4xi64>, %y: memref<4xf32>) {
+  // expected-error @+1 {{operand 0 has element type 'i64' but the kernel takes 'f32'}}
+  exec.launch @k ins(%x : memref<4xi64>) outs(%y : memref<4xf32>)
+  return
+}
+
+// -----
+
+exec.kernel @k(%x: f32) {
+  exec.yield %x : f32
+}
+func.func @launch_index(%y: memref<4xf32>) {
+  // expected-error @+1 {{coordinate 1 must lie in 0..0}}
+  exec.launch @k index [1] outs(%y : memref<4xf32>)
+  return
+}
+
+// -----
+
+exec.kernel @k(%x: f32) {
+  exec.yield %x : f32
+}
+func.func @launch_rank(%x: memref<1x1x1x1x1x1x1xf32>) {
+  // expected-error @+1 {{iteration space has rank 7 but at most 6 are possible}}
+  exec.launch @k ins(%x : memref<1x1x1x1x1x1x1xf32>) outs(%x : memref<1x1x1x1x1x1x1xf32>)
+  return
+}
+
+// -----
+
+func.func @copy_shape(%x: memref<4xf32>, %y: memref<5xf32>) {
+  // expected-error @+1 {{target has shape [5] but must have [4]}}
+  exec.copy %x to %y : memref<4xf32> to memref<5xf32>
+  return
+}
+
+// -----
+
+func.func @copy_mode(%x: memref<4xi64>) {
+  // expected-error @+1 {{adds to elements of type 'i64' but only f32 can be added to}}
+  exec.copy %x to %x mode add : memref<4xi64> to memref<4xi64>
+  return
+}
+
+// -----
+
+func.func @fill_value(%x: memref<4xi64>) {
+  // expected-error @+1 {{value of type 'f32' does not fit 'memref<4xi64>'}}
+  exec.fill %x with 0.0 : f32 : memref<4xi64>
+  return
+}
+
+// -----
+
+func.func @fill_mode(%x: memref<4xf32>) {
+  // expected-error @+1 {{cannot add: its modes are overwrite and add_after_first}}
+  exec.fill %x with 0.0 : f32 mode add : memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @gather_shape(%t: memref<9x3xf32>, %i: memref<4xi64>, %y: memref<4x2xf32>) {
+  // expected-error @+1 {{result has shape [4, 2] but must have [4, 3]}}
+  exec.gather %t[%i] to %y : memref<9x3xf32>, memref<4xi64> to memref<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @scatter_shape(%t: memref<9x3xf32>, %i: memref<4xi64>, %y: memref<4x2xf32>) {
+  // expected-error @+1 {{updates has shape [4, 2] but must have [4, 3]}}
+  exec.scatter_add %y[%i] to %t : memref<4x2xf32>, memref<4xi64> to memref<9x3xf32>
+  return
+}
+
+// -----
+
+func.func @scatter_element(%t: memref<9x3xf32>, %i: memref<4xi64>, %y: memref<4x3xi64>) {
+  // expected-error @+1 {{updates has element type 'i64' but must have 'f32'}}
+  exec.scatter %y[%i] to %t : memref<4x3xi64>, memref<4xi64> to memref<9x3xf32>
+  return
+}
+
+// -----
+
+func.func @elements_axis(%t: memref<9x3xf32>, %i: memref<4x3xi64>, %y: memref<4x3xf32>) {
+  // expected-error @+1 {{axis 2 must lie in 0..1}}
+  exec.gather_elements %t[%i] axis 2 to %y : memref<9x3xf32>, memref<4x3xi64> to memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @elements_shape(%t: memref<9x3xf32>, %i: memref<4x3xi64>, %y: memref<5x3xf32>) {
+  // expected-error @+1 {{updates has shape [5, 3] but must have [4, 3]}}
+  exec.scatter_elements %y[%i] axis 0 to %t : memref<5x3xf32>, memref<4x3xi64> to memref<9x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_rank(%a: memref<4xf32>) {
+  // expected-error @+1 {{result has rank 1 but must have 2, or 3 with a batch}}
+  exec.gemm %a, %a to %a : memref<4xf32>, memref<4xf32> to memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_inner(%a: memref<4x5xf32>, %b: memref<6x3xf32>, %c: memref<4x3xf32>) {
+  // expected-error @+1 {{rhs has shape [6, 3] but must have [5, 3]}}
+  exec.gemm %a, %b to %c : memref<4x5xf32>, memref<6x3xf32> to memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_strides(%a: memref<4x5xf32, strided<[20, 2]>>, %b: memref<5x3xf32>, %c: memref<4x3xf32>) {
+  // expected-error @+1 {{lhs must have unit stride in one of its last two dims, not [20, 2]}}
+  exec.gemm %a, %b to %c : memref<4x5xf32, strided<[20, 2]>>, memref<5x3xf32> to memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_result_strides(%a: memref<4x5xf32>, %b: memref<5x3xf32>, %c: memref<4x3xf32, strided<[1, 4]>>) {
+  // expected-error @+1 {{result must have unit stride in the last dim, not 4}}
+  exec.gemm %a, %b to %c : memref<4x5xf32>, memref<5x3xf32> to memref<4x3xf32, strided<[1, 4]>>
+  return
+}
+
+// -----
+
+func.func @gemm_bias_mode(%a: memref<4x5xf32>, %b: memref<5x3xf32>, %d: memref<3xf32>, %c: memref<4x3xf32>) {
+  // expected-error @+1 {{with a bias cannot add to the result}}
+  exec.gemm %a, %b bias %d to %c mode add : memref<4x5xf32>, memref<5x3xf32>, memref<3xf32> to memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_experts(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<2x5x6xf32>, %y: memref<8x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{weight has shape [2, 5, 6] but must have [3, 5, 6]}}
+  exec.grouped_gemm %x, %w, %r to %y : memref<8x5xf32>, memref<2x5x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_rows(%m: memref<48xi32>, %x: memref<7x5xf32>, %w: memref<3x5x6xf32>, %y: memref<8x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{lhs has shape [7, 5] but must have [8, 5]}}
+  exec.grouped_gemm_grad_weight %x, %y, %r to %w : memref<7x5xf32>, memref<8x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<3x5x6xf32>
+  return
+}
+
+// -----
+
+func.func @reduce_dims(%x: memref<4x5xf32>, %y: memref<5xf32>) {
+  // expected-error @+1 {{dims [2] must be strictly increasing and lie in 0..1}}
+  exec.reduce sum %x [2] to %y : memref<4x5xf32> to memref<5xf32>
+  return
+}
+
+// -----
+
+func.func @reduce_shape(%x: memref<4x5xf32>, %y: memref<5xf32>) {
+  // expected-error @+1 {{result has shape [5] but must have [4]}}
+  exec.reduce sum %x [1] to %y : memref<4x5xf32> to memref<5xf32>
+  return
+}
+
+// -----
+
+func.func @reduce_mode(%x: memref<4x5xf32>, %y: memref<5xf32>) {
+  // expected-error @+1 {{of kind max cannot add to the result: only sums can}}
+  exec.reduce max %x [0] to %y mode add : memref<4x5xf32> to memref<5xf32>
+  return
+}
+
+// -----
+
+func.func @top_k_size(%x: memref<4x5xf32>, %v: memref<4x6xf32>, %i: memref<4x6xi64>) {
+  // expected-error @+1 {{k of 6 must lie in 1..5}}
+  exec.top_k %x to %v, %i : memref<4x5xf32> to memref<4x6xf32>, memref<4x6xi64>
+  return
+}
+
+// -----
+
+func.func @cumsum_axis(%x: memref<4x5xf32>) {
+  // expected-error @+1 {{axis 2 must lie in 0..1}}
+  exec.cumsum %x axis 2 to %x : memref<4x5xf32> to memref<4x5xf32>
+  return
+}
+
+// -----
+
+func.func @norm_scale(%x: memref<4x5xf32>, %s: memref<4xf32>) {
+  // expected-error @+1 {{scale has shape [4] but must have [5]}}
+  exec.rms_norm %x scale %s eps 1.0e-05 to %x : memref<4x5xf32> scale memref<4xf32> to memref<4x5xf32>
+  return
+}
+
+// -----
+
+func.func @norm_sum(%x: memref<4x5xf32>) {
+  // expected-error @+1 {{has one of residual and sum but needs both or neither}}
+  exec.layer_norm %x residual %x eps 1.0e-05 to %x : memref<4x5xf32> residual memref<4x5xf32> to memref<4x5xf32>
+  return
+}
+
+// -----
+
+func.func @norm_grad_nothing(%x: memref<4x5xf32>) {
+  // expected-error @+1 {{needs at least one result}}
+  exec.layer_norm_grad %x cotangent %x eps 1.0e-05 to : memref<4x5xf32>, memref<4x5xf32> to
+  return
+}
+
+// -----
+
+func.func @norm_grad_add(%x: memref<4x5xf32>, %a: memref<5xf32>) {
+  // expected-error @+1 {{add has shape [5] but must have [4, 5]}}
+  exec.rms_norm_grad %x cotangent %x add %a eps 1.0e-05 to input %x : memref<4x5xf32>, memref<4x5xf32> add memref<5xf32> to input memref<4x5xf32>
+  return
+}
+
+// -----
+
+func.func @softmax_shape(%x: memref<4x5xf32>, %y: memref<4xf32>) {
+  // expected-error @+1 {{result has shape [4] but must have [4, 5]}}
+  exec.softmax %x to %y : memref<4x5xf32> to memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @softmax_grad_shape(%x: memref<4x5xf32>, %y: memref<4xf32>) {
+  // expected-error @+1 {{cotangent has shape [4] but must have [4, 5]}}
+  exec.softmax_grad %x, %y to %x : memref<4x5xf32>, memref<4xf32> to memref<4x5xf32>
+  return
+}
+
+// -----
+
+func.func @entropy_labels(%x: memref<4x5xf32>, %l: memref<3xi64>, %y: memref<4xf32>) {
+  // expected-error @+1 {{labels has shape [3] but must have [4]}}
+  exec.cross_entropy %x, %l ignore -100 to %y, %y : memref<4x5xf32>, memref<3xi64> to memref<4xf32>, memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @entropy_cotangent(%x: memref<4x5xf32>, %l: memref<4xi64>, %y: memref<4xf32>, %s: memref<f32>) {
+  // expected-error @+1 {{has one of cotangent and d_logits but needs both or neither}}
+  exec.cross_entropy %x, %l cotangent %s ignore -100 to %y, %y : memref<4x5xf32>, memref<4xi64> cotangent memref<f32> to memref<4xf32>, memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @entropy_grad(%x: memref<4x5xf32>, %l: memref<4xi64>, %y: memref<3xf32>) {
+  // expected-error @+1 {{lse has shape [3] but must have [4]}}
+  exec.cross_entropy_grad %x, %l, %y cotangent %y ignore -100 to %x : memref<4x5xf32>, memref<4xi64>, memref<3xf32>, memref<3xf32> to memref<4x5xf32>
+  return
+}
+
+// -----
+
+func.func @loss_rank(%x: memref<4xf32>) {
+  // expected-error @+1 {{value has shape [4] but must have []}}
+  exec.loss %x : memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @rope_tables(%x: memref<2x4x10x8xf32>, %c: memref<1x10x8xf32>) {
+  // expected-error @+1 {{cos has shape [1, 10, 8] but must have [1, 10, 4]}}
+  exec.rope %x, %c, %c to %x : memref<2x4x10x8xf32>, memref<1x10x8xf32>, memref<1x10x8xf32> to memref<2x4x10x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_heads(%q: memref<2x4x10x8xf32>, %k: memref<2x3x10x8xf32>, %l: memref<2x4x10xf32>) {
+  // expected-error @+1 {{has 4 query heads, which must be a multiple of the 3 key heads}}
+  exec.attention %q, %k, %k scale 1.0 to %q, %l : memref<2x4x10x8xf32>, memref<2x3x10x8xf32>, memref<2x3x10x8xf32> to memref<2x4x10x8xf32>, memref<2x4x10xf32>
+  return
+}
+
+// -----
+
+func.func @attention_mask(%q: memref<2x4x10x8xf32>, %m: memref<2x1x1x10xi1>, %l: memref<2x4x10xf32>) {
+  // expected-error @+1 {{mask has shape [2, 1, 1, 10] but must have [2, 4, 10, 10]}}
+  exec.attention %q, %q, %q mask %m scale 1.0 to %q, %l : memref<2x4x10x8xf32>, memref<2x4x10x8xf32>, memref<2x4x10x8xf32> mask memref<2x1x1x10xi1> to memref<2x4x10x8xf32>, memref<2x4x10xf32>
+  return
+}
+
+// -----
+
+func.func @attention_strides(%q: memref<2x4x10x8xf32, strided<[320, 80, 1, 10]>>, %o: memref<2x4x10x8xf32>, %l: memref<2x4x10xf32>) {
+  // expected-error @+1 {{query must have unit stride in the last dim, not 10}}
+  exec.attention %q, %o, %o scale 1.0 to %o, %l : memref<2x4x10x8xf32, strided<[320, 80, 1, 10]>>, memref<2x4x10x8xf32>, memref<2x4x10x8xf32> to memref<2x4x10x8xf32>, memref<2x4x10xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_shape(%q: memref<2x4x10x8xf32>, %d: memref<2x4x9x8xf32>, %l: memref<2x4x10xf32>) {
+  // expected-error @+1 {{d_key has shape [2, 4, 9, 8] but must have [2, 4, 10, 8]}}
+  exec.attention_grad %q, %q, %q output %q lse %l cotangent %q scale 1.0 to %q, %d, %q : memref<2x4x10x8xf32>, memref<2x4x10x8xf32>, memref<2x4x10x8xf32>, memref<2x4x10x8xf32>, memref<2x4x10xf32>, memref<2x4x10x8xf32> to memref<2x4x10x8xf32>, memref<2x4x9x8xf32>, memref<2x4x10x8xf32>
+  return
+}
+
+// -----
+
+func.func @router_k(%x: memref<4x3xf32>, %w: memref<4x5xf32>, %i: memref<4x5xi64>) {
+  // expected-error @+1 {{chooses 5 of 3 experts}}
+  exec.router softmax %x to %w, %i {epsilon = 0.0, scale = 1.0} : memref<4x3xf32> to memref<4x5xf32>, memref<4x5xi64>
+  return
+}
+
+// -----
+
+func.func @router_bias(%x: memref<4x3xf32>, %b: memref<4xf32>, %w: memref<4x2xf32>, %i: memref<4x2xi64>) {
+  // expected-error @+1 {{bias has shape [4] but must have [3]}}
+  exec.router sigmoid %x bias %b to %w, %i {epsilon = 0.0, scale = 1.0} : memref<4x3xf32> bias memref<4xf32> to memref<4x2xf32>, memref<4x2xi64>
+  return
+}
+
+// -----
+
+func.func @router_grad(%x: memref<4x3xf32>, %w: memref<4x2xf32>, %i: memref<4x2xi64>) {
+  // expected-error @+1 {{d_logits has shape [4, 2] but must have [4, 3]}}
+  exec.router_grad softmax %x, %i, %w to %w {epsilon = 0.0, scale = 1.0} : memref<4x3xf32>, memref<4x2xi64>, memref<4x2xf32> to memref<4x2xf32>
+  return
+}
+
+// -----
+
+func.func @route_ids(%m: memref<48xi32>, %i: memref<5x2xi64>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{ids has shape [5, 2] but must have [4, 2]}}
+  exec.route %i to %r : memref<5x2xi64> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  return
+}
+
+// -----
+
+func.func @dispatch_rows(%m: memref<48xi32>, %x: memref<4x6xf32>, %y: memref<7x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{rows has shape [7, 6] but must have [8, 6]}}
+  exec.dispatch %x, %r to %y : memref<4x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<7x6xf32>
+  return
+}
+
+// -----
+
+func.func @combine_weights(%m: memref<48xi32>, %x: memref<8x6xf32>, %w: memref<4x3xf32>, %y: memref<4x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{weights has shape [4, 3] but must have [4, 2]}}
+  exec.combine %x weights %w, %r to %y : memref<8x6xf32> weights memref<4x3xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<4x6xf32>
+  return
+}
+
+// -----
+
+func.func @combine_grad_nothing(%m: memref<48xi32>, %x: memref<8x6xf32>, %w: memref<4x2xf32>, %y: memref<4x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{needs at least one result}}
+  exec.combine_grad %x, %w, %y, %r to : memref<8x6xf32>, memref<4x2xf32>, memref<4x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to
+  return
+}
+
+// -----
+
+func.func @per_expert_values(%m: memref<48xi32>, %v: memref<4x6xf32>, %x: memref<8x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{values has shape [4, 6] but must have [3, 6]}}
+  exec.per_expert %v, %r to %x : memref<4x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @per_expert_sum(%m: memref<48xi32>, %v: memref<4x6xf32>, %x: memref<8x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{sums has shape [4, 6] but must have [3, 6]}}
+  exec.per_expert_sum %x, %r to %v : memref<8x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<4x6xf32>
+  return
+}
+
+// -----
+
+exec.kernel @foreign(%x: f32) {
+  // expected-error @+1 {{does not belong in a kernel: ops of arith and math do}}
+  %0 = tensor.from_elements %x : tensor<1xf32>
+  exec.yield %x : f32
+}
+
+// -----
+
+// expected-error @+1 {{argument of type 'tensor<f32>' must be a scalar}}
+exec.kernel @tensors(%x: tensor<f32>) {
+  exec.yield
+}
