@@ -182,6 +182,7 @@ def write_expected(failed):
     by_reason = collections.defaultdict(list)
     for test, reason in failed.items():
         by_reason[reason].append(test)
+    os.makedirs(os.path.dirname(EXPECTED), exist_ok=True)
     with open(EXPECTED, "w") as f:
         f.write("# Backend tests that do not pass, by reason. Written by backend-tests.py --update.\n")
         for reason in sorted(by_reason):
