@@ -128,6 +128,7 @@ def first_error(text):
             line = line.split("error: ", 1)[1]
             line = re.sub(r"^loc\([^)]*\): ", "", line)
             line = re.sub(r"^'[^']*model\.onnx': ", "", line)
+            line = re.sub(r"'/[^']*/([^/']*)'", r"'\1'", line)
             return re.sub(r" \(\d+ nodes?.*$", "", line)
     return text.strip()[-200:]
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Node.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace moire;
@@ -180,7 +181,12 @@ static LogicalResult convertXor(Node &n) {
   Value a = n.in(0), b = n.in(1);
   return n.e.broadcastBoth(a, b) ? n.give(n.e.create<arith::XOrIOp>(a, b)) : failure();
 }
-static LogicalResult convertNot(Node &n) { return n.give(n.e.logicalNot(n.in(0))); }
+static LogicalResult convertNot(Node &n) {
+  Type element = getElementTypeOrSelf(n.op.getInput(0).getType());
+  if (element.isUnsignedInteger()) // here in i64, where all higher bits would turn
+    return n.fail("unsigned integers are not supported");
+  return n.give(n.e.logicalNot(n.in(0)));
+}
 
 static LogicalResult convertWhere(Node &n) {
   return n.give(n.e.select(n.in(0), n.in(1), n.in(2)));

@@ -48,7 +48,7 @@ std::optional<DimVector> conversion::intsOf(Value v) {
   DimVector out;
   out.reserve(attr.getNumElements());
   for (const APInt &i : attr.getValues<APInt>())
-    out.push_back(isUnsigned ? i.getZExtValue() : i.getSExtValue());
+    out.push_back(isUnsigned ? (int64_t)i.getZExtValue() : i.getSExtValue());
   return out;
 }
 
@@ -61,7 +61,7 @@ std::optional<double> conversion::uniformOf(Value v) {
   if (isa<FloatType>(attr.getElementType()))
     return attr.getSplatValue<APFloat>().convertToDouble();
   const APInt i = attr.getSplatValue<APInt>();
-  return attr.getElementType().isInteger(1) ? i.getZExtValue() : i.getSExtValue();
+  return attr.getElementType().isInteger(1) ? (int64_t)i.getZExtValue() : i.getSExtValue();
 }
 
 bool conversion::isNonNegative(Value v) {

@@ -147,7 +147,7 @@ static LogicalResult convertConstantOfShape(Node &n) {
       fill = (*value.getValues<APFloat>().begin()).convertToDouble();
     else if (isa<IntegerType>(element))
       fill = element.isInteger(1) || element.isUnsignedInteger()
-                 ? (*value.getValues<APInt>().begin()).getZExtValue()
+                 ? (int64_t)(*value.getValues<APInt>().begin()).getZExtValue()
                  : (*value.getValues<APInt>().begin()).getSExtValue();
     else
       return n.fail("the value's element type has no arithmetic here");

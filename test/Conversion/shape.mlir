@@ -123,3 +123,20 @@ func.func @main(%x: tensor<2x1xf32>) -> tensor<*xf32> {
   } : (tensor<i1>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// Negative numbers in shape arithmetic.
+// CHECK-LABEL: func.func @forward
+// CHECK-DAG: arith.constant dense<-2> : tensor<3xi64>
+// CHECK-DAG: arith.constant dense<[10, 7]> : tensor<2xi64>
+// CHECK: return
+func.func @main() -> (tensor<*xi32>, tensor<*xi64>) {
+  %s = onnx.initializer "s" {value = dense<10> : tensor<i32>} : tensor<i32>
+  %l = onnx.initializer "l" {value = dense<6> : tensor<i32>} : tensor<i32>
+  %d = onnx.initializer "d" {value = dense<-3> : tensor<i32>} : tensor<i32>
+  %n = onnx.initializer "n" {value = dense<3> : tensor<1xi64>} : tensor<1xi64>
+  %r = onnx.node "Range"(%s, %l, %d) : (tensor<i32>, tensor<i32>, tensor<i32>) -> tensor<*xi32>
+  %c = onnx.node "ConstantOfShape"(%n) with {value = dense<-2> : tensor<1xi64>} : (tensor<1xi64>) -> tensor<*xi64>
+  return %r, %c : tensor<*xi32>, tensor<*xi64>
+}
