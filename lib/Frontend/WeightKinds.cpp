@@ -75,3 +75,8 @@ bool moire::frontend::isWeightOperand(OpOperand &use) {
           (i == 1 || i == 2)) ||
          (type == "MatMul" && i == 1) || (type == "Gather" && i == 0);
 }
+
+bool moire::frontend::isStatistic(OpOperand &use) {
+  auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+  return node && node.getOpType() == "BatchNormalization" && use.getOperandNumber() >= 3;
+}

@@ -17,6 +17,9 @@ namespace moire::frontend {
 /// table that is looked up.
 bool isWeightOperand(mlir::OpOperand &use);
 
+/// The running mean or variance of a batch norm.
+bool isStatistic(mlir::OpOperand &use);
+
 /// Nothing but zero and a value that is a flag (1) or switches off (huge negatives;
 /// Swin has -100), in at least two dims.
 bool isMask(onnx::InitializerOp op, WeightBytes &bytes);
