@@ -261,9 +261,7 @@ struct Attention {
         continue;
       }
       if (part.negated)
-        id = symbols.op(OperationName(arith::XOrIOp::getOperationName(), b.getContext()),
-                        b.getDictionaryAttr({}), b.getI1Type(),
-                        {id, symbols.constant(b.getBoolAttr(true))});
+        id = symbols.logicalNot(id);
       mask.require(id, *part.fill);
     }
     // 3. Operands.

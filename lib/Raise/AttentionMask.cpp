@@ -19,11 +19,24 @@ static constexpr double kHides = -1e30;
 void AttentionMask::add(Id id, double factor) { added.push_back({id, factor}); }
 void AttentionMask::require(Id id, double fill) { required.push_back({id, fill}); }
 
-void AttentionMask::conjuncts(Id id, SmallVectorImpl<Id> &out) const {
+void AttentionMask::conjuncts(Id id, SmallVectorImpl<Id> &out) {
+  // A copy: new nodes may come.
+  auto operands = symbols[id].operands;
   if (symbols.isOp(id, "arith.andi")) {
-    for (Id o : symbols[id].operands)
+    for (Id o : operands)
       conjuncts(o, out);
-  } else if (symbols.scalar(id) != 1.0 && !llvm::is_contained(out, id)) {
+    return;
+  }
+  // not (a or b): not a, not b
+  if (symbols.isOp(id, "arith.xori"))
+    for (unsigned i : {0, 1})
+      if (symbols.scalar(operands[i]) == 1.0 && symbols.isOp(operands[1 - i], "arith.ori")) {
+        auto either = symbols[operands[1 - i]].operands;
+        for (Id o : either)
+          conjuncts(symbols.logicalNot(o), out);
+        return;
+      }
+  if (symbols.scalar(id) != 1.0 && !llvm::is_contained(out, id)) {
     out.push_back(id);
   }
 }
@@ -35,11 +48,6 @@ void AttentionMask::split(Id id, double factor, SmallVectorImpl<Condition> &cond
   // The same number everywhere changes no softmax.
   if (auto c = symbols.scalar(id); c && std::isfinite(*c * factor))
     return;
-  auto negated = [&](Id i) {
-    return symbols.op(OperationName("arith.xori", n.type.getContext()),
-                      DictionaryAttr::get(n.type.getContext()), symbols[i].type,
-                      {i, symbols.constant(IntegerAttr::get(symbols[i].type, 1))});
-  };
   if (symbols.isOp(id, "arith.addf")) {
     split(n.operands[0], factor, conditions, rest);
     split(n.operands[1], factor, conditions, rest);
@@ -48,7 +56,7 @@ void AttentionMask::split(Id id, double factor, SmallVectorImpl<Condition> &cond
   if (symbols.isOp(id, "arith.select"))
     for (unsigned i : {1, 2})
       if (auto fill = symbols.scalar(n.operands[i]); fill && *fill * factor < kHides) {
-        Id where = i == 2 ? n.operands[0] : negated(n.operands[0]);
+        Id where = i == 2 ? n.operands[0] : symbols.logicalNot(n.operands[0]);
         conditions.push_back({where, *fill * factor});
         split(n.operands[3 - i], factor, conditions, rest);
         return;
@@ -56,19 +64,7 @@ void AttentionMask::split(Id id, double factor, SmallVectorImpl<Condition> &cond
   if (symbols.isOp(id, "arith.mulf"))
     for (unsigned i : {0, 1})
       if (auto c = symbols.scalar(n.operands[i])) {
-        // (1 - float(bool)) * number
-        Id other = n.operands[1 - i];
-        double fill = *c * factor;
-        if (fill < kHides && symbols.isOp(other, "arith.subf") &&
-            symbols.scalar(symbols[other].operands[0]) == 1.0 &&
-            symbols.isOp(symbols[other].operands[1], "arith.uitofp")) {
-          Id where = symbols[symbols[other].operands[1]].operands[0];
-          if (symbols[where].type.isInteger(1)) {
-            conditions.push_back({where, fill});
-            return;
-          }
-        }
-        split(other, fill, conditions, rest);
+        split(n.operands[1 - i], *c * factor, conditions, rest);
         return;
       }
   rest.push_back({id, factor});
@@ -154,13 +150,20 @@ bool AttentionMask::build(OpBuilder &b, Location loc, bool &causal, Value &mask)
       rest.push_back({id, 1});
     }
   }
-  // 3. The causal triangle.
+  // 3. The causal triangle. What else is required is so only within it.
   causal = false;
-  llvm::erase_if(hard, [&](Id id) {
-    bool is = isCausal(id);
-    causal |= is;
-    return is;
-  });
+  SmallVector<Id> within;
+  for (Id id : hard)
+    causal |= isCausal(id);
+  for (Id id : hard) {
+    if (isCausal(id))
+      continue;
+    for (Id triangle : hard)
+      if (isCausal(triangle))
+        id = symbols.substitute(id, triangle, symbols.constant(b.getBoolAttr(true)));
+    conjuncts(id, within);
+  }
+  hard = within;
   // 4. The rest along the dims that it needs.
   SmallVector<Id> sum;
   for (const Addend &a : rest) {

@@ -40,7 +40,7 @@ private:
   };
   void split(Id id, double factor, llvm::SmallVectorImpl<Condition> &conditions,
              llvm::SmallVectorImpl<Addend> &rest);
-  void conjuncts(Id id, llvm::SmallVectorImpl<Id> &out) const;
+  void conjuncts(Id id, llvm::SmallVectorImpl<Id> &out);
   bool isCausal(Id id) const;
   bool seesItself(Id id) const;
   llvm::SmallVector<int64_t> shapeFor(llvm::ArrayRef<Id> ids) const;

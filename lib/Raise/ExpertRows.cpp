@@ -49,17 +49,59 @@ std::optional<ExpertRows::Ids> ExpertRows::findIds(const View &pairs) const {
     }
     // What mixes rows ends the search; `rebuild` will refuse it.
     if (isa<nn::MatmulOp, nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::BroadcastOp,
-            nn::ConcatOp, nn::SigmoidOp>(def) ||
+            nn::ConcatOp, nn::SigmoidOp, nn::SoftmaxOp, nn::RMSNormOp, nn::LayerNormOp>(def) ||
         def->hasTrait<OpTrait::Elementwise>())
       todo.append(def->operand_begin(), def->operand_end());
   }
   return found;
 }
 
-void ExpertRows::route(const Ids &found, Value idsValue) {
+void ExpertRows::route(const Ids &found, Value value) {
   ids = found.id;
+  idsValue = value;
+  SmallVector<Value> from;
+  symbols.leaves(ids, from);
+  if (from.size() == 1)
+    idsOrigin = from[0].getDefiningOp();
   auto type = nn::RoutingType::get(builder.getContext(), tokens, k, found.experts);
   routingValue = builder.create<nn::RouteOp>(loc, type, idsValue);
+}
+
+bool ExpertRows::dependsOnExperts(Value v) {
+  auto [it, isNew] = onExperts.try_emplace(v, false);
+  if (!isNew)
+    return it->second;
+  Operation *def = v.getDefiningOp();
+  if (!def || (idsOrigin && def->isBeforeInBlock(idsOrigin)))
+    return false;
+  bool depends = false;
+  if (auto gather = dyn_cast<nn::GatherOp>(def)) {
+    auto type = tensorType(gather.getIndices());
+    View at{gather.getIndices(), {}};
+    at.layout.dims = {{{tokens, k}}, {{k, 1}}};
+    depends = type.getNumElements() == tokens * k && symbols.of(at) == ids;
+  }
+  for (Value operand : def->getOperands())
+    depends |= dependsOnExperts(operand);
+  return onExperts[v] = depends;
+}
+
+/// Rows that differ between a token's choices but not by the experts'
+/// parameters: each pair is a token of its own, routed to the same rows.
+Value ExpertRows::sorted(const View &pairs) {
+  Value v = materialize(builder, loc, pairs);
+  if (!v || !isa<FloatType>(tensorType(v).getElementType()))
+    return {};
+  SmallVector<int64_t> shape = {tokens * k};
+  llvm::append_range(shape, shapeOf(v).drop_front(2));
+  if (!pairRouting) {
+    auto type = cast<nn::RoutingType>(routingValue.getType());
+    pairRouting = builder.create<nn::RouteOp>(
+        loc, nn::RoutingType::get(builder.getContext(), tokens * k, 1, type.getExperts()),
+        reshape(idsValue, {tokens * k, 1}));
+  }
+  v = reshape(v, {tokens * k, tensorType(v).getNumElements() / (tokens * k)});
+  return reshape(builder.create<nn::DispatchOp>(loc, v, pairRouting), shape);
 }
 
 //===----------------------------------------------------------------------===//
@@ -144,8 +186,8 @@ Value ExpertRows::rebuild(View pairs) {
     auto type = RankedTensorType::get(rowShape, tensorType(pairs.base).getElementType());
     return builder.create<arith::ConstantOp>(loc, type, constant.resizeSplat(type));
   }
-  bool sameForChoices = isConstant(layout.dims[1]);
-  if (sameForChoices) {
+  bool byExpert = dependsOnExperts(pairs.base);
+  if (!byExpert && isConstant(layout.dims[1])) {
     View token = pairs;
     token.layout.dims.erase(token.layout.dims.begin() + 1);
     bool sameForTokens = isConstant(layout.dims[0]);
@@ -159,6 +201,8 @@ Value ExpertRows::rebuild(View pairs) {
     v = reshape(v, {tokens, tensorType(v).getNumElements() / tokens});
     return reshape(builder.create<nn::DispatchOp>(loc, v, routingValue), rowShape);
   }
+  if (!byExpert)
+    return sorted(pairs);
 
   // 2. What belongs to the experts, and what is computed row by row.
   Operation *def = pairs.base.getDefiningOp();
@@ -197,6 +241,8 @@ Value ExpertRows::rebuild(View pairs) {
     Value rows = whole(op, at->rows, [&] { return concat(op, at->rows); });
     return rows ? pick(rows, at->rest) : Value();
   }
+  if (isa<nn::SoftmaxOp, nn::RMSNormOp, nn::LayerNormOp>(def))
+    return rowWise(def, pairs);
   if (def->hasTrait<OpTrait::Elementwise>() || isa<nn::SigmoidOp>(def)) {
     // On whole rows, so that halves of a row share it.
     int64_t size = tensorType(pairs.base).getNumElements() / (tokens * k);
@@ -253,12 +299,13 @@ Value ExpertRows::matmul(nn::MatmulOp op, const Layout &rows) {
     auto table = tensorType(gather.getTable());
     int64_t experts = table.getDimSize(0);
     View stacked{gather.getTable(), at.rest};
-    auto step = [](const Mode &mode) { return mode.empty() ? 0 : mode.back().stride; };
-    bool outFirst = step(at.rest.dims[0]) >= step(at.rest.dims[1]);
-    if (!outFirst)
-      std::swap(stacked.layout.dims[0], stacked.layout.dims[1]);
     stacked.layout.dims.insert(stacked.layout.dims.begin(),
                                Mode{{experts, table.getNumElements() / experts}});
+    stacked = symbols.peel(stacked);
+    auto step = [](const Mode &mode) { return mode.empty() ? 0 : mode.back().stride; };
+    bool outFirst = step(stacked.layout.dims[1]) >= step(stacked.layout.dims[2]);
+    if (!outFirst)
+      std::swap(stacked.layout.dims[1], stacked.layout.dims[2]);
     Value weight = materialize(builder, loc, stacked);
     if (!weight)
       return {};
@@ -283,6 +330,31 @@ Value ExpertRows::concat(nn::ConcatOp op, const Layout &rows) {
   }
   Value v = builder.create<nn::ConcatOp>(loc, inputs, 1);
   return reshape(v, {tokens * k, tensorType(v).getNumElements() / (tokens * k)});
+}
+
+/// A norm or softmax whose last dim is a row.
+Value ExpertRows::rowWise(Operation *op, const View &pairs) {
+  int64_t size = shapeOf(op->getResult(0)).back();
+  auto at = splitRows(pairs.layout, size);
+  if (!at)
+    return {};
+  Value rows = whole(op, at->rows, [&]() -> Value {
+    Layout full = at->rows;
+    scale(full, size);
+    full.dims.push_back({{size, 1}});
+    Value input = rebuild({op->getOperand(0), full.coalesced()});
+    if (!input)
+      return {};
+    for (Value shared : op->getOperands().drop_front())
+      if (dependsOnExperts(shared))
+        return {};
+    IRMapping mapping;
+    mapping.map(op->getOperand(0), input);
+    Operation *copy = builder.clone(*op, mapping);
+    copy->getResult(0).setType(input.getType());
+    return copy->getResult(0);
+  });
+  return rows ? pick(rows, at->rest) : Value();
 }
 
 Value ExpertRows::elementwise(Operation *op, const Layout &layout) {

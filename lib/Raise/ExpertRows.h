@@ -16,8 +16,10 @@ namespace moire::raise {
 /// A value on pairs is a view over [T, K, ...]. Rebuilt are: matrix products
 /// with matrices gathered at the ids (nn.grouped_matmul), vectors gathered at
 /// the ids (nn.per_expert), what is the same for all of a token's choices
-/// (nn.dispatch), what is the same everywhere, concat within a row, and
-/// elementwise ops. Nothing else is, so that no rows are ever mixed.
+/// (nn.dispatch), what is the same everywhere, concat within a row, elementwise
+/// ops, and norms and softmax over a row. What does not depend on the experts
+/// is computed as before and then sorted. Everything else is refused, so that
+/// no rows are ever mixed.
 class ExpertRows {
 public:
   ExpertRows(Symbols &symbols, mlir::OpBuilder &builder, mlir::Location loc, int64_t tokens,
@@ -35,6 +37,9 @@ public:
   /// Sorts the rows; must come before `rebuild`.
   void route(const Ids &ids, mlir::Value idsValue);
   mlir::Value routing() const { return routingValue; }
+
+  /// Whether experts' matrices or vectors are gathered behind `v`.
+  bool dependsOnExperts(mlir::Value v);
 
   /// The rows [T*K, ...] of `pairs` [T, K, ...]; null where something is not of
   /// the kinds above (ops built by then are dead).
@@ -54,6 +59,8 @@ private:
   /// The gather behind a view over [T, K, ...], if it is at the ids.
   nn::GatherOp gatherAtIds(const View &view, RowView &at);
   mlir::Value elementwise(mlir::Operation *op, const Layout &layout);
+  mlir::Value rowWise(mlir::Operation *op, const View &pairs);
+  mlir::Value sorted(const View &pairs);
   mlir::Value whole(mlir::Operation *op, const Layout &rows,
                     llvm::function_ref<mlir::Value()> build);
   mlir::Value pick(mlir::Value rows, const Layout &rest);
@@ -65,7 +72,9 @@ private:
   mlir::Location loc;
   int64_t tokens, k;
   Symbols::Id ids = 0;
-  mlir::Value routingValue;
+  mlir::Value idsValue, routingValue, pairRouting;
+  mlir::Operation *idsOrigin = nullptr; ///< nothing before it depends on ids
+  llvm::DenseMap<mlir::Value, bool> onExperts;
   struct Known {
     mlir::Operation *op;
     Layout layout;

@@ -385,19 +385,8 @@ std::optional<Id> Symbols::simplify(StringRef name, DictionaryAttr attributes, T
   if (in.size() == 2 && nodes[in[0]].type.isInteger(1) && type.isInteger(1))
     if (auto known = simplifyBool(name, in[0], in[1]))
       return known;
-  // A bool that went through a number and came back.
-  if (in.size() == 2 && isZero(in[1])) {
-    auto predicate = attributes.getAs<IntegerAttr>("predicate");
-    bool back = false;
-    if (name == "arith.cmpi" && isOp(in[0], "arith.extui"))
-      back = predicate.getInt() == (int64_t)arith::CmpIPredicate::ne;
-    if (name == "arith.cmpf" && isOp(in[0], "arith.uitofp"))
-      back = predicate.getInt() == (int64_t)arith::CmpFPredicate::UNE ||
-             predicate.getInt() == (int64_t)arith::CmpFPredicate::ONE;
-    Id inner = back ? nodes[in[0]].operands[0] : 0;
-    if (back && nodes[inner].type.isInteger(1))
-      return inner;
-  }
+  if (auto known = simplifyTwoValued(name, attributes, type, in))
+    return known;
   if (in.size() == 2 && nodes[in[0]].type.isSignlessInteger(64))
     return simplifyInteger(name, attributes, type, in[0], in[1]);
   // Exact identities of floats.
@@ -407,5 +396,128 @@ std::optional<Id> Symbols::simplify(StringRef name, DictionaryAttr attributes, T
     return in[0];
   if (name == "arith.negf" && isOp(in[0], "arith.negf"))
     return nodes[in[0]].operands[0];
+  if (name == "arith.addf" && (isZero(in[0]) || isZero(in[1])))
+    return isZero(in[0]) ? in[1] : in[0];
   return std::nullopt;
+}
+
+Id Symbols::logicalNot(Id id) {
+  MLIRContext *context = nodes[id].type.getContext();
+  return op(OperationName(arith::XOrIOp::getOperationName(), context),
+            DictionaryAttr::get(context), nodes[id].type, {id, boolean(context, true)});
+}
+
+Id Symbols::substitute(Id root, Id what, Id with) {
+  llvm::DenseMap<Id, Id> done = {{what, with}};
+  // Operands have smaller numbers than what they are operands of.
+  std::function<Id(Id)> visit = [&](Id id) -> Id {
+    auto it = done.find(id);
+    if (it != done.end())
+      return it->second;
+    Id result = id;
+    if (nodes[id].kind == Kind::Op) {
+      const Node n = nodes[id];
+      SmallVector<Id, 3> operands;
+      for (Id o : n.operands)
+        operands.push_back(visit(o));
+      if (ArrayRef<Id>(operands) != ArrayRef<Id>(n.operands))
+        result = op(*n.name, n.attributes, n.type, operands);
+    }
+    done[id] = result;
+    return result;
+  };
+  return visit(root);
+}
+
+//===----------------------------------------------------------------------===//
+// Two numbers, told by a condition
+//===----------------------------------------------------------------------===//
+
+/// One elementwise op on numbers; nothing for ops that masks are not made of.
+static TypedAttr evaluate(StringRef name, DictionaryAttr attributes, Type type,
+                          ArrayRef<TypedAttr> in) {
+  auto real = [&](unsigned i) { return cast<FloatAttr>(in[i]).getValueAsDouble(); };
+  auto isReal = llvm::all_of(in, [](TypedAttr a) { return isa<FloatAttr>(a); });
+  auto integer = [&](unsigned i) { return cast<IntegerAttr>(in[i]).getValue().getSExtValue(); };
+  if (isReal && isa<FloatType>(type)) {
+    // One operation in double, rounded, is the operation in the type.
+    std::optional<double> v;
+    if (name == "arith.negf")
+      v = -real(0);
+    else if (name == "arith.addf")
+      v = real(0) + real(1);
+    else if (name == "arith.subf")
+      v = real(0) - real(1);
+    else if (name == "arith.mulf")
+      v = real(0) * real(1);
+    else if (name == "arith.divf")
+      v = real(0) / real(1);
+    if (v)
+      return FloatAttr::get(type, *v);
+  }
+  if (isReal && name == "arith.cmpf") {
+    auto p = cast<arith::CmpFPredicateAttr>(attributes.get("predicate")).getValue();
+    bool v = arith::applyCmpPredicate(p, cast<FloatAttr>(in[0]).getValue(),
+                                      cast<FloatAttr>(in[1]).getValue());
+    return IntegerAttr::get(type, v);
+  }
+  if (!isReal && name == "arith.cmpi") {
+    auto p = cast<arith::CmpIPredicateAttr>(attributes.get("predicate")).getValue();
+    bool v = arith::applyCmpPredicate(p, cast<IntegerAttr>(in[0]).getValue(),
+                                      cast<IntegerAttr>(in[1]).getValue());
+    return IntegerAttr::get(type, v);
+  }
+  if (!isReal && name == "arith.sitofp")
+    return FloatAttr::get(type, (double)integer(0));
+  if (!isReal && type.isSignlessInteger(64)) {
+    if (name == "arith.addi")
+      return IntegerAttr::get(type, integer(0) + integer(1));
+    if (name == "arith.subi")
+      return IntegerAttr::get(type, integer(0) - integer(1));
+    if (name == "arith.muli")
+      return IntegerAttr::get(type, integer(0) * integer(1));
+  }
+  return {};
+}
+
+/// f(select(c, a, b), constants) is select(c, f(a), f(b)); a bool as a number
+/// is select(c, 1, 0).
+std::optional<Id> Symbols::simplifyTwoValued(StringRef name, DictionaryAttr attributes, Type type,
+                                             ArrayRef<Id> in) {
+  auto select = [&](Id where, TypedAttr yes, TypedAttr no) -> Id {
+    MLIRContext *context = type.getContext();
+    if (yes == no)
+      return constant(yes);
+    if (yes.getType().isInteger(1))
+      return cast<IntegerAttr>(yes).getValue().isOne() ? where : logicalNot(where);
+    return op(OperationName(arith::SelectOp::getOperationName(), context),
+              DictionaryAttr::get(context), type, {where, constant(yes), constant(no)});
+  };
+  if ((name == "arith.uitofp" || name == "arith.extui") && nodes[in[0]].type.isInteger(1)) {
+    if (isa<FloatType>(type))
+      return select(in[0], FloatAttr::get(type, 1), FloatAttr::get(type, 0));
+    return select(in[0], IntegerAttr::get(type, 1), IntegerAttr::get(type, 0));
+  }
+  std::optional<Id> where;
+  SmallVector<TypedAttr, 2> yes, no;
+  for (Id id : in) {
+    if (auto c = nodes[id].constant) {
+      yes.push_back(c);
+      no.push_back(c);
+      continue;
+    }
+    if (!isOp(id, "arith.select"))
+      return std::nullopt;
+    auto operands = nodes[id].operands;
+    auto a = nodes[operands[1]].constant, b = nodes[operands[2]].constant;
+    if (!a || !b || (where && *where != operands[0]))
+      return std::nullopt;
+    where = operands[0];
+    yes.push_back(a);
+    no.push_back(b);
+  }
+  TypedAttr a = evaluate(name, attributes, type, yes), b = evaluate(name, attributes, type, no);
+  if (!a || !b)
+    return std::nullopt;
+  return where ? select(*where, a, b) : constant(a);
 }

@@ -165,3 +165,29 @@ func.func @grouped_choice(%x: tensor<6x4xf32>, %logits: tensor<6x8xf32>, %allowe
   %out = nn.reduce sum %yw [1] : tensor<6x2x4xf32> -> tensor<6x4xf32>
   return %out : tensor<6x4xf32>
 }
+
+// -----
+
+// Weights on the experts' input, and a norm over each expert's hidden row.
+// CHECK-LABEL: @weighted_input
+// CHECK-SAME:    (%[[X:[^ ]*]]: tensor<6x4xf32>, %[[L:[^ ]*]]: tensor<6x8xf32>, %[[E:[^ ]*]]: tensor<8x4x4xf32>)
+// CHECK:         %[[W:.*]], %[[I:.*]] = nn.top_k %[[L]] k 2
+// CHECK:         %[[R:.*]] = nn.route %[[I]] : tensor<6x2xi64> -> <tokens = 6, k = 2, experts = 8>
+// CHECK:         %[[P:.*]] = nn.route %{{.*}} : tensor<12x1xi64> -> <tokens = 12, k = 1, experts = 8>
+// CHECK:         %[[D:.*]] = nn.dispatch %{{.*}}, %[[P]]
+// CHECK:         %[[G:.*]] = nn.grouped_matmul %[[D]], %[[E]], %[[R]]
+// CHECK:         %[[N:.*]] = nn.rms_norm %[[G]]
+// CHECK:         nn.combine %[[N]], %[[R]]
+func.func @weighted_input(%x: tensor<6x4xf32>, %logits: tensor<6x8xf32>, %e: tensor<8x4x4xf32>) -> tensor<6x4xf32> {
+  %w, %ids = nn.top_k %logits k 2 : tensor<6x8xf32> -> tensor<6x2xf32>, tensor<6x2xi64>
+  %m = nn.gather %e[%ids] : tensor<8x4x4xf32>, tensor<6x2xi64> -> tensor<6x2x4x4xf32>
+  %xb = nn.broadcast %x [0, 2] : tensor<6x4xf32> -> tensor<6x2x4xf32>
+  %wb = nn.broadcast %w [0, 1] : tensor<6x2xf32> -> tensor<6x2x4xf32>
+  %xw = arith.mulf %xb, %wb : tensor<6x2x4xf32>
+  %x1 = nn.reshape %xw : tensor<6x2x4xf32> -> tensor<6x2x1x4xf32>
+  %y1 = nn.matmul %x1, %m : tensor<6x2x1x4xf32>, tensor<6x2x4x4xf32> -> tensor<6x2x1x4xf32>
+  %y = nn.reshape %y1 : tensor<6x2x1x4xf32> -> tensor<6x2x4xf32>
+  %n = nn.rms_norm %y eps 1.0e-5 : tensor<6x2x4xf32>
+  %out = nn.reduce sum %n [1] : tensor<6x2x4xf32> -> tensor<6x4xf32>
+  return %out : tensor<6x4xf32>
+}

@@ -84,6 +84,9 @@ public:
 
   /// Whether the value changes along dim `dim` of the shape on which it stands.
   bool varies(Id id, unsigned dim) const { return nodes[id].varying >> dim & 1; }
+  /// The same expression with `with` in place of `what`, simplified.
+  Id substitute(Id id, Id what, Id with);
+  Id logicalNot(Id id);
   /// The tensors that the value is computed from.
   void leaves(Id id, llvm::SmallVectorImpl<mlir::Value> &out) const;
 
@@ -108,6 +111,8 @@ private:
   std::optional<Id> simplifyInteger(llvm::StringRef name, mlir::DictionaryAttr attributes,
                                     mlir::Type type, Id a, Id b);
   std::optional<Id> simplifyBool(llvm::StringRef name, Id a, Id b);
+  std::optional<Id> simplifyTwoValued(llvm::StringRef name, mlir::DictionaryAttr attributes,
+                                      mlir::Type type, llvm::ArrayRef<Id> operands);
   std::optional<Layout> asIndex(Id id, const Layout &like) const;
   std::optional<Layout> linear(llvm::StringRef name, Id a, Id b) const;
   Id boolean(mlir::MLIRContext *context, bool value);
