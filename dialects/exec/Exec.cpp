@@ -34,10 +34,28 @@ void ExecDialect::initialize() {
 // Places
 //===----------------------------------------------------------------------===//
 
+/// Strides of a static layout without offset. Upstream's getStridesAndOffset
+/// and strided<> know no stride of 0: that is an affine map without the dim.
 static bool staticStrides(MemRefType type, SmallVectorImpl<int64_t> &strides) {
+  if (!type.hasStaticShape())
+    return false;
+  if (auto map = dyn_cast<AffineMapAttr>(type.getLayout()); map && !map.isIdentity()) {
+    if (map.getAffineMap().getNumResults() != 1)
+      return false;
+    MLIRContext *context = type.getContext();
+    for (int64_t d = 0; d < type.getRank(); ++d) {
+      SmallVector<AffineExpr> unit(type.getRank(), getAffineConstantExpr(0, context));
+      unit[d] = getAffineConstantExpr(1, context);
+      auto step = dyn_cast<AffineConstantExpr>(map.getAffineMap().getResult(0).replaceDims(unit));
+      if (!step)
+        return false;
+      strides.push_back(step.getValue());
+    }
+    return map.getAffineMap() == makeStridedLinearLayoutMap(strides, 0, context);
+  }
   int64_t offset;
-  return type.hasStaticShape() && succeeded(getStridesAndOffset(type, strides, offset)) &&
-         offset == 0 && !llvm::is_contained(strides, ShapedType::kDynamic);
+  return succeeded(getStridesAndOffset(type, strides, offset)) && offset == 0 &&
+         !llvm::is_contained(strides, ShapedType::kDynamic);
 }
 
 bool exec::isPlace(Type type) {
@@ -74,7 +92,14 @@ MemRefType exec::placeType(ArrayRef<int64_t> shape, ArrayRef<int64_t> strides, T
   }
   if (isDense)
     return MemRefType::get(shape, element);
-  return MemRefType::get(shape, element, StridedLayoutAttr::get(element.getContext(), 0, strides));
+  SmallVector<int64_t> used(strides);
+  for (auto [stride, size] : llvm::zip(used, shape))
+    if (size == 1)
+      stride = 1;
+  if (llvm::is_contained(used, 0))
+    return MemRefType::get(shape, element,
+                           makeStridedLinearLayoutMap(used, 0, element.getContext()));
+  return MemRefType::get(shape, element, StridedLayoutAttr::get(element.getContext(), 0, used));
 }
 
 Value exec::rootOf(Value place) {

@@ -26,7 +26,8 @@ def Exec_Dialect : Dialect {
 
     A place is a memref of static shape and static strides whose first element
     is where the place begins (the layout's offset is 0). *Dense* means
-    row-major without gaps.
+    row-major without gaps. Repetition is a stride of 0, which is written as an
+    affine map that leaves the dim out.
   }];
   let dependentDialects = ["::moire::nn::NNDialect"];
   let useDefaultAttributePrinterParser = 1;
@@ -205,7 +206,7 @@ def Exec_LaunchOp : Exec_Op<"launch", [AttrSizedOperandSegments,
     Constraints: all operands have one shape, of rank at most 6; element types
     are the kernel's; coordinates lie within the rank.
     ```mlir
-    exec.launch @kernel0 ins(%0, %1 : memref<512x1024xf32>, memref<512x1024xf32, strided<[0, 1]>>)
+    exec.launch @kernel0 ins(%0, %1 : memref<512x1024xf32>, memref<512x1024xf32, affine_map<(d0, d1) -> (d1)>>)
       outs(%2 : memref<512x1024xf32>)
     ```
   }];

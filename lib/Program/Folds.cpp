@@ -70,7 +70,8 @@ Folds::Folds(func::FuncOp func) {
     auto add = dyn_cast<arith::AddFOp>(op);
     if (!add || !isElementwise(add) || kept.contains(add) || !elementOf(add).isF32())
       continue;
-    if (matchBias(add) || matchExpertBias(add) || matchGradResidual(add) || matchResidual(add))
+    if (matchBias(add) || matchExpertBias(add) || matchGradResidual(add) ||
+        matchResidual(add) || matchProductSum(add))
       kept.insert(add);
   }
 }
@@ -116,6 +117,10 @@ bool Folds::matchResidual(arith::AddFOp add) {
   if (!isa_and_nonnull<nn::LayerNormOp, nn::RMSNormOp>(first) ||
       first->getOperand(0) != add.getResult())
     return false;
+  // The norms read dense rows.
+  for (Value summand : add->getOperands())
+    if (summand.getDefiningOp<nn::BroadcastOp>() || splatValue(summand))
+      return false;
   residual[first] = add;
   fold(add, first);
   return true;
@@ -135,6 +140,30 @@ bool Folds::matchGradResidual(arith::AddFOp add) {
         continue;
     gradResidual[grad] = {add, other};
     fold(add, grad);
+    return true;
+  }
+  return false;
+}
+
+bool Folds::matchProductSum(arith::AddFOp add) {
+  // A kernel that reads the sum would make the addition for nothing.
+  for (Operation *user : add->getUsers())
+    if (isElementwise(user) && !kept.contains(user) && !isa<arith::AddFOp>(user))
+      return false;
+  // Of two products, the later one is added.
+  Value lhs = add.getLhs(), rhs = add.getRhs();
+  if (lhs.getDefiningOp<nn::MatmulOp>() && !definedBefore(lhs, rhs.getDefiningOp()))
+    std::swap(lhs, rhs);
+  for (auto [product, other] : {std::pair(rhs, lhs), std::pair(lhs, rhs)}) {
+    auto matmul = product.getDefiningOp<nn::MatmulOp>();
+    if (!matmul || !matmul->hasOneUse() || product == other)
+      continue;
+    // The other summand's memory must be free to take.
+    Operation *def = other.getDefiningOp();
+    if (!def || !other.hasOneUse() || isViewOp(def) || isa<pipe::ReadOp, arith::ConstantOp>(def))
+      continue;
+    productSum[add] = {matmul, other};
+    fold(matmul, add);
     return true;
   }
   return false;

@@ -4,8 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // A bias after a matmul, the residual sum before a normalization, the residual
-// path's cotangent after a normalization's gradient, the sum of a parameter's
-// cotangents and the gradient of the loss need no statement of their own: the
+// path's cotangent after a normalization's gradient, sums of products, the sum
+// of a parameter's cotangents and the gradient of the loss need no statement of their own: the
 // runtime's kernels do them in the pass that they make anyway. Pass `fuse`
 // leaves such additions alone; pass `program` folds them.
 //
@@ -38,6 +38,12 @@ struct Folds {
     mlir::Value other;
   };
   llvm::DenseMap<mlir::Operation *, GradResidual> gradResidual;
+  /// other + matmul, by the addition: the product is added to the other summand.
+  struct ProductSum {
+    nn::MatmulOp matmul;
+    mlir::Value other;
+  };
+  llvm::DenseMap<mlir::Operation *, ProductSum> productSum;
   /// rows + per_expert(values), by the addition.
   struct ExpertBias {
     mlir::Value rows;
@@ -71,6 +77,7 @@ private:
   bool matchExpertBias(mlir::arith::AddFOp add);
   bool matchResidual(mlir::arith::AddFOp add);
   bool matchGradResidual(mlir::arith::AddFOp add);
+  bool matchProductSum(mlir::arith::AddFOp add);
   void matchLoss(nn::CrossEntropyOp op);
   bool definedBefore(mlir::Value value, mlir::Operation *op) const;
 };

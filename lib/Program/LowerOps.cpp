@@ -13,16 +13,16 @@ using namespace moire::program;
 // Matrix products
 //===----------------------------------------------------------------------===//
 
-LogicalResult Lowering::lowerMatmul(nn::MatmulOp op, Value bias, Value result) {
+/// Writes lhs * rhs to the place of `result`, which is the product itself or the
+/// sum that it was folded into.
+LogicalResult Lowering::lowerMatmul(nn::MatmulOp op, Value bias, Value result, exec::Mode writes) {
   Value lhs = op.getLhs(), rhs = op.getRhs();
   auto plan = planGemm(op, layout(lhs), layout(rhs), layout(result));
   Value a, b, c;
-  exec::Mode writes = exec::Mode::overwrite;
   if (plan && !(plan->swapped && bias)) {
     a = place(lhs, plan->swapped ? plan->b : plan->a);
     b = place(rhs, plan->swapped ? plan->a : plan->b);
     c = place(result, plan->c);
-    writes = mode(result);
   } else {
     auto denseLayout = [](Value v) { return Layout::dense(shapeOf(v)); };
     plan = planGemm(op, denseLayout(lhs), denseLayout(rhs), denseLayout(result));
@@ -31,13 +31,22 @@ LogicalResult Lowering::lowerMatmul(nn::MatmulOp op, Value bias, Value result) {
     a = view(dense(lhs), plan->a);
     b = view(dense(rhs), plan->b);
     Value out = denseOut(result);
-    writes = modeOf(out, result);
+    if (out != place(result))
+      writes = exec::Mode::overwrite;
     c = view(out, plan->c);
   }
   if (plan->swapped)
     std::swap(a, b);
   builder.create<exec::GemmOp>(loc, a, b, dense(bias), c, writes);
   return success();
+}
+
+LogicalResult Lowering::lowerProductSum(Operation *add, const Folds::ProductSum &sum) {
+  Value result = add->getResult(0);
+  const Place &from = placement.of(sum.other), &to = placement.of(result);
+  if (placement.memory(from.root) != placement.memory(to.root))
+    copy(place(sum.other), place(result));
+  return lowerMatmul(sum.matmul, {}, result, exec::Mode::add);
 }
 
 //===----------------------------------------------------------------------===//

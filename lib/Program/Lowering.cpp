@@ -207,13 +207,16 @@ LogicalResult Lowering::lower(Operation *op) {
   if (auto generic = dyn_cast<linalg::GenericOp>(op))
     return lowerGeneric(generic);
   if (auto it = folds.bias.find(op); it != folds.bias.end())
-    return lowerMatmul(it->second.matmul, it->second.bias, op->getResult(0));
+    return lowerMatmul(it->second.matmul, it->second.bias, op->getResult(0),
+                       exec::Mode::overwrite);
+  if (auto it = folds.productSum.find(op); it != folds.productSum.end())
+    return lowerProductSum(op, it->second);
   if (folds.expertBias.count(op))
     return lowerExperts(op);
   if (isElementwise(op))
     return lowerElementwise(op);
   if (auto matmul = dyn_cast<nn::MatmulOp>(op))
-    return lowerMatmul(matmul, {}, op->getResult(0));
+    return lowerMatmul(matmul, {}, op->getResult(0), mode(op->getResult(0)));
   if (auto iota = dyn_cast<nn::IotaOp>(op))
     return lowerIota(iota);
   if (auto accumulate = dyn_cast<pipe::AccumulateOp>(op))

@@ -87,7 +87,9 @@ private:
   mlir::LogicalResult lowerElementwise(mlir::Operation *op);
   mlir::LogicalResult lowerGeneric(mlir::linalg::GenericOp op);
   mlir::LogicalResult lowerIota(nn::IotaOp op);
-  mlir::LogicalResult lowerMatmul(nn::MatmulOp op, mlir::Value bias, mlir::Value result);
+  mlir::LogicalResult lowerMatmul(nn::MatmulOp op, mlir::Value bias, mlir::Value result,
+                                  exec::Mode mode);
+  mlir::LogicalResult lowerProductSum(mlir::Operation *add, const Folds::ProductSum &sum);
   mlir::LogicalResult lowerRows(mlir::Operation *op);
   mlir::LogicalResult lowerAttention(mlir::Operation *op);
   mlir::LogicalResult lowerExperts(mlir::Operation *op);

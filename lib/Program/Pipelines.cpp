@@ -4,13 +4,12 @@
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/Passes.h"
 #include "moire/Program/Passes.h"
 
 using namespace mlir;
 
 void moire::program::buildKernelsPipeline(OpPassManager &pm) {
-  pm.addPass(createCSEPass());
+  // No CSE: it would merge what train-recompute repeats with the original again.
   pm.addNestedPass<func::FuncOp>(createFuse());
 }
 

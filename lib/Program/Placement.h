@@ -123,7 +123,11 @@ private:
   void assign(mlir::Value value);
   int addRoot(Root root);
   void computeLastUses();
+  /// A tensor and its window over a kernel's iteration space.
+  using Window = std::pair<mlir::Value, std::optional<Layout>>;
   void shareMemory();
+  void shareKernelMemory(mlir::Operation *op, llvm::ArrayRef<Window> inputs,
+                         llvm::ArrayRef<Window> outputs, int64_t index);
   bool tryInPlace(mlir::Operation *op, mlir::Value result, mlir::Value operand, int64_t index);
 };
 

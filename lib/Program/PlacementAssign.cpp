@@ -110,6 +110,27 @@ bool Placement::tryInPlace(Operation *op, Value result, Value operand, int64_t i
   return true;
 }
 
+/// A result of a kernel takes over the memory of the first input that allows it:
+/// whoever else reads that memory must read the element of the same position.
+void Placement::shareKernelMemory(Operation *op, ArrayRef<Window> inputs,
+                                  ArrayRef<Window> outputs, int64_t index) {
+  for (auto &[result, target] : outputs)
+    for (auto &[input, source] : inputs) {
+      if (!target || !source || !(*target == *source))
+        continue;
+      int shared = memory(places[input].root);
+      auto conflicts = [&](const Window &other) {
+        return memory(places[other.first].root) == shared &&
+               (!other.second || !(*other.second == *target));
+      };
+      bool written = llvm::any_of(outputs, [&](const Window &other) {
+        return other.first != result && memory(places[other.first].root) == shared;
+      });
+      if (!written && llvm::none_of(inputs, conflicts) && tryInPlace(op, result, input, index))
+        break;
+    }
+}
+
 void Placement::shareMemory() {
   for (Operation &op : func.getBody().front()) {
     int64_t index = order.lookup(&op);
@@ -117,30 +138,19 @@ void Placement::shareMemory() {
       auto maps = generic.getIndexingMapsArray();
       auto space = generic.getStaticLoopRanges();
       int64_t numInputs = generic.getNumDpsInputs();
-      auto over = [&](Value value, AffineMap map) {
-        return iterationLayout(map, space, places[value].layout);
-      };
-      for (auto [r, result] : llvm::enumerate(generic.getResults())) {
-        auto target = over(result, maps[numInputs + r]);
-        for (auto [i, input] : llvm::enumerate(generic.getInputs())) {
-          auto source = over(input, maps[i]);
-          if (!target || !source || !(*target == *source))
-            continue;
-          // Whoever else reads this memory must read the element of the same
-          // position.
-          int memoryOfInput = memory(places[input].root);
-          bool safe = true;
-          for (auto [k, other] : llvm::enumerate(generic.getInputs()))
-            if (memory(places[other].root) == memoryOfInput) {
-              auto layout = over(other, maps[k]);
-              safe &= layout && *layout == *target;
-            }
-          for (Value other : generic.getResults())
-            safe &= other == result || memory(places[other].root) != memoryOfInput;
-          if (safe && tryInPlace(&op, result, input, index))
-            break;
-        }
-      }
+      SmallVector<Window> inputs, outputs;
+      for (auto [i, input] : llvm::enumerate(generic.getInputs()))
+        inputs.push_back({input, iterationLayout(maps[i], space, places[input].layout)});
+      for (auto [i, result] : llvm::enumerate(generic.getResults()))
+        outputs.push_back(
+            {result, iterationLayout(maps[numInputs + i], space, places[result].layout)});
+      shareKernelMemory(&op, inputs, outputs, index);
+    } else if (isElementwise(&op) && !folds.keeps(&op)) {
+      SmallVector<Window> inputs;
+      for (Value input : op.getOperands())
+        inputs.push_back({input, places[input].layout});
+      Value result = op.getResult(0);
+      shareKernelMemory(&op, inputs, {{result, places[result].layout}}, index);
     } else if (auto entropy = dyn_cast<nn::CrossEntropyOp>(op)) {
       if (auto it = folds.loss.find(&op); it != folds.loss.end())
         tryInPlace(&op, nn::CrossEntropyGradOp(it->second.grad).getResult(), entropy.getLogits(), index);
@@ -156,8 +166,18 @@ void Placement::shareMemory() {
         tryInPlace(&op, arith::AddFOp(it->second.add).getResult(), other, index);
     } else if (isa<nn::ScatterOp, nn::ScatterElementsOp>(op)) {
       Value base = op.getOperand(0);
-      if (!llvm::is_contained(op.getOperands().drop_front(), base))
+      int shared = memory(places[base].root);
+      if (llvm::none_of(op.getOperands().drop_front(),
+                        [&](Value v) { return memory(places[v].root) == shared; }))
         tryInPlace(&op, op.getResult(0), base, index);
+    } else if (auto it = folds.productSum.find(&op); it != folds.productSum.end()) {
+      nn::MatmulOp matmul = it->second.matmul;
+      Value other = it->second.other;
+      int shared = memory(places[other].root);
+      if (places[other].layout.isDense() &&
+          llvm::none_of(matmul->getOperands(),
+                        [&](Value v) { return memory(places[v].root) == shared; }))
+        tryInPlace(&op, op.getResult(0), other, index);
     } else if (auto it = folds.expertBias.find(&op); it != folds.expertBias.end()) {
       tryInPlace(&op, op.getResult(0), it->second.rows, index);
     }
