@@ -265,7 +265,7 @@ FailureOr<std::string> FunctorWriter::run() {
     parameters.push_back(type.str() + " &y" + std::to_string(i));
   }
   std::string text;
-  if (std::string node = nodeName(kernel.getLoc()); !node.empty())
+  if (std::string node = nodeNames(kernel.getLoc()); !node.empty())
     text += "// " + node + "\n";
   text += "struct " + functorName(kernel.getSymName()) + " {\n";
   std::string head = call("  MOIRE_FUNCTOR run", parameters, 0);

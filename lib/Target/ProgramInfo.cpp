@@ -300,7 +300,7 @@ std::vector<PeakLine> target::findPeak(func::FuncOp func) {
     llvm::raw_string_ostream os(what);
     llvm::interleave(type.getShape(), os, "x");
     os << (type.getRank() ? "x" : "") << type.getElementType();
-    std::string node = nodeName(lives[entry.second].writer->getLoc());
+    std::string node = nodeNames(lives[entry.second].writer->getLoc(), 1);
     if (!node.empty())
       os << " of " << node;
     lines.push_back({what, entry.first});

@@ -71,8 +71,11 @@ LogicalResult SourceWriter::readSteps() {
       return failure();
     if (statement->empty())
       continue;
-    std::string node = nodeName(op.getLoc());
-    if (node != last && !node.empty())
+    std::string node = nodeNames(op.getLoc());
+    // What has no node was added by the train phase: the loss and its like.
+    if (node.empty())
+      node = "not in the graph";
+    if (node != last)
       body += "  // " + node + "\n";
     last = node;
     body += *statement;

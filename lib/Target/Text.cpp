@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Text.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "llvm/ADT/SetVector.h"
 #include <cctype>
 
 using namespace mlir;
@@ -120,10 +121,26 @@ StringRef target::scalarType(Type element) {
   return element.isSignlessInteger(1) ? "bool" : "";
 }
 
-std::string target::nodeName(Location loc) {
-  // The first one of a fused location: the others were merged into it.
-  auto name = loc->findInstanceOf<NameLoc>();
-  return name ? commentText(name.getName()) : "";
+static void collectNames(Location loc, llvm::SmallSetVector<StringAttr, 4> &names) {
+  if (auto name = dyn_cast<NameLoc>(loc))
+    names.insert(name.getName());
+  else if (auto fused = dyn_cast<FusedLoc>(loc))
+    for (Location part : fused.getLocations())
+      collectNames(part, names);
+  else if (auto call = dyn_cast<CallSiteLoc>(loc))
+    collectNames(call.getCallee(), names);
+}
+
+std::string target::nodeNames(Location loc, unsigned most) {
+  llvm::SmallSetVector<StringAttr, 4> names;
+  collectNames(loc, names);
+  std::string result;
+  for (auto [i, name] : llvm::enumerate(names)) {
+    if (i == most)
+      return result + " and " + std::to_string(names.size() - most) + " more";
+    result += (i ? ", " : "") + commentText(name.getValue());
+  }
+  return result;
 }
 
 std::string target::commentText(StringRef text) {
@@ -156,20 +173,30 @@ target::Fields &target::Fields::addIf(bool present, StringRef name, StringRef va
 
 std::string target::call(StringRef callee, const std::vector<std::string> &arguments,
                          unsigned indent) {
+  constexpr size_t kWidth = 100;
   std::string result(indent, ' ');
   size_t lineStart = 0;
-  result += callee.str() + "(";
-  for (auto [i, argument] : llvm::enumerate(arguments)) {
-    bool last = i + 1 == arguments.size();
-    size_t width = result.size() - lineStart + argument.size() + (i ? 1 : 0) + (last ? 2 : 1);
-    if (i && width > 100) {
+  auto add = [&](StringRef piece, bool mayBreak, unsigned continuation) {
+    bool first = result.back() == '(';
+    if (mayBreak && !first && result.size() - lineStart + 1 + piece.size() > kWidth) {
       result += "\n";
       lineStart = result.size();
-      result += std::string(indent + 4, ' ');
-    } else if (i) {
+      result += std::string(continuation, ' ');
+    } else if (!first) {
       result += " ";
     }
-    result += argument + (last ? "" : ",");
+    result += piece;
+  };
+  result += callee.str() + "(";
+  for (auto [i, argument] : llvm::enumerate(arguments)) {
+    std::string whole = argument + (i + 1 == arguments.size() ? ");" : ",");
+    // A struct breaks between its fields where a line cannot hold it.
+    StringRef rest = whole;
+    bool breaks = indent + 4 + whole.size() > kWidth;
+    for (size_t at; breaks && (at = rest.find(", .")) != StringRef::npos;
+         rest = rest.drop_front(at + 2))
+      add(rest.take_front(at + 1), true, indent + (rest.data() == whole.data() ? 4 : 5));
+    add(rest, true, indent + (rest.data() == whole.data() ? 4 : 5));
   }
-  return result + ");\n";
+  return result + "\n";
 }

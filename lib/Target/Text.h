@@ -38,8 +38,8 @@ std::string literal(double value);
 llvm::StringRef memoryType(mlir::Type element);
 llvm::StringRef scalarType(mlir::Type element);
 
-/// The ONNX node of an op, or empty.
-std::string nodeName(mlir::Location loc);
+/// The ONNX nodes of an op, at most `most` of them by name; empty for none.
+std::string nodeNames(mlir::Location loc, unsigned most = 3);
 /// The text on one line, without what would end a comment or continue its line.
 std::string commentText(llvm::StringRef text);
 
