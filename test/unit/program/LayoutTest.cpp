@@ -76,7 +76,8 @@ TEST(Layout, RandomReshapesKeepPositions) {
   int64_t given = 0;
   for (unsigned seed = 0; seed < 2000; ++seed) {
     std::mt19937 random(seed);
-    int64_t n = int64_t[]{12, 24, 36, 60}[random() % 4];
+    const int64_t sizes[] = {12, 24, 36, 60};
+    int64_t n = sizes[random() % 4];
     Layout l = Layout::dense(factor(n, random));
     if (random() % 2) {
       Dims order(l.shape.size());
