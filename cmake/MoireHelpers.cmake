@@ -35,14 +35,14 @@ function(moire_dialect dialect td)
 endfunction()
 
 # moire_library(<name> <sources>... [LINK <libraries>...])
-# A static library compiled with the shared precompiled header (1.4 s a file instead of 5.6 s).
+# A static library compiled with the shared precompiled header (a third of the time a file).
 function(moire_library name)
-  cmake_parse_arguments(ARG "" "" "LINK;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
   add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PUBLIC ${ARG_LINK} MLIR LLVM)
   get_property(gen GLOBAL PROPERTY MOIRE_TABLEGEN_TARGETS)
-  if(gen OR ARG_DEPENDS)
-    add_dependencies(${name} ${gen} ${ARG_DEPENDS})
+  if(gen)
+    add_dependencies(${name} ${gen})
   endif()
   moire_use_pch(${name})
 endfunction()

@@ -38,7 +38,7 @@ step "set-up" utils/setup.sh || exit 1
 step "build" utils/build.sh || exit 1
 step "lit" ninja -C build check-lit
 step "unit tests" unit_tests
-
+step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
 step "demo" utils/demo.sh --steps 120
 

@@ -47,18 +47,28 @@ bool moire::frontend::isPositionTable(onnx::InitializerOp op, WeightBytes &bytes
   int64_t columns = type.getRank() < 2 ? 0 : type.getShape().back();
   if (columns < 2 || type.getNumElements() / columns < 3)
     return false;
-  int64_t i = 0;
-  std::vector<double> first;
-  bool moves = false, between = false;
-  bool fits = bytes.visitFloats(op, [&](double value) {
-    if (i < columns)
-      first.push_back(value);
-    else if (i < 2 * columns)
-      moves |= value != first[i - columns];
-    between |= std::abs(value) > 0 && std::abs(value) < 1;
-    return i++ < columns ? value == 0 || value == 1 : std::abs(value) <= 1;
+  std::vector<double> rows;
+  rows.reserve(3 * columns);
+  bytes.visitFloats(op, [&](double value) {
+    rows.push_back(value);
+    return rows.size() < size_t(3 * columns);
   });
-  return fits && moves && between;
+  if (rows.size() < size_t(3 * columns))
+    return false;
+  bool moves = false;
+  for (int64_t i = 0; i < columns; ++i) {
+    double r0 = rows[i], r1 = rows[columns + i], r2 = rows[2 * columns + i];
+    moves |= r1 != r0;
+    // 1 - cos 2f = 2 (1 - cos^2 f) and |sin 2f| = 2 |sin f cos f|. Relative, with
+    // room for bf16: a padding row of zeros before small random ones must fail.
+    double got = r0 == 1 ? 1 - r2 : std::abs(r2);
+    double want = r0 == 1 ? 2 * (1 - r1 * r1)
+                          : 2 * std::abs(r1) * std::sqrt(std::max(0.0, 1 - r1 * r1));
+    bool isCell = (r0 == 0 || r0 == 1) && std::abs(r1) <= 1 && std::abs(r2) <= 1;
+    if (!isCell || std::abs(got - want) > 0.03 * std::abs(want) + 1e-5)
+      return false;
+  }
+  return moves;
 }
 
 bool moire::frontend::isWeightOperand(OpOperand &use) {

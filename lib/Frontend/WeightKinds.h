@@ -27,8 +27,8 @@ bool isMask(onnx::InitializerOp op, WeightBytes &bytes);
 /// Leads to nothing but sines and cosines.
 bool isRotaryFrequencies(mlir::Value value);
 
-/// A fixed table of sines and cosines by position: row 0 holds 0s and 1s alone,
-/// nothing exceeds 1, and row 1 is not row 0.
+/// A table of sines and cosines by position: its first three rows are those of
+/// angles 0, f and 2f in every column.
 bool isPositionTable(onnx::InitializerOp op, WeightBytes &bytes);
 
 } // namespace moire::frontend

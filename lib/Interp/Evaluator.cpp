@@ -207,10 +207,11 @@ LogicalResult Evaluator::runGeneric(Operation *op, ArrayRef<RuntimeValue> operan
   llvm::DenseMap<Value, RuntimeValue> values;
   Block *body = generic.getBody();
 
-  for (auto [argument, operand, map] : llvm::zip_equal(body->getArguments(), operands, maps)) {
+  for (auto [i, argument] : llvm::enumerate(body->getArguments())) {
+    AffineMap map = maps[i];
     if (argument.use_empty())
       continue;
-    const Tensor &source = operand.tensor();
+    const Tensor &source = operands[i].tensor();
     Tensor gathered(source.elementType(), domain);
     dispatch(source, [&](auto t) {
       auto from = source.get<decltype(t)>();
@@ -242,8 +243,8 @@ LogicalResult Evaluator::runGeneric(Operation *op, ArrayRef<RuntimeValue> operan
       });
       innerResults.push_back(spread);
     } else if (auto yield = dyn_cast<linalg::YieldOp>(inner)) {
-      for (auto [i, value] : llvm::enumerate(innerOperands)) {
-        const Tensor &computed = value.tensor();
+      for (size_t i = 0; i < innerOperands.size(); ++i) {
+        const Tensor &computed = innerOperands[i].tensor();
         Tensor out = operands[generic.getNumDpsInputs() + i].tensor();
         dispatch(computed, [&](auto t) {
           auto *from = computed.get<decltype(t)>().data();

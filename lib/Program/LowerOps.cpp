@@ -45,7 +45,7 @@ LogicalResult Lowering::lowerProductSum(Operation *add, const Folds::ProductSum 
   Value result = add->getResult(0);
   const Place &from = placement.of(sum.other), &to = placement.of(result);
   if (placement.memory(from.root) != placement.memory(to.root))
-    copy(place(sum.other), place(result));
+    Statement<exec::CopyOp>{builder, loc, place(sum.other), place(result), exec::Mode::overwrite};
   return lowerMatmul(sum.matmul, {}, result, exec::Mode::add);
 }
 
@@ -74,7 +74,8 @@ LogicalResult Lowering::lowerMovement(Operation *op) {
           Layout part = partOf(op, i, whole.layout);
           const Place &from = placement.of(input);
           if (from.root != whole.root || !(from.layout == part))
-            copy(place(input), place(op.getResult(), part), whole.mode);
+            Statement<exec::CopyOp>{builder, loc, place(input), place(op.getResult(), part),
+                                    whole.mode};
         }
         return success();
       })
@@ -94,12 +95,13 @@ LogicalResult Lowering::lowerMovement(Operation *op) {
           inner.shape[d] = shapeOf(op.getInput())[d];
         }
         if (inner.numElements() > 0)
-          copy(place(op.getInput()), view(out, inner));
+          Statement<exec::CopyOp>{builder, loc, place(op.getInput()), view(out, inner),
+                                  exec::Mode::overwrite};
         return success();
       })
       .Case([&](nn::GatherOp op) {
-        builder.create<exec::GatherOp>(loc, dense(op.getTable()), dense(op.getIndices()),
-                                       denseOut(op.getResult()));
+        Statement<exec::GatherOp>{builder, loc, dense(op.getTable()), dense(op.getIndices()),
+                                  denseOut(op.getResult())};
         return success();
       })
       .Case([&](nn::ScatterOp op) -> LogicalResult {
@@ -122,8 +124,12 @@ LogicalResult Lowering::lowerMovement(Operation *op) {
         return success();
       })
       .Case([&](nn::GatherElementsOp op) {
-        builder.create<exec::GatherElementsOp>(loc, dense(op.getInput()), dense(op.getIndices()),
-                                               denseOut(op.getResult()), op.getAxis());
+        Statement<exec::GatherElementsOp>{builder,
+                                          loc,
+                                          dense(op.getInput()),
+                                          dense(op.getIndices()),
+                                          denseOut(op.getResult()),
+                                          op.getAxis()};
         return success();
       })
       .Case([&](nn::ScatterElementsOp op) {
@@ -140,13 +146,22 @@ LogicalResult Lowering::lowerMovement(Operation *op) {
         return success();
       })
       .Case([&](nn::TopKOp op) {
-        builder.create<exec::TopKOp>(loc, dense(op.getInput()), denseOut(op.getValues()),
-                                     denseOut(op.getIndices()), op.getSmallest());
+        Statement<exec::TopKOp>{builder,
+                                loc,
+                                dense(op.getInput()),
+                                denseOut(op.getValues()),
+                                denseOut(op.getIndices()),
+                                op.getSmallest()};
         return success();
       })
       .Case([&](nn::CumsumOp op) {
-        builder.create<exec::CumsumOp>(loc, dense(op.getInput()), denseOut(op.getResult()),
-                                       op.getAxis(), op.getExclusive(), op.getReverse());
+        Statement<exec::CumsumOp>{builder,
+                                  loc,
+                                  dense(op.getInput()),
+                                  denseOut(op.getResult()),
+                                  op.getAxis(),
+                                  op.getExclusive(),
+                                  op.getReverse()};
         return success();
       });
 }
@@ -179,37 +194,60 @@ LogicalResult Lowering::lowerRows(Operation *op) {
   }
   TypeSwitch<Operation *>(op)
       .Case([&](nn::LayerNormOp op) {
-        builder.create<exec::LayerNormOp>(loc, input, dense(op.getScale()), dense(op.getBias()),
-                                          residual, denseOut(op.getResult()), sum,
-                                          op.getEpsilonAttr());
+        Statement<exec::LayerNormOp>{builder,
+                                     loc,
+                                     input,
+                                     dense(op.getScale()),
+                                     dense(op.getBias()),
+                                     residual,
+                                     denseOut(op.getResult()),
+                                     sum,
+                                     op.getEpsilonAttr()};
       })
       .Case([&](nn::RMSNormOp op) {
-        builder.create<exec::RMSNormOp>(loc, input, dense(op.getScale()), residual,
-                                        denseOut(op.getResult()), sum, op.getEpsilonAttr());
+        Statement<exec::RMSNormOp>{builder,  loc,
+                                   input,    dense(op.getScale()),
+                                   residual, denseOut(op.getResult()),
+                                   sum,      op.getEpsilonAttr()};
       })
       .Case([&](nn::LayerNormGradOp op) {
         Value dScale = optionalOut(op.getDScale()), dBias = optionalOut(op.getDBias());
         if (!dInput && !dScale && !dBias)
           return;
-        builder.create<exec::LayerNormGradOp>(
-            loc, dense(op.getInput()), dense(op.getScale()), dense(op.getCotangent()), add, dInput,
-            dScale, dBias, op.getEpsilon(), modeOf(dScale, op.getDScale()),
-            modeOf(dBias, op.getDBias()));
+        Statement<exec::LayerNormGradOp>{builder,
+                                         loc,
+                                         dense(op.getInput()),
+                                         dense(op.getScale()),
+                                         dense(op.getCotangent()),
+                                         add,
+                                         dInput,
+                                         dScale,
+                                         dBias,
+                                         op.getEpsilon(),
+                                         modeOf(dScale, op.getDScale()),
+                                         modeOf(dBias, op.getDBias())};
       })
       .Case([&](nn::RMSNormGradOp op) {
         Value dScale = optionalOut(op.getDScale());
         if (!dInput && !dScale)
           return;
-        builder.create<exec::RMSNormGradOp>(loc, dense(op.getInput()), dense(op.getScale()),
-                                            dense(op.getCotangent()), add, dInput, dScale,
-                                            op.getEpsilon(), modeOf(dScale, op.getDScale()));
+        Statement<exec::RMSNormGradOp>{builder,
+                                       loc,
+                                       dense(op.getInput()),
+                                       dense(op.getScale()),
+                                       dense(op.getCotangent()),
+                                       add,
+                                       dInput,
+                                       dScale,
+                                       op.getEpsilon(),
+                                       modeOf(dScale, op.getDScale())};
       })
       .Case([&](nn::SoftmaxOp op) {
-        builder.create<exec::SoftmaxOp>(loc, dense(op.getInput()), denseOut(op.getResult()));
+        Statement<exec::SoftmaxOp>{builder, loc, dense(op.getInput()), denseOut(op.getResult())};
       })
       .Case([&](nn::SoftmaxGradOp op) {
-        builder.create<exec::SoftmaxGradOp>(loc, dense(op.getOutput()), dense(op.getCotangent()),
-                                            denseOut(op.getResult()));
+        Statement<exec::SoftmaxGradOp>{builder, loc, dense(op.getOutput()),
+                                       dense(op.getCotangent()), denseOut(op.getResult())};
       })
       .Case([&](nn::CrossEntropyOp op) {
         Value cotangent, dLogits;
@@ -217,14 +255,25 @@ LogicalResult Lowering::lowerRows(Operation *op) {
           cotangent = dense(it->second.cotangent);
           dLogits = denseOut(nn::CrossEntropyGradOp(it->second.grad).getResult());
         }
-        builder.create<exec::CrossEntropyOp>(
-            loc, dense(op.getLogits()), dense(op.getLabels()), cotangent,
-            denseOut(op.getLosses()), denseOut(op.getLse()), dLogits, op.getIgnoreIndex());
+        Statement<exec::CrossEntropyOp>{builder,
+                                        loc,
+                                        dense(op.getLogits()),
+                                        dense(op.getLabels()),
+                                        cotangent,
+                                        denseOut(op.getLosses()),
+                                        denseOut(op.getLse()),
+                                        dLogits,
+                                        op.getIgnoreIndex()};
       })
       .Case([&](nn::CrossEntropyGradOp op) {
-        builder.create<exec::CrossEntropyGradOp>(
-            loc, dense(op.getLogits()), dense(op.getLabels()), dense(op.getLse()),
-            place(op.getCotangent()), denseOut(op.getResult()), op.getIgnoreIndex());
+        Statement<exec::CrossEntropyGradOp>{builder,
+                                            loc,
+                                            dense(op.getLogits()),
+                                            dense(op.getLabels()),
+                                            dense(op.getLse()),
+                                            place(op.getCotangent()),
+                                            denseOut(op.getResult()),
+                                            op.getIgnoreIndex()};
       });
   return success();
 }
@@ -249,25 +298,42 @@ Value Lowering::mask(Value mask, Value query, Value key) {
 LogicalResult Lowering::lowerAttention(Operation *op) {
   TypeSwitch<Operation *>(op)
       .Case([&](nn::RopeOp op) {
-        builder.create<exec::RopeOp>(loc, contiguousRows(op.getInput()), dense(op.getCos()),
-                                     dense(op.getSin()), contiguousRowsOut(op.getResult()),
-                                     op.getInterleaved(), op.getInverse());
+        Statement<exec::RopeOp>{builder,
+                                loc,
+                                contiguousRows(op.getInput()),
+                                dense(op.getCos()),
+                                dense(op.getSin()),
+                                contiguousRowsOut(op.getResult()),
+                                op.getInterleaved(),
+                                op.getInverse()};
       })
       .Case([&](nn::AttentionOp op) {
-        builder.create<exec::AttentionOp>(
-            loc, contiguousRows(op.getQuery()), contiguousRows(op.getKey()),
-            contiguousRows(op.getValue()), mask(op.getMask(), op.getQuery(), op.getKey()),
-            contiguousRowsOut(op.getResult()), denseOut(op.getLse()), op.getScale(),
-            op.getCausal());
+        Statement<exec::AttentionOp>{builder,
+                                     loc,
+                                     contiguousRows(op.getQuery()),
+                                     contiguousRows(op.getKey()),
+                                     contiguousRows(op.getValue()),
+                                     mask(op.getMask(), op.getQuery(), op.getKey()),
+                                     contiguousRowsOut(op.getResult()),
+                                     denseOut(op.getLse()),
+                                     op.getScale(),
+                                     op.getCausal()};
       })
       .Case([&](nn::AttentionGradOp op) {
-        builder.create<exec::AttentionGradOp>(
-            loc, contiguousRows(op.getQuery()), contiguousRows(op.getKey()),
-            contiguousRows(op.getValue()), mask(op.getMask(), op.getQuery(), op.getKey()),
-            contiguousRows(op.getOutput()), dense(op.getLse()),
-            contiguousRows(op.getCotangent()), contiguousRowsOut(op.getDQuery()),
-            contiguousRowsOut(op.getDKey()), contiguousRowsOut(op.getDValue()), op.getScale(),
-            op.getCausal());
+        Statement<exec::AttentionGradOp>{builder,
+                                         loc,
+                                         contiguousRows(op.getQuery()),
+                                         contiguousRows(op.getKey()),
+                                         contiguousRows(op.getValue()),
+                                         mask(op.getMask(), op.getQuery(), op.getKey()),
+                                         contiguousRows(op.getOutput()),
+                                         dense(op.getLse()),
+                                         contiguousRows(op.getCotangent()),
+                                         contiguousRowsOut(op.getDQuery()),
+                                         contiguousRowsOut(op.getDKey()),
+                                         contiguousRowsOut(op.getDValue()),
+                                         op.getScale(),
+                                         op.getCausal()};
       });
   return success();
 }

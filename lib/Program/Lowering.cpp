@@ -39,8 +39,8 @@ KernelTable::get(Location loc, ArrayRef<Type> arguments,
 
 Lowering::Lowering(func::FuncOp func, const Folds &folds, const Placement &placement,
                    KernelTable &kernels)
-    : func(func), folds(folds), placement(placement), kernels(kernels),
-      builder(func.getContext()), loc(func.getLoc()) {}
+    : func(func), folds(folds), placement(placement), kernels(kernels), builder(func.getContext()),
+      loc(func.getLoc()) {}
 
 //===----------------------------------------------------------------------===//
 // Places
@@ -207,8 +207,7 @@ LogicalResult Lowering::lower(Operation *op) {
   if (auto generic = dyn_cast<linalg::GenericOp>(op))
     return lowerGeneric(generic);
   if (auto it = folds.bias.find(op); it != folds.bias.end())
-    return lowerMatmul(it->second.matmul, it->second.bias, op->getResult(0),
-                       exec::Mode::overwrite);
+    return lowerMatmul(it->second.matmul, it->second.bias, op->getResult(0), exec::Mode::overwrite);
   if (auto it = folds.productSum.find(op); it != folds.productSum.end())
     return lowerProductSum(op, it->second);
   if (folds.expertBias.count(op))
@@ -250,14 +249,15 @@ LogicalResult Lowering::lowerView(Operation *op) {
   Value operand = op->getOperand(0), result = op->getResult(0);
   const Layout &from = layout(operand), &to = layout(result);
   if (auto window = applyView(op, from)) {
-    copy(place(operand, *window), place(result), mode(result));
+    Statement<exec::CopyOp>{builder, loc, place(operand, *window), place(result), mode(result)};
   } else if (auto window = invertView(op, to)) {
-    copy(place(operand), place(result, *window), mode(result));
+    Statement<exec::CopyOp>{builder, loc, place(operand), place(result, *window), mode(result)};
   } else {
     // A reshape between two layouts that it divides: by a dense copy.
     Value temp = temporary(shapeOf(operand), elementOf(operand));
     copy(place(operand), temp);
-    copy(view(temp, Layout::dense(shapeOf(result))), place(result), mode(result));
+    Statement<exec::CopyOp>{builder, loc, view(temp, Layout::dense(shapeOf(result))), place(result),
+                            mode(result)};
   }
   return success();
 }
@@ -265,7 +265,8 @@ LogicalResult Lowering::lowerView(Operation *op) {
 LogicalResult Lowering::lowerAccumulate(pipe::AccumulateOp op) {
   for (const Placement::Rest &rest : placement.rest(op)) {
     auto type = cast<RankedTensorType>(op.getGradient().getType());
-    copy(place(rest.value), view(gradPlace(op.getParameterAttr(), type), rest.layout), rest.mode);
+    Statement<exec::CopyOp>{builder, loc, place(rest.value),
+                            view(gradPlace(op.getParameterAttr(), type), rest.layout), rest.mode};
   }
   return success();
 }

@@ -20,12 +20,21 @@ public:
   /// per type) and returns what is yielded.
   mlir::FlatSymbolRefAttr
   get(mlir::Location loc, llvm::ArrayRef<mlir::Type> arguments,
-      llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::OpBuilder &, mlir::ValueRange)> build);
+      llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::OpBuilder &, mlir::ValueRange)>
+          build);
 
 private:
   mlir::ModuleOp module;
   llvm::StringMap<std::string> names; ///< by printed form
   mlir::Operation *last = nullptr;
+};
+
+/// One statement. With braces its operands' places are made from left to right;
+/// arguments of a call are evaluated in an order that each compiler chooses.
+template <class OpT> struct Statement {
+  template <class... Args> Statement(mlir::OpBuilder &builder, mlir::Location loc, Args &&...args) {
+    builder.create<OpT>(loc, std::forward<Args>(args)...);
+  }
 };
 
 /// Writes the statements of one function, op by op.
@@ -48,7 +57,8 @@ private:
   llvm::DenseMap<mlir::Attribute, mlir::Value> grads;
   llvm::DenseMap<mlir::Value, mlir::Value> routings;
   llvm::DenseMap<mlir::Value, mlir::Value> denseCopies;
-  std::map<std::tuple<void *, int64_t, std::vector<int64_t>, std::vector<int64_t>>, mlir::Value> views;
+  std::map<std::tuple<void *, int64_t, std::vector<int64_t>, std::vector<int64_t>>, mlir::Value>
+      views;
   /// Results that were written to a temporary and go to their place afterwards.
   llvm::SmallVector<std::pair<mlir::Value, mlir::Value>> pending;
 

@@ -114,8 +114,10 @@ bool Placement::tryInPlace(Operation *op, Value result, Value operand, int64_t i
 /// whoever else reads that memory must read the element of the same position.
 void Placement::shareKernelMemory(Operation *op, ArrayRef<Window> inputs,
                                   ArrayRef<Window> outputs, int64_t index) {
-  for (auto &[result, target] : outputs)
-    for (auto &[input, source] : inputs) {
+  for (const Window &output : outputs) {
+    Value result = output.first;
+    const auto &target = output.second;
+    for (const auto &[input, source] : inputs) {
       if (!target || !source || !(*target == *source))
         continue;
       int shared = memory(places[input].root);
@@ -129,6 +131,7 @@ void Placement::shareKernelMemory(Operation *op, ArrayRef<Window> inputs,
       if (!written && llvm::none_of(inputs, conflicts) && tryInPlace(op, result, input, index))
         break;
     }
+  }
 }
 
 void Placement::shareMemory() {

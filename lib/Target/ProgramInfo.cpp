@@ -128,7 +128,7 @@ LogicalResult Collector::readInputs() {
     if (what == "scale" || what == "labels") {
       input.role = what.str();
       // Labels of the graph itself come from its input_N.pb.
-      input.graphIndex = what == "labels" && info.loss == "output" ? i : -1;
+      input.graphIndex = what == "labels" && info.loss == "output" ? int64_t(i) : -1;
     } else if (what == "data") {
       input.role = roleOfName(input.name).str();
       input.graphIndex = i;

@@ -224,3 +224,48 @@ func.func @needed_elsewhere(%q: tensor<2x4x10x4xf32>, %k: tensor<2x4x10x4xf32>, 
   %y2 = nn.matmul %p2, %v : tensor<2x4x10x10xf32>, tensor<2x4x10x4xf32> -> tensor<2x4x10x4xf32>
   return %y, %p, %y2 : tensor<2x4x10x4xf32>, tensor<2x4x10x10xf32>, tensor<2x4x10x4xf32>
 }
+
+// -----
+
+// Transformers 4.4x: min * (k > position), filled with min where it and
+// attention_mask sum to 0, added under the guard. The triangle becomes an attribute,
+// what it leaves of the mask stays an operand.
+// CHECK-LABEL: @update_causal_mask
+// CHECK:         nn.attention %{{.*}} mask %{{.*}} scale 1.000000e+00 {causal} : {{.*}}, tensor<2x1x10x10xi1>
+func.func @update_causal_mask(%q: tensor<2x4x10x4xf32>, %k: tensor<2x4x10x4xf32>, %v: tensor<2x4x10x4xf32>, %am: tensor<2x10xi64>) -> tensor<2x4x10x4xf32> {
+  %0 = arith.constant dense<0.0> : tensor<2x1x10x10xf32>
+  %min = arith.constant dense<-3.40282347E+38> : tensor<2x1x10x10xf32>
+  %kpos = nn.iota 3 : tensor<2x1x10x10xi64>
+  %qpos = nn.iota 2 : tensor<2x1x10x10xi64>
+  %future = arith.cmpi sgt, %kpos, %qpos : tensor<2x1x10x10xi64>
+  %f01 = arith.uitofp %future : tensor<2x1x10x10xi1> to tensor<2x1x10x10xf32>
+  %causal = arith.mulf %min, %f01 : tensor<2x1x10x10xf32>
+  %amf = arith.sitofp %am : tensor<2x10xi64> to tensor<2x10xf32>
+  %amb = nn.broadcast %amf [0, 3] : tensor<2x10xf32> -> tensor<2x1x10x10xf32>
+  %sum = arith.addf %causal, %amb : tensor<2x1x10x10xf32>
+  %padding = arith.cmpf oeq, %sum, %0 : tensor<2x1x10x10xf32>
+  %mask = arith.select %padding, %min, %causal : tensor<2x1x10x10xi1>, tensor<2x1x10x10xf32>
+  %m3 = nn.reshape %mask : tensor<2x1x10x10xf32> -> tensor<2x10x10xf32>
+  %mb = nn.broadcast %m3 [0, 2, 3] : tensor<2x10x10xf32> -> tensor<2x4x10x10xf32>
+  %s = nn.matmul %q, %k {transpose_rhs} : tensor<2x4x10x4xf32>, tensor<2x4x10x4xf32> -> tensor<2x4x10x10xf32>
+  %sm = arith.addf %s, %mb : tensor<2x4x10x10xf32>
+  %p = nn.softmax %sm : tensor<2x4x10x10xf32>
+  %nan = arith.cmpf uno, %p, %p : tensor<2x4x10x10xf32>
+  %z = arith.constant dense<0.0> : tensor<2x4x10x10xf32>
+  %pz = arith.select %nan, %z, %p : tensor<2x4x10x10xi1>, tensor<2x4x10x10xf32>
+  %y = nn.matmul %pz, %v : tensor<2x4x10x10xf32>, tensor<2x4x10x4xf32> -> tensor<2x4x10x4xf32>
+  return %y : tensor<2x4x10x4xf32>
+}
+
+// -----
+
+// One key head for all queries and a batch of one: a matrix for all products.
+// CHECK-LABEL: @one_key_head
+// CHECK-SAME:    (%[[Q:[^ ]*]]: tensor<1x4x10x8xf32>
+// CHECK:         nn.attention %[[Q]], %{{.*}}, %{{.*}} scale 1.000000e+00 : tensor<1x4x10x8xf32>, tensor<1x1x10x8xf32>, tensor<1x1x10x8xf32>
+func.func @one_key_head(%q: tensor<1x4x10x8xf32>, %k: tensor<10x8xf32>, %v: tensor<10x8xf32>) -> tensor<1x4x10x8xf32> {
+  %s = nn.matmul %q, %k {transpose_rhs} : tensor<1x4x10x8xf32>, tensor<10x8xf32> -> tensor<1x4x10x10xf32>
+  %p = nn.softmax %s : tensor<1x4x10x10xf32>
+  %y = nn.matmul %p, %v : tensor<1x4x10x10xf32>, tensor<10x8xf32> -> tensor<1x4x10x8xf32>
+  return %y : tensor<1x4x10x8xf32>
+}

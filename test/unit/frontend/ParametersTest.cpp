@@ -119,6 +119,29 @@ TEST_F(ParametersTest, WhatOnlyLooksLikeAWeight) {
   EXPECT_EQ(lookUp("mask", 1), nullptr) << "a constant is not read as a parameter";
 }
 
+TEST_F(ParametersTest, PositionTablesAreFrozenAndPaddedEmbeddingsAreNot) {
+  ::onnx::ModelProto model = makeModel();
+  auto &graph = *model.mutable_graph();
+  addValue(*graph.add_input(), "ids", {-1});
+  addValue(*graph.add_output(), "y", {-1, 4});
+  std::vector<float> table, embedding;
+  for (int position = 0; position < 5; ++position)
+    for (float frequency : {1.f, 0.01f}) {
+      table.push_back(std::sin(position * frequency));
+      table.push_back(std::cos(position * frequency));
+    }
+  for (int i = 0; i < 20; ++i) // row 0 is the padding's
+    embedding.push_back(i < 4 ? 0.f : 0.02f * static_cast<float>(i * 7 % 5 - 2));
+  addFloats(*graph.add_initializer(), "pe", {5, 4}, table);
+  addFloats(*graph.add_initializer(), "emb", {5, 4}, embedding);
+  addNode(graph, "Gather", {"pe", "ids"}, "p", "positions");
+  addNode(graph, "Gather", {"emb", "ids"}, "e", "tokens");
+  addNode(graph, "Add", {"p", "e"}, "y", "sum");
+  build(model);
+  EXPECT_TRUE(find("pe")->frozen);
+  EXPECT_FALSE(find("emb")->frozen) << find("emb")->reason;
+}
+
 TEST_F(ParametersTest, MergedTensorsAreSplitByTheirCalls) {
   ::onnx::ModelProto model = makeModel();
   model.set_ir_version(10);

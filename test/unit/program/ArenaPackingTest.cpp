@@ -72,8 +72,8 @@ TEST(ArenaPacking, SmallRandomRangesAreDisjoint) {
     problem.alignment = 4;
     int64_t n = 2 + random() % 20;
     for (int64_t i = 0; i < n; ++i) {
-      int64_t first = random() % 20;
-      problem.ranges.push_back({1 + random() % 50, first, first + random() % 10});
+      int64_t first = random() % 20, size = 1 + random() % 50, length = random() % 10;
+      problem.ranges.push_back({size, first, first + length});
     }
     ArenaSolution solution = packArena(problem);
     EXPECT_TRUE(isDisjoint(problem, solution)) << "seed " << seed;
