@@ -41,9 +41,15 @@ std::string StatementWriter::pointer(Value place) {
     base = "ctx.grad(at::" + info.parameters[info.parameterOf.lookup(grad.getParameter())].identifier + ")";
   else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {
     auto [it, isNew] = tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});
-    if (isNew)
-      usedConstants.push_back({constant, it->second});
-    base = it->second;
+    if (isNew) {
+      int64_t begin = usedConstants.empty()
+                          ? 0
+                          : llvm::alignTo(usedConstants.back().offset + usedConstants.back().bytes, 64);
+      int64_t elements = std::max<int64_t>(1, placeOf(constant.getResult()).getNumElements());
+      usedConstants.push_back(
+          {constant, it->second, begin, elements * exec::elementBytes(element)});
+    }
+    base = "ctx.table<" + type + ">(tables::" + it->second + ")";
   }
   return offset ? base + " + " + std::to_string(offset) : base;
 }

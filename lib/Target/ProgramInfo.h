@@ -42,6 +42,13 @@ struct PeakLine {
   int64_t bytes = 0;
 };
 
+/// A constant that statements read: where the runtime keeps it.
+struct ConstantEntry {
+  exec::ConstantOp op;
+  std::string name;
+  int64_t offset, bytes; ///< in the block of tables; offsets are multiples of 64
+};
+
 struct ProgramInfo {
   mutable mlir::ModuleOp module;
   mutable mlir::func::FuncOp microStep;

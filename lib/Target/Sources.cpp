@@ -150,12 +150,13 @@ void SourceWriter::writeHeader() {
   for (const InputEntry &input : info.inputs)
     text += "  " + input.identifier + ",\n";
   text += "};\n} // namespace inputs\n\n";
-  for (auto [constant, name] : writer.constants()) {
-    auto type = placeOf(constant.getResult());
-    text += "extern const " + memoryType(type.getElementType()).str() + " " + name + "[" +
-            std::to_string(std::max<int64_t>(1, type.getNumElements())) + "];\n";
+  if (!writer.constants().empty()) {
+    text += "/// Where each constant begins, in bytes.\nnamespace tables {\nenum : int64_t {\n";
+    for (const ConstantEntry &constant : writer.constants())
+      text += "  " + constant.name + " = " + std::to_string(constant.offset) + ", // " +
+              std::to_string(constant.bytes) + " bytes\n";
+    text += "};\n} // namespace tables\n\n";
   }
-  text += "\n";
   for (size_t i = 0; i < functions.size(); ++i)
     text += "void step" + std::to_string(i + 1) + "(moire::rt::Context &ctx);\n";
   text += "\nextern const moire::rt::Program program;\n\n#endif // PROGRAM_H\n";

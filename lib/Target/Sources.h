@@ -18,7 +18,7 @@ std::string banner(const ProgramInfo &info, llvm::StringRef what);
 /// program.cpp: constants, parameters, inputs, files, peak, program.
 mlir::FailureOr<std::string>
 emitTables(const ProgramInfo &info,
-           llvm::ArrayRef<std::pair<exec::ConstantOp, std::string>> constants, size_t numSteps);
+           llvm::ArrayRef<ConstantEntry> constants, size_t numSteps);
 
 /// params.json: names, shapes, offsets and sources of all parameters.
 std::string parametersJson(const ProgramInfo &info);

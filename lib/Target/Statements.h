@@ -20,10 +20,8 @@ public:
   /// The op's statement; empty for an op that only names a place.
   mlir::FailureOr<std::string> emit(mlir::Operation *op);
 
-  /// The constants that were used, with the names of their tables.
-  llvm::ArrayRef<std::pair<exec::ConstantOp, std::string>> constants() const {
-    return usedConstants;
-  }
+  /// The constants that were used.
+  llvm::ArrayRef<ConstantEntry> constants() const { return usedConstants; }
   /// Template arguments of every launch() that is called: the functor, then the
   /// types of the operands.
   struct Launch {
@@ -62,7 +60,7 @@ private:
 
   const ProgramInfo &info;
   llvm::MapVector<mlir::Attribute, std::string> tables; ///< of constants, by value
-  llvm::SmallVector<std::pair<exec::ConstantOp, std::string>> usedConstants;
+  llvm::SmallVector<ConstantEntry> usedConstants;
   std::vector<Launch> usedLaunches;
   llvm::StringSet<> seenLaunches;
 };

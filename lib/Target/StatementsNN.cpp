@@ -49,10 +49,6 @@ FailureOr<std::string> StatementWriter::layers(Operation *op) {
         .addUnless("seq", info.seq, 0)
         .str();
   };
-  auto scalar = [&](Value place) {
-    std::string p = pointer(place);
-    return StringRef(p).contains(" + ") ? "*(" + p + ")" : "*" + p;
-  };
   return llvm::TypeSwitch<Operation *, Result>(op)
       .Case([&](exec::LayerNormOp op) {
         llvm::APFloat eps = op.getEpsilon();
@@ -106,7 +102,7 @@ FailureOr<std::string> StatementWriter::layers(Operation *op) {
                        pointer(op.getLosses()), pointer(op.getLse())});
         return call("crossEntropyWithGrad",
                     {"ctx", sizes, pointer(op.getLogits()), pointer(op.getLabels()),
-                     scalar(op.getCotangent()), pointer(op.getLosses()),
+                     pointer(op.getCotangent()), pointer(op.getLosses()),
                      pointer(op.getLse()), pointer(op.getDLogits())});
       })
       .Case([&](exec::CrossEntropyGradOp op) -> Result {
@@ -118,7 +114,7 @@ FailureOr<std::string> StatementWriter::layers(Operation *op) {
                      pointer(op.getDLogits())});
       })
       .Case([&](exec::LossOp op) -> Result {
-        return "  ctx.loss = " + scalar(op.getValue()) + ";\n";
+        return call("loss", {"ctx", pointer(op.getValue())});
       });
 }
 

@@ -32,7 +32,7 @@ static FailureOr<std::string> constantTable(exec::ConstantOp op, StringRef name)
     return op.emitError("must hold dense elements");
   Type element = elements.getElementType();
   int64_t count = elements.getNumElements();
-  std::string text = "const " + memoryType(element).str() + " " + name.str() + "[" +
+  std::string text = "static const " + memoryType(element).str() + " " + name.str() + "[" +
                      std::to_string(std::max<int64_t>(1, count)) + "] = {";
   // Plain decimals: the array's type says what they are.
   auto add = [&, i = 0](const std::string &value) mutable {
@@ -94,13 +94,13 @@ static LogicalResult addParameter(const ParameterEntry &p, size_t index, std::st
 
 FailureOr<std::string>
 target::emitTables(const ProgramInfo &info,
-                   ArrayRef<std::pair<exec::ConstantOp, std::string>> constants,
+                   ArrayRef<ConstantEntry> constants,
                    size_t numSteps) {
   std::string text = "#include \"program.h\"\n#include <cmath>\n\n"
                      "using namespace moire::rt;\n\n";
   // 1. Constants.
-  for (auto [op, name] : constants) {
-    auto table = constantTable(op, name);
+  for (const ConstantEntry &constant : constants) {
+    auto table = constantTable(constant.op, constant.name);
     if (failed(table))
       return failure();
     text += *table + "\n";
@@ -138,6 +138,15 @@ target::emitTables(const ProgramInfo &info,
     text += "    {" + quoted(line.what) + ", " + std::to_string(line.bytes) + "},\n";
   if (info.peak.empty())
     text += "    {\"\", 0},\n";
+  text += "};\n\n";
+  int64_t tableBytes = 0;
+  text += "// values, bytes, offset\nstatic const TableInfo tableInfo[] = {\n";
+  for (const ConstantEntry &constant : constants) {
+    text += "    {" + constant.name + ", " + std::to_string(constant.bytes) + ", tables::" + constant.name + "},\n";
+    tableBytes = constant.offset + constant.bytes;
+  }
+  if (constants.empty())
+    text += "    {nullptr, 0, 0},\n";
   text += "};\n\nstatic void microStep(Context &ctx) {\n";
   for (size_t i = 0; i < numSteps; ++i)
     text += "  step" + std::to_string(i + 1) + "(ctx);\n";
@@ -165,6 +174,9 @@ target::emitTables(const ProgramInfo &info,
   number("arenaBytes", info.arenaBytes);
   number("numPeak", info.peak.size());
   field("peak", "peak");
+  number("numTables", constants.size());
+  field("tables", "tableInfo");
+  number("tableBytes", tableBytes);
   number("paramElements", info.paramElements);
   number("gradElements", info.gradElements);
   number("numParameters", info.parameters.size());
@@ -172,7 +184,6 @@ target::emitTables(const ProgramInfo &info,
   number("numInputs", info.inputs.size());
   field("inputs", "inputTable");
   field("microStep", "microStep");
-  text += "    .optimizerStep = nullptr, // the runtime updates every trained parameter\n";
   auto prefix = info.module->getAttrOfType<StringAttr>("moire.name_prefix");
   field("namePrefix", prefix ? quoted(prefix.getValue()) : "nullptr");
   return text + "};\n";

@@ -172,7 +172,7 @@ void benchRows(Context &ctx) {
       crossEntropyGrad(ctx, c, y.data(), labels.data(), lse.data(), &dloss, 0, y.data());
     });
     measure("cross-entropy with grad in place", 0, 8.0 * n * v, [&] {
-      crossEntropyWithGrad(ctx, c, y.data(), labels.data(), dloss, losses.data(), nullptr, y.data());
+      crossEntropyWithGrad(ctx, c, y.data(), labels.data(), &dloss, losses.data(), nullptr, y.data());
     });
   }
   const Rows n{1024, 768, 1e-5f};

@@ -1,60 +1,31 @@
-//===- context.cpp - One rank's memory ------------------------------------===//
+//===- context.cpp - One rank's state -------------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/context.h"
-#include "kernels/gemm_cache.h"
-
-#include <new>
-#include <sys/mman.h>
-#include <utility>
+#include "moire/rt/device.h"
 
 namespace moire::rt {
 
-namespace {
-/// Pages of 2 MiB spare most of the TLB misses of a large block.
-constexpr int64_t kHugePage = int64_t(2) << 20;
-int64_t mappedBytes(int64_t bytes) {
-  int64_t unit = bytes >= kHugePage ? kHugePage : 4096;
-  return (bytes + unit - 1) / unit * unit;
-}
-} // namespace
-
-// Anonymous pages are zero and take memory only when touched.
-Block::Block(int64_t size) : bytes(size) {
-  if (size <= 0)
-    return;
-  void *p = mmap(nullptr, mappedBytes(size), PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED)
-    throw RunError("cannot allocate " + std::to_string(size) +
-                   " bytes; use a smaller batch or sequence in --bind");
-  ptr = static_cast<char *>(p);
-  if (size >= kHugePage)
-    madvise(ptr, mappedBytes(size), MADV_HUGEPAGE);
-}
-Block::~Block() {
-  if (ptr)
-    munmap(ptr, mappedBytes(bytes));
-}
-Block::Block(Block &&other) noexcept
-    : ptr(std::exchange(other.ptr, nullptr)),
-      bytes(std::exchange(other.bytes, 0)) {}
-Block &Block::operator=(Block &&other) noexcept {
-  std::swap(ptr, other.ptr);
-  std::swap(bytes, other.bytes);
-  return *this;
-}
-
 Context::Context(int threadCount)
-    : threads(threadCount), gemms(std::make_unique<GemmCache>()) {}
+    : threads(threadCount), device(createDevice(threadCount)) {}
 
-Context::Context(const Program &p, int threadCount) : Context(threadCount) {
+Context::Context(const Program &p, int threadCount, bool momentum) : Context(threadCount) {
   program = &p;
-  params = Block(p.paramElements * 4);
-  grads = Block(p.gradElements * 4);
-  arena = Block(p.arenaBytes);
+  const bool adamw = p.optimizer == OptimizerKind::adamw;
+  const int64_t first = adamw || momentum ? p.gradElements * 4 : 0;
+  const int64_t second = adamw ? p.gradElements * 4 : 0;
+  checkMemory(*this, p.paramElements * 4 + p.gradElements * 4 + first + second + p.arenaBytes +
+                         p.tableBytes);
+  params = DeviceBlock(p.paramElements * 4);
+  grads = DeviceBlock(p.gradElements * 4);
+  m = DeviceBlock(first);
+  v = DeviceBlock(second);
+  arena = DeviceBlock(p.arenaBytes);
+  tables = DeviceBlock(p.tableBytes);
+  for (int64_t i = 0; i < p.numTables; ++i)
+    upload(*this, tables.data() + p.tables[i].offset, p.tables[i].data, p.tables[i].bytes);
   inputStorage = std::make_unique<const void *[]>(p.numInputs + 1);
   inputs = inputStorage.get();
 }
@@ -63,7 +34,7 @@ Context::~Context() = default;
 
 void *Context::scratch(int64_t bytes) {
   if (bytes > scratchBlock.size())
-    scratchBlock = Block(bytes);
+    scratchBlock = DeviceBlock(bytes);
   return scratchBlock.data();
 }
 

@@ -89,11 +89,11 @@ module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "no
     // CHECK-NEXT: reduce(ctx, ReduceKind::sum, {.dims = {4, 6}, .over = 1u << 0, .beta = 1.0f}, ctx.at<float>(0),
     // CHECK-NEXT:     ctx.grad(at::fc_bias));
     exec.reduce sum %a [0] to %db mode add : memref<4x6xf32> to memref<6xf32>
-    // CHECK-NEXT: gather(ctx, {.outer = 1, .axis = 2, .inner = 1, .count = 8}, table0, ctx.at<int64_t>(320),
-    // CHECK-NEXT:     ctx.at<float>(128));
+    // CHECK-NEXT: gather(ctx, {.outer = 1, .axis = 2, .inner = 1, .count = 8}, ctx.table<float>(tables::table0),
+    // CHECK-NEXT:     ctx.at<int64_t>(320), ctx.at<float>(128));
     %c42 = exec.view %c : memref<4x6xf32> to memref<4x2xf32>
     exec.gather %t[%ids] to %c42 : memref<2xf32>, memref<4x2xi64> to memref<4x2xf32>
-    // CHECK-NEXT: ctx.loss = *(table0 + 1);
+    // CHECK-NEXT: loss(ctx, ctx.table<float>(tables::table0) + 1);
     %half = exec.view %t at 1 : memref<2xf32> to memref<f32>
     exec.loss %half : memref<f32>
     return
@@ -104,7 +104,7 @@ module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "no
     return
   }
 
-  // CHECK: const float table0[2] = {
+  // CHECK: static const float table0[2] = {
   // CHECK-NEXT: 0.5f, 1e+06f};
   // CHECK: {"fc", "m.onnx", 64, 192, DType::f32, Transform::transposeLast2, 0},
   // CHECK: {"fr", "m.onnx", 0, 60, DType::bf16, Transform::same, 0},

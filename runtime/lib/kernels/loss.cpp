@@ -85,9 +85,10 @@ void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const float *logits,
 
 void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
                           const float *logits, const int64_t *labels,
-                          float dloss, float *losses, float *lse,
+                          const float *cotangent, float *losses, float *lse,
                           float *dlogits) {
   checkLabels(c, labels);
+  const float dloss = *cotangent;
   eachRow(ctx, c, [&](int64_t r) {
     const float *x = logits + r * c.vocab;
     float *d = dlogits + r * c.vocab;
@@ -111,13 +112,6 @@ void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
       d[i] *= scale;
     d[labels[r]] -= dloss;
   });
-}
-
-float sumToScalar(Context &, int64_t n, const float *values) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i)
-    sum += values[i];
-  return static_cast<float>(sum);
 }
 
 } // namespace moire::rt

@@ -92,8 +92,7 @@ int64_t elements(const ParameterInfo &p) {
 }
 } // namespace
 
-void update(Context &ctx, int64_t index) {
-  const ParameterInfo &p = ctx.program->parameters[index];
+static void update(Context &ctx, const ParameterInfo &p) {
   const bool decay = !ctx.hyper.decayMatricesOnly || p.rank >= 2;
   float *value = ctx.param(p.offset), *grad = ctx.grad(p.offset);
   float *m = ctx.m.size() ? ctx.m.as<float>() + p.offset : nullptr;
@@ -102,6 +101,12 @@ void update(Context &ctx, int64_t index) {
   else
     updateAdamW(ctx, ctx.hyper, elements(p), decay, value, grad, m,
                 ctx.v.as<float>() + p.offset);
+}
+
+void updateAll(Context &ctx) {
+  for (int64_t i = 0; i < ctx.program->numParameters; ++i)
+    if (ctx.program->parameters[i].trainable)
+      update(ctx, ctx.program->parameters[i]);
 }
 
 double globalNorm(Context &ctx) {

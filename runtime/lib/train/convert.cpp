@@ -4,6 +4,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/convert.h"
+
+#include <algorithm>
 #include "moire/rt/context.h"
 
 #include <cstring>
@@ -119,6 +121,22 @@ void toInt64(DType type, const unsigned char *from, int64_t n, int64_t *to) {
   default:
     throw InputError(std::string("a tensor of ") + nameOf(type) +
                      " is given where integers are wanted");
+  }
+}
+
+void swapAxes(int64_t outer, int64_t a, int64_t b, int64_t inner, const float *from,
+              float *to) {
+  constexpr int64_t kTile = 32; // of both axes: the lines of a tile stay in the cache
+  const int64_t tiles = (a + kTile - 1) / kTile;
+#pragma omp parallel for schedule(static)
+  for (int64_t job = 0; job < outer * tiles; ++job) {
+    const int64_t o = job / tiles, firstA = job % tiles * kTile;
+    const float *x = from + o * a * b * inner;
+    float *y = to + o * a * b * inner;
+    for (int64_t firstB = 0; firstB < b; firstB += kTile)
+      for (int64_t i = firstA; i < std::min(a, firstA + kTile); ++i)
+        for (int64_t j = firstB; j < std::min(b, firstB + kTile); ++j)
+          std::copy_n(x + (i * b + j) * inner, inner, y + (j * a + i) * inner);
   }
 }
 

@@ -23,6 +23,9 @@ void toFloat(DType type, const unsigned char *from, int64_t n, float *to);
 /// The same for an integer or bool type.
 void toInt64(DType type, const unsigned char *from, int64_t n, int64_t *to);
 
+/// to[o, b, a, i] = from[o, a, b, i] for a row-major [outer, a, b, inner].
+void swapAxes(int64_t outer, int64_t a, int64_t b, int64_t inner, const float *from, float *to);
+
 } // namespace moire::rt
 
 #endif // MOIRE_RT_CONVERT_H

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/report.h"
+#include "moire/rt/device.h"
 #include "train/weights.h"
 
 #include <cerrno>
@@ -58,9 +59,8 @@ void Report::start(const Context &ctx, const std::string &data) {
       trainable += elements(program.parameters[i]);
   }
   const int64_t states = ctx.m.size() + ctx.v.size();
-  std::printf("%s: %lld parameters, %lld trained, %d thread%s\n", program.name,
-              (long long)all, (long long)trainable, ctx.threads,
-              ctx.threads == 1 ? "" : "s");
+  std::printf("%s: %lld parameters, %lld trained, %s\n", program.name,
+              (long long)all, (long long)trainable, describeDevice(ctx).c_str());
   std::printf("memory: %s = parameters %s + gradients %s + optimizer %s + arena "
               "%s (exact peak)\n",
               size(ctx.params.size() + ctx.grads.size() + states +

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "moire/rt/device.h"
 #include "moire/rt/optimizer.h"
 #include "moire/rt/program.h"
 #include "train/data.h"
@@ -30,8 +31,9 @@ std::string executablePath(const char *argv0) {
   return n > 0 ? std::string(path, n) : argv0;
 }
 
-void dumpGrads(const Context &ctx, const std::string &path) {
+void dumpGrads(Context &ctx, const std::string &path) {
   const Program &p = *ctx.program;
+  const HostCopy grads(ctx, ctx.grads, /*read=*/true);
   const std::string prefix = commonPrefix(p);
   std::vector<NamedTensor> tensors;
   for (int64_t i = 0; i < p.numParameters; ++i) {
@@ -42,7 +44,7 @@ void dumpGrads(const Context &ctx, const std::string &path) {
     if (name.compare(0, prefix.size(), prefix) == 0)
       name = name.substr(prefix.size());
     tensors.push_back({name, {param.shape, param.shape + param.rank},
-                       ctx.grad(param.offset)});
+                       grads.as<float>() + param.offset});
   }
   writeSafetensors(path, tensors);
 }
@@ -50,27 +52,18 @@ void dumpGrads(const Context &ctx, const std::string &path) {
 /// Forward and backward of all micro-batches; returns the loss.
 double gradients(Context &ctx, std::vector<MicroBatch> &batches) {
   const Program &p = *ctx.program;
-  double loss = 0;
   for (size_t micro = 0; micro < batches.size(); ++micro) {
     ctx.microBatch = int64_t(micro);
-    for (int64_t i = 0; i < p.numInputs; ++i)
-      ctx.inputs[i] = p.inputs[i].role == Role::scale
-                          ? static_cast<const void *>(&ctx.scale)
-                          : batches[micro].blocks[i].data();
-    ctx.loss = 0;
-    p.microStep(ctx);
-    loss += ctx.loss;
+    for (int64_t i = 0; i < p.numInputs; ++i) {
+      const Block &block = batches[micro].blocks[i];
+      if (p.inputs[i].role == Role::scale)
+        setInput(ctx, i, &ctx.scale, sizeof ctx.scale);
+      else
+        setInput(ctx, i, block.data(), block.size());
+    }
+    runMicroStep(ctx);
   }
-  return loss;
-}
-
-void updateAll(Context &ctx) {
-  const Program &p = *ctx.program;
-  if (p.optimizerStep)
-    return p.optimizerStep(ctx);
-  for (int64_t i = 0; i < p.numParameters; ++i)
-    if (p.parameters[i].trainable)
-      update(ctx, i);
+  return lossOfStep(ctx);
 }
 
 void train(const Program &p, const Options &o, const std::string &executable) {
@@ -81,11 +74,7 @@ void train(const Program &p, const Options &o, const std::string &executable) {
   omp_set_num_threads(o.threads);
   const auto data = openData(o.data, p, o.accumulate, o.seed);
   Report report(o, p);
-  Context ctx(p, o.threads);
-  if (p.optimizer == OptimizerKind::adamw || o.hyper.momentum != 0)
-    ctx.m = Block(p.gradElements * 4);
-  if (p.optimizer == OptimizerKind::adamw)
-    ctx.v = Block(p.gradElements * 4);
+  Context ctx(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
   loadWeights(ctx, o.weights, o.seed, executable);
   report.start(ctx, data->describe());
 

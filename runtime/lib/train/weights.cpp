@@ -5,8 +5,8 @@
 
 #include "train/weights.h"
 #include "moire/rt/checksum.h"
+#include "moire/rt/device.h"
 #include "moire/rt/parallel.h"
-#include "moire/rt/tensor.h"
 #include "train/convert.h"
 #include "train/onnx_file.h"
 #include "train/philox.h"
@@ -51,8 +51,14 @@ bool endsWith(const std::string &s, const std::string &end) {
          s.compare(s.size() - end.size(), end.size(), end) == 0;
 }
 
+/// The params block on the host, to be filled.
+struct Values {
+  Context &ctx;
+  float *data;
+};
+
 /// Writes one stored tensor into its part of the parameter.
-void place(Context &ctx, const ParameterInfo &p, const Source &s, DType type,
+void place(const Values &values, const ParameterInfo &p, const Source &s, DType type,
            const unsigned char *bytes, int64_t size, const std::string &where) {
   const bool part =
       s.transform == Transform::slice || s.transform == Transform::sliceTranspose;
@@ -63,7 +69,7 @@ void place(Context &ctx, const ParameterInfo &p, const Source &s, DType type,
                      ", parameter '" + p.torchName + "' of shape " +
                      shapeText(shapeOf(p)) + " needs " + std::to_string(n) +
                      " floats");
-  float *to = ctx.param(p.offset) + (part ? s.index * n : 0);
+  float *to = values.data + p.offset + (part ? s.index * n : 0);
   switch (s.transform) {
   case Transform::same:
   case Transform::reshape:
@@ -75,7 +81,7 @@ void place(Context &ctx, const ParameterInfo &p, const Source &s, DType type,
     const int64_t rows = p.shape[p.rank - 2], cols = p.shape[p.rank - 1];
     std::vector<float> stored(n);
     toFloat(type, bytes, n, stored.data());
-    transpose<float>(ctx, {n / (rows * cols), cols, rows}, {0, 2, 1}, stored.data(), to);
+    swapAxes(n / (rows * cols), cols, rows, 1, stored.data(), to);
     return;
   }
   case Transform::interleaveHalvesDim1: {
@@ -84,7 +90,7 @@ void place(Context &ctx, const ParameterInfo &p, const Source &s, DType type,
     std::vector<float> stored(n);
     toFloat(type, bytes, n, stored.data());
     // [E, 2, half, inner] of the parameter is [E, half, 2, inner] of the file.
-    transpose<float>(ctx, {p.shape[0], half, 2, inner}, {0, 2, 1, 3}, stored.data(), to);
+    swapAxes(p.shape[0], half, 2, inner, stored.data(), to);
     return;
   }
   }
@@ -98,9 +104,9 @@ std::string modelFolder(const Program &p, const std::string &executable) {
 }
 
 /// The model's own files, at the offsets that the compiler recorded.
-void loadModel(Context &ctx, const std::string &executable,
+void loadModel(const Values &values, const std::string &executable,
                const std::function<bool(const ParameterInfo &)> &wanted) {
-  const Program &p = *ctx.program;
+  const Program &p = *values.ctx.program;
   const std::string folder = modelFolder(p, executable);
   std::map<std::string, std::unique_ptr<MappedFile>> files;
   for (int64_t i = 0; i < p.numParameters; ++i) {
@@ -136,14 +142,14 @@ void loadModel(Context &ctx, const std::string &executable,
                          std::to_string(file->size()) + " bytes, initializer '" +
                          s.initializer + "' ends at " +
                          std::to_string(s.offset + s.bytes));
-      place(ctx, param, s, s.dtype, file->data() + s.offset, s.bytes, s.file);
+      place(values, param, s, s.dtype, file->data() + s.offset, s.bytes, s.file);
     }
   }
 }
 
-void loadOnnx(Context &ctx, const std::string &path) {
+void loadOnnx(const Values &values, const std::string &path) {
   const OnnxFile file(path);
-  const Program &p = *ctx.program;
+  const Program &p = *values.ctx.program;
   for (int64_t i = 0; i < p.numParameters; ++i)
     for (int64_t k = 0; k < p.parameters[i].numSources; ++k) {
       const Source &s = p.parameters[i].sources[k];
@@ -152,7 +158,7 @@ void loadOnnx(Context &ctx, const std::string &path) {
         throw InputError("'" + path + "' has no initializer '" + s.initializer +
                          "' for parameter '" + p.parameters[i].torchName +
                          "'; use a file that the same exporter wrote");
-      place(ctx, p.parameters[i], s, t->type, t->data.data, t->data.size, path);
+      place(values, p.parameters[i], s, t->type, t->data.data, t->data.size, path);
     }
 }
 
@@ -178,10 +184,10 @@ const TensorView *findByName(const std::map<std::string, TensorView> &tensors,
   return found;
 }
 
-void loadSafetensors(Context &ctx, const std::string &path,
+void loadSafetensors(const Values &values, const std::string &path,
                      const std::string &executable) {
   const Safetensors file(path);
-  const Program &p = *ctx.program;
+  const Program &p = *values.ctx.program;
   const std::string prefix = commonPrefix(p);
   std::vector<bool> missing(p.numParameters);
   bool any = false;
@@ -200,20 +206,20 @@ void loadSafetensors(Context &ctx, const std::string &path,
                        shapeText(t->dims) + ", parameter '" + param.torchName +
                        "' has " + shapeText(shapeOf(param)));
     const Source same = {param.torchName, "", 0, 0, t->type, Transform::same, 0};
-    place(ctx, param, same, t->type, t->data.data, t->data.size, path);
+    place(values, param, same, t->type, t->data.data, t->data.size, path);
   }
   if (any)
-    loadModel(ctx, executable, [&](const ParameterInfo &param) {
+    loadModel(values, executable, [&](const ParameterInfo &param) {
       return missing[&param - p.parameters];
     });
 }
 
 /// Fresh values: element i of a parameter is a function of the seed, the
 /// parameter's name and i.
-void initialize(Context &ctx, const ParameterInfo &p, uint64_t seed) {
-  float *to = ctx.param(p.offset);
+void initialize(const Values &values, const ParameterInfo &p, uint64_t seed) {
+  float *to = values.data + p.offset;
   const uint64_t name = fnv1a(p.torchName, std::strlen(p.torchName));
-  parallelFor(ctx, (elements(p) + 3) / 4, kElementwiseGrain / 4,
+  parallelFor(values.ctx, (elements(p) + 3) / 4, kElementwiseGrain / 4,
               [&](int64_t begin, int64_t end) {
     for (int64_t group = begin; group < end; ++group) {
       const auto words = philox(seed, name, group);
@@ -254,34 +260,42 @@ std::string resolve(const std::string &path) {
                    " .safetensors and " + std::to_string(onnx.size()) +
                    " .onnx files and no single index; give the file itself");
 }
-} // namespace
 
-void loadWeights(Context &ctx, const std::string &weights, uint64_t seed,
-                 const std::string &executable) {
-  const Program &p = *ctx.program;
+void loadInto(const Values &values, const std::string &weights, uint64_t seed,
+              const std::string &executable) {
+  const Program &p = *values.ctx.program;
   if (!weights.empty()) {
     const std::string path = resolve(weights);
     if (endsWith(path, ".onnx"))
-      loadOnnx(ctx, path);
+      loadOnnx(values, path);
     else if (endsWith(path, ".safetensors") || endsWith(path, ".json"))
-      loadSafetensors(ctx, path, executable);
+      loadSafetensors(values, path, executable);
     else
       throw InputError("--weights '" + weights +
                        "' is neither .onnx nor .safetensors nor an index.json");
     return;
   }
   if (!p.init) {
-    loadModel(ctx, executable, [](const ParameterInfo &) { return true; });
+    loadModel(values, executable, [](const ParameterInfo &) { return true; });
     return;
   }
   // Buffers keep the file's values (frequencies, masks) where they are at hand.
   for (int64_t i = 0; i < p.numParameters; ++i)
     if (p.parameters[i].trainable || p.parameters[i].numSources == 0 ||
         !*p.parameters[i].sources[0].file)
-      initialize(ctx, p.parameters[i], seed);
-  loadModel(ctx, executable, [](const ParameterInfo &q) {
+      initialize(values, p.parameters[i], seed);
+  loadModel(values, executable, [](const ParameterInfo &q) {
     return !q.trainable && q.numSources > 0 && *q.sources[0].file;
   });
+}
+
+} // namespace
+
+void loadWeights(Context &ctx, const std::string &weights, uint64_t seed,
+                 const std::string &executable) {
+  HostCopy copy(ctx, ctx.params, /*read=*/false);
+  loadInto({ctx, copy.as<float>()}, weights, seed, executable);
+  copy.store();
 }
 
 } // namespace moire::rt

@@ -28,9 +28,13 @@ void microStep(Context &ctx) {
   const float *scale = ctx.input<float>(2);
   float *logits = ctx.at<float>(0), *losses = ctx.at<float>(4096);
   gather<float>(ctx, {1, kVocab, kVocab, kRows}, ctx.param(0), ids, logits);
-  crossEntropyWithGrad(ctx, {kRows, kVocab}, logits, labels, *scale, losses, nullptr, logits);
+  crossEntropyWithGrad(ctx, {kRows, kVocab}, logits, labels, scale, losses, nullptr, logits);
   gatherGrad(ctx, {1, kVocab, kVocab, kRows}, logits, ids, ctx.grad(0), ctx.beta());
-  ctx.loss = sumToScalar(ctx, kRows, losses) * *scale;
+  double sum = 0;
+  for (int64_t r = 0; r < kRows; ++r)
+    sum += losses[r];
+  const float scaled = float(sum) * *scale;
+  loss(ctx, &scaled);
 }
 
 struct Trainer {

@@ -13,42 +13,15 @@
 #ifndef MOIRE_RT_CONTEXT_H
 #define MOIRE_RT_CONTEXT_H
 
+#include "moire/rt/memory.h"
 #include "moire/rt/program.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <stdexcept>
 #include <string>
 
 namespace moire::rt {
-
-/// Wrong input or usage: exit code 1. The message is one sentence without
-/// `error: `.
-struct InputError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-/// Failed in the run: exit code 2.
-struct RunError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-/// Zero-initialised memory, 64-byte aligned (huge pages where large).
-class Block {
-public:
-  Block() = default;
-  explicit Block(int64_t bytes);
-  ~Block();
-  Block(Block &&other) noexcept;
-  Block &operator=(Block &&other) noexcept;
-  char *data() const { return ptr; }
-  int64_t size() const { return bytes; }
-  template <typename T> T *as() const { return reinterpret_cast<T *>(ptr); }
-
-private:
-  char *ptr = nullptr;
-  int64_t bytes = 0;
-};
 
 /// Hyper-parameters of one step; lr is already the schedule's value.
 struct Hyper {
@@ -61,11 +34,12 @@ struct Hyper {
   int64_t step = 1;     ///< 1 is the first
 };
 
-class GemmCache;
+struct Device; // of the target: lib/device.cpp, cuda/device.h
 
 struct Context {
   /// Allocates all blocks of the program, and nothing per step afterwards.
-  Context(const Program &program, int threads);
+  /// momentum: SGD keeps one. Throws RunError where the memory is too small.
+  Context(const Program &program, int threads, bool momentum = false);
   /// Without a program: for tests of kernels.
   explicit Context(int threads = 1);
   ~Context();
@@ -74,17 +48,19 @@ struct Context {
   const Program *program = nullptr;
   int threads = 1;
 
-  Block params, grads;
-  Block m; ///< momentum buffer (SGD) or first moment (AdamW)
-  Block v; ///< second moment (AdamW)
-  Block arena;
-  /// One per Program::inputs, in its order: the current micro-batch.
+  DeviceBlock params, grads;
+  DeviceBlock m; ///< momentum buffer (SGD) or first moment (AdamW)
+  DeviceBlock v; ///< second moment (AdamW)
+  DeviceBlock arena;
+  DeviceBlock tables; ///< the program's constants
+  /// One per Program::inputs, in its order: the current micro-batch, in device
+  /// memory.
   const void **inputs = nullptr;
 
   Hyper hyper;
-  float scale = 1;            ///< 1/N, also what the input of Role::scale points to
-  int64_t microBatch = 0;     ///< index inside the step
-  float loss = 0;             ///< out: set by microStep
+  float scale = 1;        ///< 1/N, also what the input of Role::scale points to
+  int64_t microBatch = 0; ///< index inside the step
+  std::shared_ptr<Device> device;
 
   /// True for the first micro-batch of a step: gradients are set, not added to.
   bool first() const { return microBatch == 0; }
@@ -98,6 +74,9 @@ struct Context {
   }
   float *param(int64_t element) const { return params.as<float>() + element; }
   float *grad(int64_t element) const { return grads.as<float>() + element; }
+  template <typename T> const T *table(int64_t byteOffset) const {
+    return reinterpret_cast<const T *>(tables.data() + byteOffset);
+  }
   template <typename T> const T *input(int64_t i) const {
     return static_cast<const T *>(inputs[i]);
   }
@@ -106,12 +85,10 @@ struct Context {
   /// the largest request. Kernels that call one another must not both use it.
   void *scratch(int64_t bytes);
   int64_t scratchBytes() const { return scratchBlock.size(); }
-  GemmCache &gemmCache() { return *gemms; }
 
 private:
-  Block scratchBlock;
+  DeviceBlock scratchBlock;
   std::unique_ptr<const void *[]> inputStorage;
-  std::unique_ptr<GemmCache> gemms;
 };
 
 } // namespace moire::rt

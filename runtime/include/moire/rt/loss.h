@@ -31,14 +31,14 @@ void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const float *logits,
                       const float *dloss, int64_t dlossStride, float *dlogits);
 
 /// Both at once, each row while it is in the cache: losses, and dlogits for one
-/// known cotangent dloss of every row's loss (1/N). lse may be null.
+/// known cotangent *dloss of every row's loss (1/N). lse may be null.
 void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
                           const float *logits, const int64_t *labels,
-                          float dloss, float *losses, float *lse,
+                          const float *dloss, float *losses, float *lse,
                           float *dlogits);
 
-/// Σ values in a fixed order, in double; the loss of a micro-batch.
-float sumToScalar(Context &ctx, int64_t n, const float *values);
+/// Gives the micro-batch's loss to the trainer, which reads lossOfStep().
+void loss(Context &ctx, const float *value);
 
 } // namespace moire::rt
 

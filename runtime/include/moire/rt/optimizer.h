@@ -22,9 +22,8 @@ void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
 void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
                  const float *g, float *m, float *v);
 
-/// Updates parameter number `index` of ctx.program by its optimizer and
-/// ctx.hyper: what generated optimizer_step calls once per pipe.update.
-void update(Context &ctx, int64_t index);
+/// Updates every trained parameter of ctx.program by its optimizer and ctx.hyper.
+void updateAll(Context &ctx);
 
 /// ‖g‖₂ over all trainable parameters: per-tensor partial sums of squares in
 /// double over fixed pieces, added in parameter order.

@@ -26,7 +26,7 @@ namespace moire::rt {
 struct Context;
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 1;
+inline constexpr uint32_t kAbiVersion = 2;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -130,6 +130,13 @@ struct MemoryLine {
   int64_t bytes;
 };
 
+/// Constants that statements read.
+struct TableInfo {
+  const void *data;
+  int64_t bytes;
+  int64_t offset; ///< in Context::tables, a multiple of 64
+};
+
 struct Program {
   uint32_t abi; ///< kAbiVersion
   const char *name;
@@ -150,6 +157,9 @@ struct Program {
   int64_t arenaBytes; ///< exact, planned at compile time
   int64_t numPeak;
   const MemoryLine *peak;
+  int64_t numTables;
+  const TableInfo *tables;
+  int64_t tableBytes;    ///< length of Context::tables
   int64_t paramElements; ///< length of the params block
   int64_t gradElements;  ///< length of grads, m and v: the trainable prefix
 
@@ -159,11 +169,8 @@ struct Program {
   const InputInfo *inputs;
 
   /// Forward and backward of one micro-batch: reads ctx.inputs and ctx.params,
-  /// adds into ctx.grads (sets them when ctx.first()), sets ctx.loss.
+  /// adds into ctx.grads (sets them when ctx.first()), gives its loss to loss().
   void (*microStep)(Context &);
-  /// Updates ctx.params by rt::update(ctx, index) for each trainable parameter;
-  /// null: the runtime loops over the parameters itself.
-  void (*optimizerStep)(Context &);
 
   /// The leading component that all PyTorch names share, tied names among them,
   /// e.g. "m."; --dump-grads drops it. Null: found from the parameters' names.

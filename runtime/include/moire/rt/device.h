@@ -1,0 +1,58 @@
+//===- device.h - What the trainer asks of the device ---------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The trainer's own code runs on the host; parameters, gradients and
+// activations lie where the kernels run. On the CPU target both are one memory
+// and these functions cost nothing. Each target implements them:
+// lib/device.cpp, cuda/device.cu.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_DEVICE_H
+#define MOIRE_RT_DEVICE_H
+
+#include "moire/rt/context.h"
+
+namespace moire::rt {
+
+/// What a context keeps for its device, e.g. a stream and library handles.
+std::shared_ptr<Device> createDevice(int threads);
+/// One line for the log: what computes.
+std::string describeDevice(const Context &ctx);
+/// Throws RunError, before anything is allocated, where `bytes` do not fit.
+void checkMemory(const Context &ctx, int64_t bytes);
+
+/// Copies between host and device memory; done when they return.
+void upload(Context &ctx, void *device, const void *host, int64_t bytes);
+void download(Context &ctx, void *host, const void *device, int64_t bytes);
+
+/// A block's contents on the host: the block itself on the CPU, else a copy.
+class HostCopy {
+public:
+  /// read: the copy starts with the block's contents, else with anything.
+  HostCopy(Context &ctx, const DeviceBlock &block, bool read);
+  char *data() const { return ptr; }
+  template <typename T> T *as() const { return reinterpret_cast<T *>(ptr); }
+  /// Writes the copy back.
+  void store();
+
+private:
+  Context &ctx;
+  const DeviceBlock &block;
+  Block copy;
+  char *ptr;
+};
+
+/// Makes `bytes` at `host` the input number `index` of the next micro-step. They
+/// must stay as they are until runMicroStep returns.
+void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes);
+/// Runs the program's micro-step number ctx.microBatch.
+void runMicroStep(Context &ctx);
+/// The sum of the losses of the micro-batches since the first one.
+double lossOfStep(Context &ctx);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_DEVICE_H

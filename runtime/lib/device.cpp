@@ -1,0 +1,50 @@
+//===- device.cpp - The CPU as the device ---------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "moire/rt/device.h"
+#include "moire/rt/loss.h"
+
+#include <cstring>
+
+namespace moire::rt {
+
+char *DeviceMemory::allocate(int64_t bytes) { return HostMemory::allocate(bytes); }
+void DeviceMemory::release(char *memory, int64_t bytes) { HostMemory::release(memory, bytes); }
+
+struct Device {
+  double loss = 0;
+};
+std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
+std::string describeDevice(const Context &ctx) {
+  return std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
+}
+void checkMemory(const Context &, int64_t) {
+  // The host pages: what fits is known only when it is used.
+}
+
+void upload(Context &, void *device, const void *host, int64_t bytes) {
+  if (bytes > 0)
+    std::memcpy(device, host, bytes);
+}
+void download(Context &, void *host, const void *device, int64_t bytes) {
+  if (bytes > 0)
+    std::memcpy(host, device, bytes);
+}
+
+HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool)
+    : ctx(ctx), block(block), ptr(block.data()) {}
+void HostCopy::store() {}
+
+void setInput(Context &ctx, int64_t index, const void *host, int64_t) {
+  ctx.inputs[index] = host;
+}
+void runMicroStep(Context &ctx) { ctx.program->microStep(ctx); }
+
+void loss(Context &ctx, const float *value) {
+  ctx.device->loss = (ctx.first() ? 0 : ctx.device->loss) + *value;
+}
+double lossOfStep(Context &ctx) { return ctx.device->loss; }
+
+} // namespace moire::rt
