@@ -12,7 +12,7 @@
 #ifndef MOIRE_CUDA_FAULT_H
 #define MOIRE_CUDA_FAULT_H
 
-#include "launch.h"
+#include "moire/rt/cuda/launch.h"
 #include "moire/rt/context.h"
 
 #include <cstdint>

@@ -15,7 +15,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fault.h"
-#include "launch.h"
+#include "moire/rt/cuda/launch.h"
 #include "moire/rt/routing.h"
 #include "warp.cuh"
 
@@ -50,7 +50,7 @@ __device__ inline int32_t bounded(int64_t id, int64_t experts) {
 
 __global__ void histogramKernel(int64_t pairs, int32_t k, int32_t experts, Cut cut,
                                 const int64_t *ids, int32_t *counts, Fault *fault) {
-  MOIRE_DYNAMIC_SHARED(int32_t, table);
+  MOIRE_SHARED_DYNAMIC(int32_t, table);
   for (int32_t e = threadIdx.x; e < experts; e += blockDim.x)
     table[e] = 0;
   __syncthreads();
@@ -69,7 +69,7 @@ __global__ void histogramKernel(int64_t pairs, int32_t k, int32_t experts, Cut c
 }
 
 __global__ void placeKernel(Routing r, Cut cut, const int64_t *ids, const int32_t *counts) {
-  MOIRE_DYNAMIC_SHARED(int32_t, table);
+  MOIRE_SHARED_DYNAMIC(int32_t, table);
   const int32_t experts = int32_t(r.experts);
   const int32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   // next[e]: the row of the chunk's next pair of e. first[warp, e]: the same for
@@ -158,16 +158,16 @@ void route(Context &ctx, const Routing &r, const int64_t *ids) {
     throw RunError(std::to_string(r.experts) + " experts are more than the CUDA runtime sorts; " +
                    "it takes up to " + std::to_string(kMaxExperts));
   if (r.rows() == 0) {
-    launchKernel(ctx, dim3(1), dim3(256), 0, noRowsKernel, r);
+    MOIRE_LAUNCH(streamOf(ctx), dim3(1), dim3(256), 0, noRowsKernel, r);
     return;
   }
   const Cut c = cut(r.rows(), r.experts);
   auto *counts =
       static_cast<int32_t *>(ctx.scratch(r.experts * c.chunks * int64_t(sizeof(int32_t))));
   const dim3 grid(static_cast<unsigned>(c.chunks)), block(static_cast<unsigned>(c.warps * kWarp));
-  launchKernel(ctx, grid, block, r.experts * 4, histogramKernel, r.rows(), int32_t(r.k),
+  MOIRE_LAUNCH(streamOf(ctx), grid, block, r.experts * 4, histogramKernel, r.rows(), int32_t(r.k),
                int32_t(r.experts), c, ids, counts, faultOf(ctx));
-  launchKernel(ctx, grid, block, (c.warps + 1) * r.experts * 4, placeKernel, r, c, ids,
+  MOIRE_LAUNCH(streamOf(ctx), grid, block, (c.warps + 1) * r.experts * 4, placeKernel, r, c, ids,
                static_cast<const int32_t *>(counts));
   checkFaultsOfModel(ctx);
 }

@@ -10,7 +10,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "launch.h"
+#include "moire/rt/cuda/launch.h"
 #include "moire/rt/math.h"
 #include "moire/rt/routing.h"
 #include "warp.cuh"
@@ -228,7 +228,7 @@ void router(Context &ctx, const Router &r, const float *logits, const float *sel
   if (r.tokens == 0)
     return;
   withLanes(r, [&](auto n) {
-    launchKernel(ctx, gridOf(r), dim3(kWarp, kTokens), 0, routerKernel<decltype(n)::value>, r,
+    MOIRE_LAUNCH(streamOf(ctx), gridOf(r), dim3(kWarp, kTokens), 0, routerKernel<decltype(n)::value>, r,
                  logits, selectionBias, weights, ids);
   });
 }
@@ -238,7 +238,7 @@ void routerGrad(Context &ctx, const Router &r, const float *logits, const int64_
   if (r.tokens == 0)
     return;
   withLanes(r, [&](auto n) {
-    launchKernel(ctx, gridOf(r), dim3(kWarp, kTokens), 0, routerGradKernel<decltype(n)::value>, r,
+    MOIRE_LAUNCH(streamOf(ctx), gridOf(r), dim3(kWarp, kTokens), 0, routerGradKernel<decltype(n)::value>, r,
                  logits, ids, dweights, dlogits);
   });
 }

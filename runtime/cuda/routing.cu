@@ -46,7 +46,7 @@ template <typename T, int N>
 void gatherVectors(Context &ctx, int64_t count, int64_t width, const int32_t *index,
                    int64_t divisor, const T *from, T *to) {
   const rows::Shape s = rows::shape(count, width / N);
-  launchKernel(ctx, s.grid, s.block, 0, gatherKernel<T, N>, count, width / N, index,
+  MOIRE_LAUNCH(streamOf(ctx), s.grid, s.block, 0, gatherKernel<T, N>, count, width / N, index,
                int32_t(divisor), reinterpret_cast<const Pack<T, N> *>(from),
                reinterpret_cast<Pack<T, N> *>(to));
 }
@@ -97,7 +97,7 @@ template <typename T, int N>
 void combineVectors(Context &ctx, const Routing &r, int64_t width, const T *from,
                     const float *weights, T *y, bool add) {
   const rows::Shape s = rows::shape(r.tokens, width / N);
-  launchKernel(ctx, s.grid, s.block, 0, combineKernel<T, N>, r.tokens, int32_t(r.k), width / N,
+  MOIRE_LAUNCH(streamOf(ctx), s.grid, s.block, 0, combineKernel<T, N>, r.tokens, int32_t(r.k), width / N,
                r.pairToRow, reinterpret_cast<const Pack<T, N> *>(from), weights,
                reinterpret_cast<Pack<T, N> *>(y), add);
 }
@@ -154,7 +154,7 @@ template <typename T, int N>
 void combineGradVectors(Context &ctx, const Routing &r, int64_t width, const T *from,
                         const float *weights, const T *dy, T *drows, float *dweights) {
   const unsigned perBlock = rows::kThreads / kWarp;
-  launchKernel(ctx, dim3(static_cast<unsigned>((r.rows() + perBlock - 1) / perBlock)),
+  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>((r.rows() + perBlock - 1) / perBlock)),
                dim3(kWarp, perBlock), 0, combineGradKernel<T, N>, r.rows(), int32_t(r.k), width / N,
                r.rowToPair, reinterpret_cast<const Pack<T, N> *>(from), weights,
                reinterpret_cast<const Pack<T, N> *>(dy), reinterpret_cast<Pack<T, N> *>(drows),
@@ -196,7 +196,7 @@ template <typename T, int N>
 void perExpertVectors(Context &ctx, const Routing &r, int64_t width, const float *values, T *to,
                       const T *x) {
   const rows::Shape s = rows::shape(r.rows(), width / N);
-  launchKernel(ctx, s.grid, s.block, 0, perExpertKernel<T, N>, r, width / N, values,
+  MOIRE_LAUNCH(streamOf(ctx), s.grid, s.block, 0, perExpertKernel<T, N>, r, width / N, values,
                reinterpret_cast<const Pack<T, N> *>(x), reinterpret_cast<Pack<T, N> *>(to));
 }
 
@@ -276,7 +276,7 @@ void perExpertSum(Context &ctx, const Routing &r, int64_t width, const float *ro
                   float beta) {
   if (r.experts == 0 || width == 0)
     return;
-  launchKernel(ctx,
+  MOIRE_LAUNCH(streamOf(ctx),
                dim3(static_cast<unsigned>((width + kWarp - 1) / kWarp),
                     static_cast<unsigned>(r.experts)),
                dim3(kWarp, kSumRows), 0, perExpertSumKernel<float>, r, width, rows, sums, beta);
@@ -291,7 +291,7 @@ void rowsToPairs(Context &ctx, const Routing &r, int64_t width, const float *row
 }
 
 void expertCounts(Context &ctx, const Routing &r, int64_t *counts) {
-  launchKernel(ctx, dim3(static_cast<unsigned>((r.experts + 255) / 256)), dim3(256), 0,
+  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>((r.experts + 255) / 256)), dim3(256), 0,
                countsKernel, r, counts);
 }
 

@@ -12,7 +12,7 @@
 #ifndef MOIRE_CUDA_ROWS_CUH
 #define MOIRE_CUDA_ROWS_CUH
 
-#include "launch.h"
+#include "moire/rt/cuda/launch.h"
 
 #include <cstdint>
 

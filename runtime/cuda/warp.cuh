@@ -6,7 +6,7 @@
 #ifndef MOIRE_CUDA_WARP_CUH
 #define MOIRE_CUDA_WARP_CUH
 
-#include "launch.h"
+#include "moire/rt/cuda/launch.h"
 
 #include <cstdint>
 
