@@ -11,13 +11,13 @@ namespace moire::rt {
 namespace {
 using namespace tile;
 
-/// Blocks are (column tile, row tile, matrix of the batch).
+/// Blocks are (row tile, column tile, matrix of the batch).
 template <typename A, typename C>
 __global__ void __launch_bounds__(kThreads)
     plainKernel(Gemm g, const A *a, const A *b, C *c, const float *bias) {
   MOIRE_SHARED(float, sliceA, kDepth *kPitch);
   MOIRE_SHARED(float, sliceB, kDepth *kPitch);
-  const int64_t row = int64_t(blockIdx.y) * kSize, column = int64_t(blockIdx.x) * kSize;
+  const int64_t row = int64_t(blockIdx.x) * kSize, column = int64_t(blockIdx.y) * kSize;
   a += blockIdx.z * g.strideA + (g.transA ? row : row * g.lda);
   b += blockIdx.z * g.strideB + (g.transB ? column * g.ldb : column);
   c += blockIdx.z * g.strideC + row * g.ldc + column;
@@ -32,13 +32,13 @@ unsigned tiles(int64_t n) { return static_cast<unsigned>((n + kSize - 1) / kSize
 /// How many tiles of rows all experts have at most.
 int64_t mostRowTiles(const Routing &r) { return r.rows() / kSize + r.experts; }
 
-/// Blocks are (column tile, row tile counted over all experts).
+/// Blocks are (row tile counted over all experts, column tile).
 template <typename A, typename C>
 __global__ void __launch_bounds__(kThreads)
     groupedKernel(GroupedGemm g, Routing r, const A *x, const A *w, C *y, const float *bias) {
   MOIRE_SHARED(float, sliceA, kDepth *kPitch);
   MOIRE_SHARED(float, sliceB, kDepth *kPitch);
-  int64_t tile = blockIdx.y, e = 0;
+  int64_t tile = blockIdx.x, e = 0;
   int32_t begin = 0, rows = 0;
   for (; e < r.experts; ++e) {
     begin = r.offsets[e];
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (e == r.experts) // the whole block
     return;
-  const int64_t row = tile * kSize, column = int64_t(blockIdx.x) * kSize;
+  const int64_t row = tile * kSize, column = int64_t(blockIdx.y) * kSize;
   w += e * g.k * g.n + (g.transB ? column * g.k : column);
   float sum[kEach][kEach];
   multiply(Operand<A>{x + (begin + row) * g.k, g.k, true, rows - row, g.k},
@@ -59,13 +59,13 @@ __global__ void __launch_bounds__(kThreads)
         y + (begin + row) * g.n + column, g.n);
 }
 
-/// Blocks are (column tile, row tile, expert).
+/// Blocks are (row tile, column tile, expert).
 template <typename A>
 __global__ void __launch_bounds__(kThreads)
     weightGradKernel(GroupedGemm g, Routing r, const A *x, const A *dy, float *dw) {
   MOIRE_SHARED(float, sliceA, kDepth *kPitch);
   MOIRE_SHARED(float, sliceB, kDepth *kPitch);
-  const int64_t row = int64_t(blockIdx.y) * kSize, column = int64_t(blockIdx.x) * kSize;
+  const int64_t row = int64_t(blockIdx.x) * kSize, column = int64_t(blockIdx.y) * kSize;
   const int64_t e = blockIdx.z, begin = r.offsets[e], rows = r.offsets[e + 1] - begin;
   float sum[kEach][kEach];
   multiply(Operand<A>{x + begin * g.k + row, g.k, false, g.k - row, rows},
@@ -89,21 +89,21 @@ Gemm completed(Gemm g) {
 template <typename A, typename C>
 void plainGemm(Context &ctx, const Gemm &gemm, const A *a, const A *b, C *c, const float *bias) {
   const Gemm g = completed(gemm);
-  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.n), tiles(g.m), static_cast<unsigned>(g.batch)), dim3(kThreads),
+  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.m), tiles(g.n), static_cast<unsigned>(g.batch)), dim3(kThreads),
                0, plainKernel<A, C>, g, a, b, c, bias);
 }
 
 template <typename A, typename C>
 void plainGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w,
                       C *y, const float *bias) {
-  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.n), static_cast<unsigned>(mostRowTiles(r))), dim3(kThreads), 0,
+  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>(mostRowTiles(r)), tiles(g.n)), dim3(kThreads), 0,
                groupedKernel<A, C>, g, r, x, w, y, bias);
 }
 
 template <typename A>
 void plainGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
                             const A *dy, float *dw) {
-  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.n), tiles(g.k), static_cast<unsigned>(r.experts)), dim3(kThreads),
+  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.k), tiles(g.n), static_cast<unsigned>(r.experts)), dim3(kThreads),
                0, weightGradKernel<A>, g, r, x, dy, dw);
 }
 
@@ -112,8 +112,12 @@ void plainGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r
   template void plainGroupedGemm(Context &, const GroupedGemm &, const Routing &, const A *,       \
                                  const A *, C *, const float *);
 MOIRE_PLAIN(float, float)
+MOIRE_PLAIN(bf16, bf16)
+MOIRE_PLAIN(bf16, float)
 #undef MOIRE_PLAIN
 template void plainGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &,
                                      const float *, const float *, float *);
+template void plainGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &, const bf16 *,
+                                     const bf16 *, float *);
 
 } // namespace moire::rt

@@ -236,23 +236,26 @@ __global__ void countsKernel(Routing r, int64_t *counts) {
 }
 } // namespace
 
-void dispatch(Context &ctx, const Routing &r, int64_t width, const float *x, float *rows) {
+template <typename T>
+void dispatch(Context &ctx, const Routing &r, int64_t width, const T *x, T *rows) {
   gather(ctx, r.rows(), width, r.rowToPair, r.k, x, rows);
 }
 
-void dispatchGrad(Context &ctx, const Routing &r, int64_t width, const float *drows, float *dx,
+template <typename T>
+void dispatchGrad(Context &ctx, const Routing &r, int64_t width, const T *drows, T *dx,
                   float beta) {
-  combineRows<float>(ctx, r, width, drows, nullptr, dx, beta != 0);
+  combineRows<T>(ctx, r, width, drows, nullptr, dx, beta != 0);
 }
 
-void combine(Context &ctx, const Routing &r, int64_t width, const float *rows,
-             const float *weights, float *y, float beta) {
+template <typename T>
+void combine(Context &ctx, const Routing &r, int64_t width, const T *rows, const float *weights,
+             T *y, float beta) {
   combineRows(ctx, r, width, rows, weights, y, beta != 0);
 }
 
-void combineGrad(Context &ctx, const Routing &r, int64_t width, const float *rows,
-                 const float *weights, const float *dy, float *drows, float *dweights) {
-  using T = float;
+template <typename T>
+void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows,
+                 const float *weights, const T *dy, Same<T> *drows, float *dweights) {
   if (r.rows() == 0)
     return;
   if (rows::wide<T>(width, rows, dy, drows))
@@ -261,9 +264,9 @@ void combineGrad(Context &ctx, const Routing &r, int64_t width, const float *row
     combineGradVectors<T, 1>(ctx, r, width, rows, weights, dy, drows, dweights);
 }
 
-void perExpert(Context &ctx, const Routing &r, int64_t width, const float *values, float *rows,
-               const float *x) {
-  using T = float;
+template <typename T>
+void perExpert(Context &ctx, const Routing &r, int64_t width, const float *values, T *rows,
+               const Same<T> *x) {
   if (r.rows() == 0 || width == 0)
     return;
   if (rows::wide<T>(width, rows, x))
@@ -272,14 +275,23 @@ void perExpert(Context &ctx, const Routing &r, int64_t width, const float *value
     perExpertVectors<T, 1>(ctx, r, width, values, rows, x);
 }
 
+#define MOIRE_ROWS(T)                                                                              \
+  template void dispatch(Context &, const Routing &, int64_t, const T *, T *);                     \
+  template void dispatchGrad(Context &, const Routing &, int64_t, const T *, T *, float);          \
+  template void combine(Context &, const Routing &, int64_t, const T *, const float *, T *, float); \
+  template void combineGrad(Context &, const Routing &, int64_t, const T *, const float *,         \
+                            const T *, T *, float *);                                              \
+  template void perExpert(Context &, const Routing &, int64_t, const float *, T *, const T *);
+MOIRE_ROWS(float)
+MOIRE_ROWS(bf16)
+#undef MOIRE_ROWS
+
 void perExpertSum(Context &ctx, const Routing &r, int64_t width, const float *rows, float *sums,
                   float beta) {
-  if (r.experts == 0 || width == 0)
-    return;
-  MOIRE_LAUNCH(streamOf(ctx),
-               dim3(static_cast<unsigned>((width + kWarp - 1) / kWarp),
-                    static_cast<unsigned>(r.experts)),
-               dim3(kWarp, kSumRows), 0, perExpertSumKernel<float>, r, width, rows, sums, beta);
+  const dim3 grid(static_cast<unsigned>((width + kWarp - 1) / kWarp),
+                  static_cast<unsigned>(r.experts));
+  MOIRE_LAUNCH(streamOf(ctx), grid, dim3(kWarp, kSumRows), 0, perExpertSumKernel<float>, r, width,
+               rows, sums, beta);
 }
 
 void pairsToRows(Context &ctx, const Routing &r, int64_t width, const float *pairs, float *rows) {
