@@ -15,7 +15,7 @@ namespace {
 /// new block needs no clearing; stamps are barriers of the thread's warp.
 struct Access {
   uint32_t epoch = 0, stamp = 0;
-  int16_t thread = 0;
+  int16_t thread = 0, before = 0; ///< before: another one, where several did
   bool atomic = false;   ///< of a write
   bool severalInWarp = false, severalWarps = false; ///< of reads in this epoch
 };
@@ -62,14 +62,12 @@ bool ordered(const Access &a) {
 [[noreturn]] void race(const Array *a, const void *p, size_t n, const Access &first,
                        const char *did, const char *does) {
   const int64_t at = static_cast<const char *>(p) - a->begin;
-  int other = first.thread;
-  std::string who = std::to_string(other);
-  if (first.severalInWarp || first.severalWarps)
-    who += " and others";
+  const int now = current->linear;
+  const int other = first.thread == now ? first.before : first.thread;
   fail("race on element " + std::to_string(at / int64_t(n)) + " of '" + a->name + "' (" +
-       std::to_string(n) + " bytes at byte " + std::to_string(at) + "): thread " + who +
-       " " + did + " it and thread " + std::to_string(current->linear) + " " + does +
-       " it with no barrier between");
+       std::to_string(n) + " bytes at byte " + std::to_string(at) + "): it is " + did +
+       " by thread " + std::to_string(other) + " and " + does + " by thread " +
+       std::to_string(now) + " with no barrier between");
 }
 
 void set(Access &a, bool atomic) {
@@ -132,17 +130,19 @@ void noteRead(const Array *a, const void *p, size_t n) {
   const Thread &t = *current;
   for (size_t i = 0; i < n; ++i, ++b) {
     if (!ordered(b->write))
-      race(a, p, n, b->write, b->write.atomic ? "updates" : "writes", "reads");
+      race(a, p, n, b->write, b->write.atomic ? "updated" : "written", "read");
     Access &r = b->read;
     if (r.epoch != shared.epoch) {
       set(r, false);
     } else if (r.thread != t.linear || r.stamp != t.warp->stamp) {
       if (r.thread / kWarp != t.linear / kWarp) {
         r.severalWarps = true;
+        r.before = int16_t(t.linear);
       } else {
         // An earlier stamp of the warp is in order with all that follows in it.
         r.severalInWarp = r.stamp == t.warp->stamp;
         r.stamp = t.warp->stamp;
+        r.before = r.thread;
         r.thread = int16_t(t.linear);
       }
     }
@@ -153,9 +153,9 @@ void noteWrite(const Array *a, const void *p, size_t n) {
   Byte *b = bytesAt(a, p, n);
   for (size_t i = 0; i < n; ++i, ++b) {
     if (!ordered(b->write))
-      race(a, p, n, b->write, b->write.atomic ? "updates" : "writes", "writes");
+      race(a, p, n, b->write, b->write.atomic ? "updated" : "written", "written");
     if (!ordered(b->read))
-      race(a, p, n, b->read, "reads", "writes");
+      race(a, p, n, b->read, "read", "written");
     set(b->write, false);
   }
 }
@@ -164,16 +164,18 @@ void noteAtomic(const Array *a, const void *p, size_t n) {
   Byte *b = bytesAt(a, p, n);
   for (size_t i = 0; i < n; ++i, ++b) {
     if (!ordered(b->write) && !b->write.atomic)
-      race(a, p, n, b->write, "writes", "updates");
+      race(a, p, n, b->write, "written", "updated");
     if (!ordered(b->read))
-      race(a, p, n, b->read, "reads", "updates");
+      race(a, p, n, b->read, "read", "updated");
     // Several threads may have updated it; like reads, in order with none.
     Access &w = b->write;
     const bool again = w.atomic && w.epoch == shared.epoch;
     const bool warps = again && (w.severalWarps || w.thread / kWarp != current->linear / kWarp);
     const bool lanes = again && (w.severalInWarp || w.thread != current->linear) &&
                        w.stamp == current->warp->stamp;
+    const int16_t before = w.thread;
     set(w, true);
+    w.before = before;
     w.severalWarps = warps;
     w.severalInWarp = lanes;
   }

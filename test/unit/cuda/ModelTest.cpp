@@ -42,8 +42,10 @@ template <typename Body> std::string errorOf(Body &&body) {
   }
   return "no error";
 }
-bool contains(const std::string &text, const std::string &part) {
-  return text.find(part) != std::string::npos;
+testing::AssertionResult contains(const std::string &text, const std::string &part) {
+  if (text.find(part) != std::string::npos)
+    return testing::AssertionSuccess();
+  return testing::AssertionFailure() << text;
 }
 } // namespace
 
@@ -65,8 +67,8 @@ TEST(Model, AMissingBarrierIsCaughtWithKernelElementAndThreads) {
       "kernel 'blockSum<Fault::inTree>' (ModelTest.cpp:"));
   EXPECT_TRUE(contains(
       errorOf([&] { run(blockSum<Fault::inTree>); }),
-      "block (0,0,0): race on element 8 of 'tree' (4 bytes at byte 32): thread 8 writes it and "
-      "thread 0 reads it with no barrier between"));
+      "block (0,0,0): race on element 8 of 'tree' (4 bytes at byte 32): it is read "
+      "by thread 0 and written by thread 8 with no barrier between"));
 }
 
 namespace {
@@ -144,7 +146,7 @@ TEST(Model, RacesInsideAndAcrossWarps) {
   EXPECT_TRUE(contains(run(acrossWarps), "race"));
   EXPECT_TRUE(contains(run(shuffleIsNoBarrier), "race"));
   EXPECT_EQ(run(writeAfterReads<true>), "no error");
-  EXPECT_TRUE(contains(run(writeAfterReads<false>), "reads it and thread 63 writes it"));
+  EXPECT_TRUE(contains(run(writeAfterReads<false>), "it is written by thread 63 and read by thread 0"));
   std::vector<uint16_t> h(64), g(64);
   std::iota(h.begin(), h.end(), 9);
   MOIRE_LAUNCH(nullptr, 1, 64, 0, halves, h.data(), g.data());
@@ -159,7 +161,7 @@ TEST(Model, SharedAtomicsCountAndAReadAmongThemIsARace) {
   MOIRE_LAUNCH(nullptr, 1, 96, 0, histogram, 777, x.data(), counts.data());
   EXPECT_EQ(counts, want);
   EXPECT_TRUE(contains(
-      errorOf([&] { MOIRE_LAUNCH(nullptr, 1, 64, 0, readAmongAtomics, y.data()); }), "updates it"));
+      errorOf([&] { MOIRE_LAUNCH(nullptr, 1, 64, 0, readAmongAtomics, y.data()); }), "it is read by thread 63 and updated by thread 0"));
 }
 
 namespace {
