@@ -116,7 +116,7 @@ Error OutputFolder::copyTree(StringRef from, StringRef to) {
   std::error_code ec;
   for (fs::recursive_directory_iterator it(from, ec), end; it != end && !ec; it.increment(ec)) {
     StringRef file = it->path(), extension = path::extension(file);
-    if (extension == ".h" || extension == ".cpp")
+    if (extension == ".h" || extension == ".cpp" || extension == ".cuh" || extension == ".cu")
       if (Error e = copyFile(file, inside(to, file.drop_front(from.size()).ltrim('/'))))
         return e;
   }

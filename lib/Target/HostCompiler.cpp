@@ -20,26 +20,6 @@ using namespace moire::target;
 namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
-RuntimePaths moire::target::findRuntime() {
-  static int anchor;
-  std::string bin =
-      path::parent_path(fs::getMainExecutable(nullptr, static_cast<void *>(&anchor))).str();
-  auto first = [](std::initializer_list<std::string> candidates) {
-    for (const std::string &candidate : candidates)
-      if (fs::exists(candidate))
-        return candidate;
-    return std::string();
-  };
-  return {first({MOIRE_RUNTIME_SOURCES, bin + "/../share/moire/runtime", bin + "/../../runtime"}),
-          first({MOIRE_RUNTIME_LIBRARY, bin + "/../lib/libmoire_rt.a"})};
-}
-
-std::vector<std::string> moire::target::compileFlags() {
-  // As runtime/CMakeLists.txt has them: without errno and traps comparisons
-  // become selects, which vectorise; neither changes a value.
-  return {"-std=c++17", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"};
-}
-
 namespace {
 /// One run of the compiler.
 struct Job {
@@ -106,8 +86,8 @@ static std::optional<CompileFailure> conclude(ArrayRef<Job> jobs, StringRef log)
       continue;
     std::string why = job.problem.empty() ? "exit " + std::to_string(job.status) : job.problem;
     std::string kept = ec ? "" : "; '" + log.str() + "' has all that it said";
-    failure = {"the host compiler '" + job.command[0] + "' failed on " + job.what + " (" + why +
-                   ")" + kept,
+    failure = {"the compiler '" + job.command[0] + "' failed on " + job.what + " (" + why + ")" +
+                   kept,
                lastLines(said, 8)};
   }
   if (interrupted && !failure)
@@ -115,25 +95,13 @@ static std::optional<CompileFailure> conclude(ArrayRef<Job> jobs, StringRef log)
   return failure;
 }
 
-std::optional<CompileFailure>
-moire::target::compileTrainer(StringRef folder, ArrayRef<std::string> sources,
-                              const RuntimePaths &runtime, StringRef log) {
-  // 1. The compiler; $CXX may hold arguments.
-  const char *given = std::getenv("CXX");
-  SmallVector<StringRef> words;
-  StringRef(given && *given ? given : MOIRE_HOST_COMPILER).split(words, ' ', -1, false);
-  auto program = sys::findProgramByName(words.empty() ? "c++" : words[0]);
-  if (!program)
-    return CompileFailure{"the host compiler '" + words[0].str() +
-                              "' is not there; install g++, or name another one in CXX",
-                          ""};
-  std::vector<std::string> compiler{*program};
-  for (StringRef word : ArrayRef<StringRef>(words).drop_front())
-    compiler.push_back(word.str());
+std::optional<CompileFailure> moire::target::compileTrainer(StringRef folder,
+                                                            ArrayRef<std::string> sources,
+                                                            const Toolchain &tools, StringRef log) {
   fs::remove(log);
   sys::SetInterruptFunction([] { interrupted = true; });
 
-  // 2. Every file; those that take longest first.
+  // 1. Every file; those that take longest first.
   std::string objects = (folder + "/objects").str();
   fs::create_directory(objects);
   std::vector<Job> jobs;
@@ -143,14 +111,9 @@ moire::target::compileTrainer(StringRef folder, ArrayRef<std::string> sources,
         continue;
       Job job;
       std::string stem = objects + "/" + path::stem(source).str();
-      job.command = compiler;
-      llvm::append_range(job.command, compileFlags());
-      // A fused functor must round as the unfused one. The others only call.
-      llvm::append_range(job.command, kernels ? std::vector<std::string>{"-O3", "-ffp-contract=off"}
-                                              : std::vector<std::string>{"-O1"});
-      llvm::append_range(job.command,
-                         std::vector<std::string>{"-I" + runtime.sources + "/include", "-c", "-o",
-                                                  stem + ".o", (folder + "/" + source).str()});
+      job.command = kernels ? tools.kernels : tools.callers;
+      llvm::append_range(job.command, std::vector<std::string>{"-c", "-o", stem + ".o",
+                                                               (folder + "/" + source).str()});
       job.what = source;
       job.output = stem + ".log";
       jobs.push_back(std::move(job));
@@ -158,15 +121,14 @@ moire::target::compileTrainer(StringRef folder, ArrayRef<std::string> sources,
   runAll(jobs);
   std::optional<CompileFailure> failure = conclude(jobs, log);
 
-  // 3. The trainer.
+  // 2. The trainer.
   if (!failure) {
     Job link;
-    link.command = compiler;
-    llvm::append_range(link.command,
-                       std::vector<std::string>{"-fopenmp", "-o", (folder + "/trainer").str()});
+    link.command = tools.link;
+    llvm::append_range(link.command, std::vector<std::string>{"-o", (folder + "/trainer").str()});
     for (const Job &job : jobs)
       link.command.push_back(StringRef(job.output).drop_back(4).str() + ".o");
-    llvm::append_range(link.command, std::vector<std::string>{runtime.library, "-ldnnl"});
+    llvm::append_range(link.command, tools.libraries);
     link.what = "the trainer";
     link.output = objects + "/link.log";
     run(link);

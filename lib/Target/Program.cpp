@@ -29,10 +29,15 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   auto sources = emitSources(*info);
   if (failed(sources))
     return kWrongInput;
-  RuntimePaths runtime = findRuntime();
-  if (runtime.sources.empty() || (options.compile && runtime.library.empty())) {
+  RuntimePaths runtime = findRuntime(options.target);
+  bool lacksNvcc = options.target == TargetKind::cuda && options.compile && findNvcc().empty();
+  bool compile = options.compile && !lacksNvcc;
+  if (runtime.sources.empty() || (compile && runtime.library.empty())) {
     report() << "the runtime's " << (runtime.sources.empty() ? "sources are" : "library is")
-             << " not where Moiré was built nor beside its executable; build target moire_rt";
+             << " not where Moiré was built nor beside its executable; build target moire_rt"
+             << (options.target == TargetKind::cuda
+                     ? ", where nvcc is installed, or leave compiling to the folder by --source-only"
+                     : "");
     return kFailed;
   }
 
@@ -53,19 +58,30 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   for (const SourceFile &file : files)
     if (auto error = folder.write(file.path, file.text))
       return fail(module, std::move(error));
-  for (const char *part : {"/include", "/lib"})
-    if (auto error = folder.copyTree(runtime.sources + part, "runtime" + std::string(part)))
+  bool cpu = options.target == TargetKind::cpu;
+  auto trees = cpu ? std::vector<std::string>{"/include", "/lib"}
+                   : std::vector<std::string>{"/include", "/lib/train", "/cuda"};
+  auto single = cpu ? std::vector<std::string>{"/CMakeLists.txt"}
+                    : std::vector<std::string>{"/CMakeLists.txt", "/lib/context.cpp", "/lib/memory.cpp"};
+  for (const std::string &part : trees)
+    if (auto error = folder.copyTree(runtime.sources + part, "runtime" + part))
       return fail(module, std::move(error));
-  if (auto error = folder.copyFile(runtime.sources + "/CMakeLists.txt", "runtime/CMakeLists.txt"))
-    return fail(module, std::move(error));
+  for (const std::string &file : single)
+    if (auto error = folder.copyFile(runtime.sources + file, "runtime" + file))
+      return fail(module, std::move(error));
 
   // 3. The trainer.
-  if (options.compile) {
+  if (compile) {
     std::vector<std::string> units;
     for (const SourceFile &source : *sources)
-      if (StringRef(source.path).ends_with(".cpp"))
+      if (isUnit(source.path))
         units.push_back(source.path);
-    if (auto failure = compileTrainer(folder.path(), units, runtime, folder.target() + ".log")) {
+    auto tools = findToolchain(options, runtime);
+    if (!tools) {
+      report() << llvm::toString(tools.takeError());
+      return kFailed;
+    }
+    if (auto failure = compileTrainer(folder.path(), units, *tools, folder.target() + ".log")) {
       auto diagnostic = report() << failure->what;
       if (!failure->tail.empty())
         diagnostic.attachNote() << failure->tail;
@@ -74,5 +90,10 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   }
   if (auto error = folder.commit())
     return fail(module, std::move(error));
+  if (lacksNvcc)
+    emitWarning(UnknownLoc::get(module.getContext()))
+        << "nvcc is neither in PATH nor in $CUDA_HOME, so the trainer is not built; on a machine "
+           "with CUDA run 'make -C "
+        << folder.target() << "'";
   return kDone;
 }

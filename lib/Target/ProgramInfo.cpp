@@ -63,6 +63,7 @@ LogicalResult Collector::readAttributes() {
           {path.str(), bytes.getInt(), static_cast<uint64_t>(checksum.getInt())});
     }
   info.init = options.init;
+  info.options = options;
   info.batch = number("moire.batch");
   info.seq = number("moire.seq");
   info.vocab = number("moire.vocab");

@@ -52,6 +52,7 @@ struct ConstantEntry {
 struct ProgramInfo {
   mutable mlir::ModuleOp module;
   mutable mlir::func::FuncOp microStep;
+  EmitOptions options;
   std::string name, modelPath;
   std::vector<FileEntry> files;
   bool init = false;

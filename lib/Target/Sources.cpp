@@ -122,14 +122,15 @@ LogicalResult SourceWriter::writeKernels() {
     part.first += cost.lookup(launch.kernel);
     part.second += instantiation(launch);
   }
+  std::string suffix = info.options.target == TargetKind::cpu ? ".cpp" : ".cu";
   // No other file compiles the loops again.
   if (!launches.empty())
-    header += "// In kernels1.cpp …\n";
+    header += "// In kernels1" + suffix + " …\n";
   for (const auto &launch : writer.launches())
     header += "extern " + instantiation(launch);
   add("kernels.h", "elementwise kernels", header + "\n#endif // KERNELS_H\n");
   for (auto [i, part] : llvm::enumerate(parts))
-    add("kernels" + std::to_string(i + 1) + ".cpp", "loops around the kernels",
+    add("kernels" + std::to_string(i + 1) + suffix, "loops around the kernels",
         "#include \"kernels.h\"\n\n" + part.second);
   return success();
 }

@@ -10,6 +10,7 @@
 #include "moire/Target/Program.h"
 #include "mlir/IR/AsmState.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
 
 using namespace moire;
@@ -19,7 +20,7 @@ namespace {
 /// holds LLVM's own --stop-after.
 struct CommandLine {
   CompileOptions compile;
-  std::string target = "cpu", output, stopAfter;
+  std::string target = "cpu", arch = "sm_90a", output, stopAfter;
   bool explainParams = false, sourceOnly = false;
 };
 } // namespace
@@ -90,8 +91,13 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("--freeze", compile.freeze, "Do not train parameters whose names match")
       ->type_name("REGEX");
   app.add_flag("--init", compile.init, "Start from fresh weights; the weight file may be missing");
-  app.add_option("--target", line.target, "cpu, the only target so far")
+  app.add_option("--target", line.target,
+                 "cpu, cuda, or cuda-model: the CUDA program with its kernels executed on the CPU, "
+                 "slowly, to debug it without a GPU")
       ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("--arch", line.arch, "The GPU, as nvcc names it, for --target cuda")
+      ->type_name("sm_NN")
       ->capture_default_str();
   app.add_option("-o", line.output,
                  "Output folder: trainer, sources, plan. With --stop-after: the file for the IR")
@@ -121,7 +127,7 @@ int main(int argc, char **argv) {
   CLI::App app("Moiré: compiles an ONNX model into a training program\n\n"
                "  moirec model.onnx --bind batch=2,seq=10 --optimizer adamw -o out/\n"
                "  out/trainer --data tokens.bin --steps 1000 --lr 3e-4\n\n"
-               "Exit codes: 0 done, 1 wrong input or usage, 2 the host compiler failed.",
+               "Exit codes: 0 done, 1 wrong input or usage, 2 a compiler failed.",
                "moirec");
   CommandLine line;
   declareOptions(app, line);
@@ -134,8 +140,17 @@ int main(int argc, char **argv) {
   }
 
   CompileOptions &options = line.compile;
-  if (line.target != "cpu")
-    return usageError("--target '" + line.target + "' is not known; the only target is cpu");
+  target::EmitOptions emit;
+  emit.arch = line.arch;
+  if (line.target == "cuda")
+    emit.target = target::TargetKind::cuda;
+  else if (line.target == "cuda-model")
+    emit.target = target::TargetKind::cudaModel;
+  else if (line.target != "cpu")
+    return usageError("--target '" + line.target + "' is not known; use cpu, cuda or cuda-model");
+  if (!llvm::Regex("^sm_[0-9]+[af]?$").match(line.arch))
+    return usageError("--arch '" + line.arch + "' is not an architecture; write it as nvcc does, "
+                      "for example sm_90a");
   bool stops = !line.stopAfter.empty();
   if (stops)
     if (std::string error = readPhase(line.stopAfter, options.stopAfter); !error.empty())
@@ -163,7 +178,6 @@ int main(int argc, char **argv) {
   if (line.output.empty())
     return 0;
 
-  target::EmitOptions emit;
   emit.output = line.output;
   emit.init = options.init;
   emit.compile = !line.sourceOnly;

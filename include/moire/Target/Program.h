@@ -12,10 +12,18 @@
 
 namespace moire::target {
 
+enum class TargetKind {
+  cpu,
+  cuda,
+  cudaModel, ///< the CUDA program with its kernels executed on the CPU
+};
+
 struct EmitOptions {
+  TargetKind target = TargetKind::cpu;
+  std::string arch = "sm_90a"; ///< of the GPU, as nvcc names it
   std::string output;  ///< the folder to write
   bool init = false;   ///< the trainer starts from fresh weights
-  bool compile = true; ///< also build the trainer with the host compiler
+  bool compile = true; ///< also build the trainer
   std::string name;    ///< of the program; empty: the model file's name
 };
 
@@ -26,15 +34,16 @@ struct SourceFile {
 };
 
 /// The C++ of a module in the exec dialect (after phase program): src/kernels.h,
-/// src/kernels1.cpp …, src/program.h, src/program.cpp, src/main.cpp. An op that
+/// src/kernels1.cpp (.cu for CUDA) …, src/program.h, src/program.cpp, src/main.cpp. An op that
 /// has no statement is a located error.
 mlir::FailureOr<std::vector<SourceFile>> emitSources(mlir::ModuleOp module,
                                                      const EmitOptions &options);
 
 /// Writes the output folder: sources, a copy of the runtime, build files, the
-/// plan, the parameter table and, unless told otherwise, the trainer. It appears
+/// plan, the parameter table and, unless told otherwise, the trainer; where the
+/// CUDA target finds no nvcc, a warning says what to run where there is one. It appears
 /// whole or not at all; a folder that Moiré made before is replaced. Returns the
-/// exit code: 0, 1 (the module or the folder is wrong), 2 (the host compiler
+/// exit code: 0, 1 (the module or the folder is wrong), 2 (a compiler
 /// failed); errors go to the module's context as diagnostics.
 int emitProgram(mlir::ModuleOp module, const EmitOptions &options);
 

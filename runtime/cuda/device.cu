@@ -1,0 +1,180 @@
+//===- device.cu - The GPU as the device ----------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "cuda/device.h"
+#include "cuda/check.h"
+#include "moire/rt/device.h"
+#include "moire/rt/loss.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace moire::rt {
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+char *DeviceMemory::allocate(int64_t bytes) {
+  void *memory = nullptr;
+  const cudaError_t error = cudaMalloc(&memory, bytes);
+  if (error != cudaSuccess)
+    throw RunError("the GPU has no room for " + std::to_string(bytes) + " bytes (" +
+                   cudaGetErrorString(error) + "); use a smaller batch or sequence in --bind");
+  MOIRE_CUDA(cudaMemset(memory, 0, bytes));
+  return static_cast<char *>(memory);
+}
+void DeviceMemory::release(char *memory, int64_t) { cudaFree(memory); }
+
+void upload(Context &ctx, void *device, const void *host, int64_t bytes) {
+  if (bytes <= 0)
+    return;
+  MOIRE_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, streamOf(ctx)));
+  MOIRE_CUDA(cudaStreamSynchronize(streamOf(ctx)));
+}
+void download(Context &ctx, void *host, const void *device, int64_t bytes) {
+  if (bytes <= 0)
+    return;
+  MOIRE_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, streamOf(ctx)));
+  MOIRE_CUDA(cudaStreamSynchronize(streamOf(ctx)));
+}
+
+HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool read)
+    : ctx(ctx), block(block), copy(block.size()), ptr(copy.data()) {
+  if (read)
+    download(ctx, ptr, block.data(), block.size());
+}
+void HostCopy::store() { upload(ctx, block.data(), ptr, block.size()); }
+
+//===----------------------------------------------------------------------===//
+// The device
+//===----------------------------------------------------------------------===//
+
+Device::Device(int number) : number(number), loss(sizeof(double)) {
+  MOIRE_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+}
+Device::~Device() {
+#ifndef MOIRE_CUDA_MODEL
+  dropGraphs();
+#endif
+  libraries.reset();
+  cudaStreamDestroy(stream);
+}
+
+#ifdef MOIRE_CUDA_MODEL
+std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(0); }
+std::string describeDevice(const Context &) {
+  return "CUDA kernels executed on the CPU by the execution model";
+}
+void checkMemory(const Context &, int64_t) {}
+#else
+
+/// The library holds code for one architecture: say so before a kernel fails.
+__global__ static void probe() {}
+
+std::shared_ptr<Device> createDevice(int) {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0)
+    throw RunError(std::string("there is no GPU that CUDA can use (") +
+                   (error == cudaSuccess ? "none found" : cudaGetErrorString(error)) +
+                   "); run where there is one and nvidia-smi shows it, or compile with "
+                   "--target cpu");
+  MOIRE_CUDA(cudaSetDevice(0));
+  cudaFuncAttributes attributes;
+  if (cudaFuncGetAttributes(&attributes, probe) != cudaSuccess) {
+    cudaGetLastError();
+    cudaDeviceProp p;
+    MOIRE_CUDA(cudaGetDeviceProperties(&p, 0));
+    throw RunError("the program was compiled for another GPU than this " + std::string(p.name) +
+                   " of architecture sm_" + std::to_string(p.major * 10 + p.minor) +
+                   "; compile it again with --arch sm_" + std::to_string(p.major * 10 + p.minor));
+  }
+  return std::make_shared<Device>(0);
+}
+
+std::string describeDevice(const Context &ctx) {
+  cudaDeviceProp p;
+  MOIRE_CUDA(cudaGetDeviceProperties(&p, ctx.device->number));
+  return p.name;
+}
+
+void checkMemory(const Context &, int64_t bytes) {
+  size_t free = 0, total = 0;
+  MOIRE_CUDA(cudaMemGetInfo(&free, &total));
+  if (bytes > int64_t(free))
+    throw RunError("the plan needs " + std::to_string(bytes) + " bytes of GPU memory, " +
+                   std::to_string(free) + " of " + std::to_string(total) +
+                   " are free; use a smaller batch or sequence in --bind");
+}
+
+void Device::dropGraphs() {
+  for (Graph &graph : graphs) {
+    if (graph.exec)
+      cudaGraphExecDestroy(graph.exec);
+    graph = {};
+  }
+}
+#endif
+
+//===----------------------------------------------------------------------===//
+// Micro-steps
+//===----------------------------------------------------------------------===//
+
+void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
+  Device &device = *ctx.device;
+  if (!device.inputs)
+    device.inputs = std::make_unique<DeviceBlock[]>(ctx.program->numInputs);
+  DeviceBlock &block = device.inputs[index];
+  if (block.size() < bytes)
+    block = DeviceBlock(bytes);
+  ctx.inputs[index] = block.data();
+  if (bytes > 0)
+    MOIRE_CUDA(cudaMemcpyAsync(block.data(), host, bytes, cudaMemcpyHostToDevice, device.stream));
+}
+
+#ifdef MOIRE_CUDA_MODEL
+void runMicroStep(Context &ctx) { ctx.program->microStep(ctx); }
+#else
+void runMicroStep(Context &ctx) {
+  Device &device = *ctx.device;
+  Device::Graph &graph = device.graphs[ctx.first() ? 0 : 1];
+  if (!graph.exec && graph.runs++ > 0) {
+    MOIRE_CUDA(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed));
+    cudaGraph_t captured = nullptr;
+    ctx.program->microStep(ctx);
+    MOIRE_CUDA(cudaStreamEndCapture(device.stream, &captured));
+    MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
+    MOIRE_CUDA(cudaGraphDestroy(captured));
+  }
+  if (graph.exec) {
+    MOIRE_CUDA(cudaGraphLaunch(graph.exec, device.stream));
+  } else {
+    ctx.program->microStep(ctx);
+    // Scratch memory has moved: what was captured before points to the old one.
+    if (device.scratch != ctx.scratch(0)) {
+      device.dropGraphs();
+      device.scratch = ctx.scratch(0);
+    }
+  }
+  // The caller may change its inputs and reports errors of this step here.
+  MOIRE_CUDA(cudaStreamSynchronize(device.stream));
+}
+#endif
+
+__global__ static void addLoss(const float *value, double *sum, bool first) {
+  *sum = (first ? 0.0 : *sum) + double(*value);
+}
+void loss(Context &ctx, const float *value) {
+  launchKernel(streamOf(ctx), 1, 1, 0, addLoss, value, ctx.device->loss.as<double>(), ctx.first());
+}
+double lossOfStep(Context &ctx) {
+  double sum = 0;
+  download(ctx, &sum, ctx.device->loss.data(), sizeof sum);
+  return sum;
+}
+
+} // namespace moire::rt

@@ -1,0 +1,48 @@
+//===- device.h - What a context keeps for its GPU ------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_CUDA_DEVICE_H
+#define MOIRE_RT_CUDA_DEVICE_H
+
+#include "cuda/launch.h"
+#include "moire/rt/context.h"
+
+namespace moire::rt {
+
+/// Handles of libraries, made at their first use (gemm.cu, attention.cu).
+struct Libraries;
+
+struct Device {
+  explicit Device(int number);
+  ~Device();
+  Device(const Device &) = delete;
+
+  int number;
+  cudaStream_t stream = nullptr;
+  /// Several streams would need several; all kernels share one stream.
+  DeviceBlock loss;                ///< one double: the sum since the first micro-batch
+  std::unique_ptr<DeviceBlock[]> inputs; ///< what Context::inputs points to
+  std::shared_ptr<Libraries> libraries;
+
+#ifndef MOIRE_CUDA_MODEL
+  /// The micro-step as a graph: [0] for the first micro-batch of a step, [1] for
+  /// the others. A kind runs plainly first, so that scratch memory, library
+  /// handles and heuristics exist, is captured at its second run and replayed
+  /// from then on.
+  struct Graph {
+    int runs = 0;
+    cudaGraphExec_t exec = nullptr;
+  };
+  Graph graphs[2];
+  const void *scratch = nullptr; ///< that captured kernels point into
+  void dropGraphs();
+#endif
+};
+
+inline cudaStream_t streamOf(const Context &ctx) { return ctx.device->stream; }
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_CUDA_DEVICE_H

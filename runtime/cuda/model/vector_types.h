@@ -1,0 +1,70 @@
+//===- vector_types.h - dim3, float4 and the API calls of the model -------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_CUDA_MODEL_VECTOR_TYPES_H
+#define MOIRE_RT_CUDA_MODEL_VECTOR_TYPES_H
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+#define MOIRE_VECTOR(T, Name)                                                  \
+  struct alignas(2 * sizeof(T)) Name##2 {                                      \
+    T x, y;                                                                    \
+  };                                                                           \
+  struct alignas(sizeof(T) == 8 ? 16 : 4 * sizeof(T)) Name##4 {                \
+    T x, y, z, w;                                                              \
+  };                                                                           \
+  inline Name##2 make_##Name##2(T x, T y) { return {x, y}; }                   \
+  inline Name##4 make_##Name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
+MOIRE_VECTOR(float, float)
+MOIRE_VECTOR(double, double)
+MOIRE_VECTOR(int, int)
+MOIRE_VECTOR(unsigned, uint)
+MOIRE_VECTOR(short, short)
+MOIRE_VECTOR(unsigned short, ushort)
+#undef MOIRE_VECTOR
+
+// The calls of the CUDA runtime that the kernels' launchers make. Device memory
+// is host memory, and a stream has always finished.
+using cudaStream_t = void *;
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2 };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
+inline const char *cudaGetErrorString(cudaError_t e) {
+  return e == cudaSuccess ? "no error" : "out of memory";
+}
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaMalloc(void **p, size_t bytes) {
+  *p = std::malloc(bytes);
+  return *p || !bytes ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+inline cudaError_t cudaFree(void *p) {
+  std::free(p);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
+                                   cudaMemcpyKind, cudaStream_t) {
+  std::memmove(to, from, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t) {
+  std::memset(p, value, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+
+#endif // MOIRE_RT_CUDA_MODEL_VECTOR_TYPES_H
