@@ -13,7 +13,7 @@
 
 #include "cuda/gemm_lt.h"
 
-#include "cuda/device.h"
+#include "cuda/libraries.h"
 #include "moire/rt/cuda/launch.h"
 
 #include <cublasLt.h>
@@ -107,7 +107,7 @@ std::shared_ptr<GemmPlans> createGemmPlans() { return std::make_shared<GemmPlans
 
 namespace {
 /// Asks for an algorithm; plan.found says whether there is one.
-void choose(Device &device, const Gemm &g, cudaDataType_t in, cudaDataType_t out,
+void choose(const Libraries &libraries, const Gemm &g, cudaDataType_t in, cudaDataType_t out,
             const uint32_t (&alignment)[3], Plan &plan) {
   cublasLtMatmulDesc_t op;
   MOIRE_LT(cublasLtMatmulDescCreate(&op, CUBLAS_COMPUTE_32F, CUDA_R_32F));
@@ -126,7 +126,7 @@ void choose(Device &device, const Gemm &g, cudaDataType_t in, cudaDataType_t out
   cublasLtMatmulPreference_t p;
   MOIRE_LT(cublasLtMatmulPreferenceCreate(&p));
   Preference preference(p);
-  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(device.workspaceBytes));
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(libraries.workspace.size()));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment[1]);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment[0]);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment[2]);
@@ -134,7 +134,7 @@ void choose(Device &device, const Gemm &g, cudaDataType_t in, cudaDataType_t out
   cublasLtMatmulHeuristicResult_t result;
   int count = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-      device.lt, op, plan.a.get(), plan.b.get(), plan.c.get(), plan.c.get(), p, 1, &result,
+      libraries.lt, op, plan.a.get(), plan.b.get(), plan.c.get(), plan.c.get(), p, 1, &result,
       &count);
   plan.found = status == CUBLAS_STATUS_SUCCESS && count > 0 &&
                result.state == CUBLAS_STATUS_SUCCESS;
@@ -147,20 +147,20 @@ template <typename A, typename C>
 bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float *bias) {
   if (g.k == 0)
     return false;
-  Device &device = *ctx.device;
+  Libraries &libraries = librariesOf(ctx);
   const uint32_t alignment[3] = {alignmentOf(a), alignmentOf(b), alignmentOf(c)};
   const Key key{g.m,       g.n,       g.k,       g.transA,     g.transB,    g.lda,     g.ldb,
                 g.ldc,     g.batch,   g.strideA, g.strideB,    g.strideC,   g.beta == 0,
                 bias != nullptr, kType<A>, kType<C>, alignment[0], alignment[1], alignment[2]};
-  auto [at, isNew] = device.gemms->plans.try_emplace(key);
+  auto [at, isNew] = libraries.gemms->plans.try_emplace(key);
   Plan &plan = at->second;
   if (isNew) {
     plan.bias = bias ? Bias::asFloat : Bias::none;
-    choose(device, g, kType<A>, kType<C>, alignment, plan);
+    choose(libraries, g, kType<A>, kType<C>, alignment, plan);
     if (!plan.found && bias && std::is_same_v<C, bf16>) {
       // A float bias under a bf16 result is not for all shapes.
       plan.bias = Bias::asOutput;
-      choose(device, g, kType<A>, kType<C>, alignment, plan);
+      choose(libraries, g, kType<A>, kType<C>, alignment, plan);
     }
   }
   if (!plan.found)
@@ -175,9 +175,9 @@ bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, cons
     }
     set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue);
   }
-  MOIRE_LT(cublasLtMatmul(device.lt, plan.operation.get(), &g.alpha, b, plan.a.get(), a,
+  MOIRE_LT(cublasLtMatmul(libraries.lt, plan.operation.get(), &g.alpha, b, plan.a.get(), a,
                           plan.b.get(), &g.beta, c, plan.c.get(), c, plan.c.get(),
-                          &plan.algorithm, device.workspace, device.workspaceBytes,
+                          &plan.algorithm, libraries.workspace.data(), libraries.workspace.size(),
                           streamOf(ctx)));
   return true;
 }

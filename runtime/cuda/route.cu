@@ -117,7 +117,7 @@ __global__ void placeKernel(Routing r, Cut cut, const int64_t *ids, const int32_
       table[first + i] = 0;
     __syncthreads();
     const int64_t p = (int64_t(blockIdx.x) * cut.rounds + round) * blockDim.x + threadIdx.x;
-    const bool valid = p < r.rows();
+    const bool valid = p < r.tokens * r.k;
     const int32_t e = valid ? bounded(ids[p], experts) : 0;
     unsigned same = __ballot_sync(kFullWarp, valid);
     for (int32_t bit = 1; bit < experts; bit *= 2) {

@@ -70,7 +70,7 @@ __global__ void combineKernel(int64_t tokens, int32_t k, int64_t vectors, const 
   if (t >= tokens)
     return;
   for (int64_t c = threadIdx.x; c < vectors; c += blockDim.x) {
-    float sum[N];
+    float sum[N] = {};
     if (add) {
       const Pack<T, N> old = y[t * vectors + c];
 #pragma unroll
@@ -83,7 +83,7 @@ __global__ void combineKernel(int64_t tokens, int32_t k, int64_t vectors, const 
       const float w = weights ? weights[t * k + j] : 1.0f;
 #pragma unroll
       for (int i = 0; i < N; ++i)
-        sum[i] = j == 0 && !add ? w * float(v.at[i]) : fmaf(w, float(v.at[i]), sum[i]);
+        sum[i] = fmaf(w, float(v.at[i]), sum[i]);
     }
     Pack<T, N> out;
 #pragma unroll
@@ -178,7 +178,7 @@ template <typename T, int N>
 __global__ void perExpertKernel(Routing r, int64_t vectors, const float *values, const Pack<T, N> *x,
                                 Pack<T, N> *to) {
   const int64_t row = rows::row();
-  if (row >= r.rows())
+  if (row >= r.tokens * r.k)
     return;
   const float *v = values + expertOf(r.offsets, int32_t(r.experts), int32_t(row)) * vectors * N;
   for (int64_t c = threadIdx.x; c < vectors; c += blockDim.x) {
@@ -202,7 +202,7 @@ void perExpertVectors(Context &ctx, const Routing &r, int64_t width, const float
 
 /// 32 columns of one expert to a block; kSumRows threads to a column take every
 /// kSumRows-th row, and their sums are added in a tree.
-constexpr int kSumRows = 16;
+constexpr unsigned kSumRows = 16;
 template <typename T>
 __global__ void perExpertSumKernel(Routing r, int64_t width, const T *from, float *sums,
                                    float beta) {
@@ -215,7 +215,7 @@ __global__ void perExpertSumKernel(Routing r, int64_t width, const T *from, floa
     for (int64_t row = r.offsets[e] + threadIdx.y; row < end; row += kSumRows)
       sum += float(from[row * width + column]);
   }
-  for (int half = kSumRows / 2; half > 0; half /= 2) {
+  for (unsigned half = kSumRows / 2; half > 0; half /= 2) {
     if (threadIdx.y < 2 * half)
       partial[threadIdx.y * (kWarp + 1) + threadIdx.x] = sum;
     __syncthreads();

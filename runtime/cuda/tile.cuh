@@ -15,6 +15,7 @@
 
 #include "moire/rt/cuda/launch.h"
 
+#include <cmath>
 #include <cstdint>
 
 namespace moire::rt::tile {
