@@ -13,15 +13,32 @@
 #ifndef MOIRE_CUDA_HOPPER_CUH
 #define MOIRE_CUDA_HOPPER_CUH
 
-#include <cuda.h>
+#include "moire/rt/bf16.h"
+#include "moire/rt/cuda/launch.h"
 
-#include <cstdint>
+#include <initializer_list>
+
+#ifdef MOIRE_CUDA_MODEL
+#include "cuda/model/hopper.h"
+#else
+#include <cuda.h>
+#endif
 
 namespace moire::rt::hopper {
+
+#ifndef MOIRE_CUDA_MODEL
+
+using Barrier = uint64_t;
+using TensorMap = CUtensorMap;
 
 /// An address in shared memory, in bytes, as the instructions want it.
 __device__ inline uint32_t sharedAddress(const void *p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+/// The first address from p on that is a multiple of `alignment`, a power of two.
+__device__ inline char *alignedShared(char *p, uint32_t alignment) {
+  return p + (-sharedAddress(p) & (alignment - 1));
 }
 
 //===----------------------------------------------------------------------===//
@@ -29,7 +46,7 @@ __device__ inline uint32_t sharedAddress(const void *p) {
 //===----------------------------------------------------------------------===//
 
 /// A phase ends after `count` arrivals and all the bytes that were announced.
-__device__ inline void initBarrier(uint64_t *barrier, uint32_t count) {
+__device__ inline void initBarrier(Barrier *barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(sharedAddress(barrier)),
                "r"(count)
                : "memory");
@@ -38,19 +55,19 @@ __device__ inline void initBarrier(uint64_t *barrier, uint32_t count) {
 __device__ inline void fenceBarriers() {
   asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
 }
-__device__ inline void arrive(uint64_t *barrier) {
+__device__ inline void arrive(Barrier *barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" ::"r"(sharedAddress(barrier))
                : "memory");
 }
 /// Arrives and announces bytes that the copy engine will bring.
-__device__ inline void arriveExpecting(uint64_t *barrier, uint32_t bytes) {
+__device__ inline void arriveExpecting(Barrier *barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(
                    sharedAddress(barrier)),
                "r"(bytes)
                : "memory");
 }
 /// Waits until the phase of this parity has ended.
-__device__ inline void wait(uint64_t *barrier, uint32_t parity) {
+__device__ inline void wait(Barrier *barrier, uint32_t parity) {
   asm volatile("{\n"
                ".reg .pred done;\n"
                "again:\n"
@@ -67,19 +84,19 @@ __device__ inline void wait(uint64_t *barrier, uint32_t parity) {
 // Copy engine
 //===----------------------------------------------------------------------===//
 
-__device__ inline void prefetch(const CUtensorMap *map) {
+__device__ inline void prefetch(const TensorMap *map) {
   asm volatile("prefetch.tensormap [%0];\n" ::"l"(reinterpret_cast<uint64_t>(map)) : "memory");
 }
 /// Copies the map's box at (x, y) or (x, y, z), x innermost, to shared memory.
 /// What lies outside of the tensor is zero. Bytes are counted on the barrier.
-__device__ inline void copyTile(const CUtensorMap *map, void *to, uint64_t *barrier, int32_t x,
+__device__ inline void copyTile(const TensorMap *map, void *to, Barrier *barrier, int32_t x,
                                 int32_t y) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
                " [%0], [%1, {%3, %4}], [%2];\n" ::"r"(sharedAddress(to)),
                "l"(reinterpret_cast<uint64_t>(map)), "r"(sharedAddress(barrier)), "r"(x), "r"(y)
                : "memory");
 }
-__device__ inline void copyTile(const CUtensorMap *map, void *to, uint64_t *barrier, int32_t x,
+__device__ inline void copyTile(const TensorMap *map, void *to, Barrier *barrier, int32_t x,
                                 int32_t y, int32_t z) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
                " [%0], [%1, {%3, %4, %5}], [%2];\n" ::"r"(sharedAddress(to)),
@@ -180,6 +197,16 @@ template <> struct Wgmma<256> {
 // clang-format on
 
 #undef MOIRE_D8
+
+#endif // MOIRE_CUDA_MODEL
+
+/// A description for the copy engine of a dense array of `dims`, the innermost
+/// first, copied by boxes of `box`, whose innermost is 64. Rows must be multiples
+/// of 16 bytes, as must `data`.
+TensorMap tensorMap(Context &ctx, const bf16 *data, std::initializer_list<int64_t> dims,
+                    std::initializer_list<int64_t> box);
+/// Of the device.
+int multiprocessorsOf(Context &ctx);
 
 } // namespace moire::rt::hopper
 
