@@ -119,11 +119,17 @@ class Check:
                 key = " ".join(bind)
                 if key not in built:
                     built[key] = os.path.join(self.scratch, f"{optimizer}.{len(built)}")
-                    run([self.tool("moirec"), self.entry.path("model.onnx"), *bind,
-                         "--optimizer", optimizer, "-o", built[key]])
+                    if self.args.stage != "run":
+                        run([self.tool("moirec"), self.entry.path("model.onnx"), *bind,
+                             "--target", self.args.target, "--optimizer", optimizer,
+                             "-o", built[key]])
+                if self.args.stage == "build":
+                    continue
                 first = optimizer == "sgd" and not label
-                self.train(label + optimizer, [os.path.join(built[key], "trainer")], optimizer,
-                           data, grads=first)
+                command = [os.path.join(built[key], "trainer")]
+                if self.args.stage == "run":  # the model may lie elsewhere than when it was compiled
+                    command += ["--weights", self.entry.path("model.onnx")]
+                self.train(label + optimizer, command, optimizer, data, grads=first)
 
     def interpreted(self, phase):
         """The interpreter on the IR of `phase`."""
@@ -191,6 +197,10 @@ def main():
     parser.add_argument("--entry", nargs="+", default=ENTRIES, metavar="NAME")
     parser.add_argument("--phase", nargs="+", choices=[*phases, "all"],
                         help="what executes: trainer (default) or the IR after a phase")
+    parser.add_argument("--target", default="cpu", choices=["cpu", "cuda", "cuda-model"],
+                        help="what moirec compiles for")
+    parser.add_argument("--stage", default="both", choices=["build", "run", "both"],
+                        help="only compile the trainers into --keep, or only run those in --keep")
     parser.add_argument("--no-batch16", action="store_true", help="leave the sixteen rows out")
     parser.add_argument("--jobs", type=int, default=1, help="entries at the same time")
     parser.add_argument("--keep", metavar="DIR", help="keep everything that is made in DIR")
@@ -202,7 +212,9 @@ def main():
         print(f"SKIPPED corpus: there is no folder {os.path.normpath(args.corpus)}; "
               "give its place with --corpus")
         sys.exit(SKIPPED)
-    if not os.path.exists(os.path.join(args.build, "bin", "moirec")):
+    if args.stage != "both" and not args.keep:
+        sys.exit(f"error: --stage {args.stage} needs --keep DIR, where the trainers lie")
+    if args.stage != "run" and not os.path.exists(os.path.join(args.build, "bin", "moirec")):
         sys.exit(f"error: there is no bin/moirec in {args.build}; build first, or name the "
                  "build folder with --build")
     failed = 0
@@ -210,7 +222,8 @@ def main():
         for lines in pool.map(lambda name: check(args, name), args.entry):
             print("\n".join(lines), flush=True)
             failed += " FAILED " in lines[0]
-    print(f"{len(args.entry) - failed} of {len(args.entry)} corpus entries agree with PyTorch")
+    what = "compile" if args.stage == "build" else "agree with PyTorch"
+    print(f"{len(args.entry) - failed} of {len(args.entry)} corpus entries {what}")
     sys.exit(1 if failed else 0)
 
 

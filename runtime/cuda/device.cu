@@ -4,7 +4,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/device.h"
-#include "cuda/check.h"
 #include "moire/rt/device.h"
 #include "moire/rt/loss.h"
 
@@ -13,6 +12,8 @@
 #include <string>
 
 namespace moire::rt {
+
+cudaStream_t streamOf(Context &ctx) { return ctx.device->stream; }
 
 //===----------------------------------------------------------------------===//
 // Memory
@@ -57,20 +58,11 @@ Device::Device(int number) : number(number), loss(sizeof(double)) {
   MOIRE_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
 }
 Device::~Device() {
-#ifndef MOIRE_CUDA_MODEL
   dropGraphs();
-#endif
   libraries.reset();
   cudaStreamDestroy(stream);
 }
 
-#ifdef MOIRE_CUDA_MODEL
-std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(0); }
-std::string describeDevice(const Context &) {
-  return "CUDA kernels executed on the CPU by the execution model";
-}
-void checkMemory(const Context &, int64_t) {}
-#else
 
 /// The library holds code for one architecture: say so before a kernel fails.
 __global__ static void probe() {}
@@ -118,7 +110,6 @@ void Device::dropGraphs() {
     graph = {};
   }
 }
-#endif
 
 //===----------------------------------------------------------------------===//
 // Micro-steps
@@ -136,9 +127,6 @@ void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
     MOIRE_CUDA(cudaMemcpyAsync(block.data(), host, bytes, cudaMemcpyHostToDevice, device.stream));
 }
 
-#ifdef MOIRE_CUDA_MODEL
-void runMicroStep(Context &ctx) { ctx.program->microStep(ctx); }
-#else
 void runMicroStep(Context &ctx) {
   Device &device = *ctx.device;
   Device::Graph &graph = device.graphs[ctx.first() ? 0 : 1];
@@ -163,13 +151,13 @@ void runMicroStep(Context &ctx) {
   // The caller may change its inputs and reports errors of this step here.
   MOIRE_CUDA(cudaStreamSynchronize(device.stream));
 }
-#endif
 
 __global__ static void addLoss(const float *value, double *sum, bool first) {
   *sum = (first ? 0.0 : *sum) + double(*value);
 }
 void loss(Context &ctx, const float *value) {
-  launchKernel(streamOf(ctx), 1, 1, 0, addLoss, value, ctx.device->loss.as<double>(), ctx.first());
+  MOIRE_LAUNCH(streamOf(ctx), 1, 1, 0, addLoss, value, ctx.device->loss.as<double>(),
+               ctx.first());
 }
 double lossOfStep(Context &ctx) {
   double sum = 0;

@@ -6,8 +6,8 @@
 #ifndef MOIRE_RT_CUDA_DEVICE_H
 #define MOIRE_RT_CUDA_DEVICE_H
 
-#include "cuda/launch.h"
 #include "moire/rt/context.h"
+#include "moire/rt/cuda/launch.h"
 
 namespace moire::rt {
 
@@ -26,7 +26,6 @@ struct Device {
   std::unique_ptr<DeviceBlock[]> inputs; ///< what Context::inputs points to
   std::shared_ptr<Libraries> libraries;
 
-#ifndef MOIRE_CUDA_MODEL
   /// The micro-step as a graph: [0] for the first micro-batch of a step, [1] for
   /// the others. A kind runs plainly first, so that scratch memory, library
   /// handles and heuristics exist, is captured at its second run and replayed
@@ -38,10 +37,7 @@ struct Device {
   Graph graphs[2];
   const void *scratch = nullptr; ///< that captured kernels point into
   void dropGraphs();
-#endif
 };
-
-inline cudaStream_t streamOf(const Context &ctx) { return ctx.device->stream; }
 
 } // namespace moire::rt
 
