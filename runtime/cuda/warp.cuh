@@ -8,6 +8,7 @@
 
 #include "moire/rt/cuda/launch.h"
 
+#include <cmath>
 #include <cstdint>
 
 namespace moire::rt {

@@ -16,7 +16,6 @@
 #define MOIRE_RT_CUDA_ELEMENTWISE_H
 
 #include "moire/rt/cuda/launch.h"
-#include "moire/rt/cuda/pack.h"
 #include "moire/rt/cuda/space.h"
 
 namespace moire::rt {
@@ -153,19 +152,23 @@ __global__ void __launch_bounds__(kElementwiseThreads) elementwise(Walk walk, Op
   compute<F, W>(at.count, Slot<Ops, W>(ops, walk, at)...);
 }
 
-template <typename F, int W, typename... Ops>
-void launchWalks(Context &ctx, const Shape &shape, const Ops &...ops) {
-  forEachWalk(shape, W, [&](const Walk &walk, const int64_t *offset) {
-    int i = 0;
+template <typename F, int W, size_t... I, typename... Ops>
+void launchWalks(Context &ctx, const Shape &shape, std::index_sequence<I...>, const Ops &...ops) {
+  forEachWalk(shape, W, [&](const Walk &walk, const int64_t *first) {
     const unsigned blocks = (walk.threads + kElementwiseThreads - 1) / kElementwiseThreads;
-    // Brace initialisation evaluates in order: i is the operand's number.
-    struct Launch {
-      Launch(Context &ctx, unsigned blocks, const Walk &walk, Ops... ops) {
-        MOIRE_LAUNCH(streamOf(ctx), blocks, kElementwiseThreads, 0, (elementwise<F, W, Ops...>),
-                     walk, ops...);
-      }
-    } run{ctx, blocks, walk, placed(ops, shape, i++, offset)...};
+    MOIRE_LAUNCH(streamOf(ctx), blocks, kElementwiseThreads, 0, elementwise<F, W, Ops...>, walk,
+                 placed(ops, shape, int(I), first)...);
   });
+}
+
+template <typename F, size_t... I, typename... Ops>
+void launchShape(Context &ctx, const Shape &shape, std::index_sequence<I...> numbers,
+                 const Ops &...ops) {
+  constexpr int W = widthOf<Ops...>();
+  if (W > 1 && (isAligned<W>(ops, shape, int(I)) && ...))
+    launchWalks<F, W>(ctx, shape, numbers, ops...);
+  else
+    launchWalks<F, 1>(ctx, shape, numbers, ops...);
 }
 
 } // namespace device
@@ -173,16 +176,11 @@ void launchWalks(Context &ctx, const Shape &shape, const Ops &...ops) {
 /// Runs F over the space. See the top of moire/rt/elementwise.h.
 template <typename F, typename... Ops>
 void launch(Context &ctx, const Space &space, const Ops &...ops) {
-  constexpr int W = device::widthOf<Ops...>();
   device::Shape shape(space);
   (shape.add(ops), ...);
   shape.merge();
-  if (shape.empty())
-    return;
-  if (W > 1 && (device::aligned<W>(ops, shape) && ...))
-    device::launchWalks<F, W>(ctx, shape, ops...);
-  else
-    device::launchWalks<F, 1>(ctx, shape, ops...);
+  if (!shape.empty())
+    device::launchShape<F>(ctx, shape, std::index_sequence_for<Ops...>(), ops...);
 }
 
 } // namespace moire::rt

@@ -171,16 +171,18 @@ template <typename... Ops> constexpr int widthOf() {
   return width;
 }
 
+/// Whether the operand's rows can be accessed W columns at a time.
 template <int W, typename T, int Inner, bool IsOutput>
-bool alignedAs(const Operand<T, Inner, IsOutput> &op, const Shape &shape, const int64_t *strides) {
+bool isAligned(const Operand<T, Inner, IsOutput> &op, const Shape &shape, int number) {
   if (Inner != 1)
     return true;
   constexpr int kBytes = kAccessBytes<T, W>;
   bool is = isAligned(op.base, kBytes);
   for (int d = 0; d + 1 < shape.rank; ++d)
-    is &= strides[d] * int64_t(sizeof(T)) % kBytes == 0;
+    is &= shape.strides[number][d] * int64_t(sizeof(T)) % kBytes == 0;
   return is;
 }
+template <int W> bool isAligned(const IndexOperand &, const Shape &, int) { return true; }
 
 } // namespace moire::rt::device
 
