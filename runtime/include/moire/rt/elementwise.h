@@ -28,7 +28,8 @@
 // space of one dimension, or all zero). index(d) is an input whose value is the
 // coordinate along dimension d (int64_t). run() takes inputs by value in the
 // order of launch's arguments, then outputs by reference. Types: float, double,
-// int64_t, int32_t, bool for uint8_t memory and float for bf16 memory.
+// int64_t, int32_t, bool for uint8_t memory, and float for bf16 memory, where
+// outputs are rounded.
 //
 // The loop is moire/rt/cpu/elementwise.h or, where CUDA is compiled,
 // moire/rt/cuda/elementwise.h.
