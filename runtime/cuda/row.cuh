@@ -105,6 +105,16 @@ public:
       }
     }
   }
+  /// The values of the thread's vector number k at column i, as each() gives them.
+  __device__ __forceinline__ void get(int i, int k, float (&values)[W]) const {
+    if constexpr (V > 0) {
+#pragma unroll
+      for (int j = 0; j < W; ++j)
+        values[j] = v[k][j];
+    } else {
+      load(i, values);
+    }
+  }
   /// From now on the values that lie at `other`, which this thread wrote.
   __device__ __forceinline__ void readFrom(const T *other) { row = other; }
 
