@@ -22,6 +22,7 @@ inline constexpr int kAccessBytes = int(sizeof(T)) * W < 16 ? int(sizeof(T)) * W
 /// W neighbours in registers, moved in accesses of at most 16 bytes to which the
 /// pointer is aligned.
 template <typename T, int W> struct Run {
+  static constexpr int kCount = W;
   static constexpr int kPer = kAccessBytes<T, W> / int(sizeof(T));
   T at[W];
   __device__ __forceinline__ void load(const T *p) {
@@ -31,6 +32,26 @@ template <typename T, int W> struct Run {
 #pragma unroll
       for (int j = 0; j < kPer; ++j)
         at[i + j] = pack.at[j];
+    }
+  }
+  /// The same in shared memory.
+  __device__ __forceinline__ void loadShared(SharedPtr<T> p) {
+#pragma unroll
+    for (int i = 0; i < W; i += kPer) {
+      const Pack<T, kPer> pack = sharedCast<Pack<T, kPer>>(p + i)[0];
+#pragma unroll
+      for (int j = 0; j < kPer; ++j)
+        at[i + j] = pack.at[j];
+    }
+  }
+  __device__ __forceinline__ void storeShared(SharedPtr<T> p) const {
+#pragma unroll
+    for (int i = 0; i < W; i += kPer) {
+      Pack<T, kPer> pack;
+#pragma unroll
+      for (int j = 0; j < kPer; ++j)
+        pack.at[j] = at[i + j];
+      sharedCast<Pack<T, kPer>>(p + i)[0] = pack;
     }
   }
   __device__ __forceinline__ void store(T *p) const {
