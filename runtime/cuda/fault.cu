@@ -31,6 +31,19 @@ void checkFaults(Context &ctx) {
   case FaultKind::expert:
     throw RunError("expert " + std::to_string(f.value) + " chosen by token " +
                    std::to_string(f.where) + " is outside 0.." + std::to_string(f.limit));
+  case FaultKind::label:
+    throw RunError("label " + std::to_string(f.value) + " at " +
+                   (f.seq ? "row " + std::to_string(f.where / f.seq) + ", position " +
+                                std::to_string(f.where % f.seq)
+                          : "position " + std::to_string(f.where)) +
+                   " is outside the vocabulary 0.." + std::to_string(f.limit - 1) +
+                   "; use labels below " + std::to_string(f.limit) + ", or " +
+                   std::to_string(f.ignore) + " for one that does not count");
+  case FaultKind::gatherIndex:
+  case FaultKind::scatterIndex:
+    throw RunError(std::string(f.kind == int32_t(FaultKind::gatherIndex) ? "gather" : "scatter") +
+                   " index " + std::to_string(f.value) + " at position " +
+                   std::to_string(f.where) + " is outside 0.." + std::to_string(f.limit - 1));
   }
 }
 

@@ -13,18 +13,20 @@
 #define MOIRE_CUDA_FAULT_H
 
 #include "moire/rt/cuda/launch.h"
+#include "moire/rt/loss.h"
 #include "moire/rt/context.h"
 
 #include <cstdint>
 
 namespace moire::rt {
 
-enum class FaultKind : int32_t { none, expert };
+enum class FaultKind : int32_t { none, expert, label, gatherIndex, scatterIndex };
 
 /// Memory that host and device see. The first fault stays.
 struct Fault {
   int32_t kind; ///< a FaultKind
   int64_t value, where, limit;
+  int64_t seq, ignore; ///< of label: CrossEntropy's
 };
 
 /// Notes a fault if there is none.
@@ -35,6 +37,18 @@ __device__ inline void report(Fault *fault, FaultKind kind, int64_t value, int64
   fault->value = value;
   fault->where = where;
   fault->limit = limit;
+}
+
+/// Notes a label outside the vocabulary.
+__device__ inline void reportLabel(Fault *fault, int64_t label, int64_t row,
+                                   const CrossEntropy &c) {
+  if (atomicCAS(&fault->kind, int32_t(FaultKind::none), int32_t(FaultKind::label)) != 0)
+    return;
+  fault->value = label;
+  fault->where = row;
+  fault->limit = c.vocab;
+  fault->seq = c.seq;
+  fault->ignore = c.ignoreIndex;
 }
 
 /// Where the kernels of a context report to.

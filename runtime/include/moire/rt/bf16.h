@@ -56,6 +56,13 @@ private:
 };
 static_assert(sizeof(bf16) == 2, "an element in memory");
 
+/// T, where a template's argument is not to be found from it: a pointer that may
+/// be null.
+template <typename T> struct Given {
+  using Type = T;
+};
+template <typename T> using Same = typename Given<T>::Type;
+
 /// The float nearest to x that a bf16 holds.
 MOIRE_BF16_INLINE float roundToBf16(float x) { return bf16(x); }
 

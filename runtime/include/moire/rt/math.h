@@ -22,8 +22,8 @@
 #include <cstdint>
 #include <cstring>
 
-#ifdef __CUDACC__
-#define MOIRE_MATH static __host__ __device__ inline __attribute__((always_inline))
+#if defined(__CUDACC__)
+#define MOIRE_MATH static __host__ __device__ __forceinline__
 #else
 #define MOIRE_MATH static inline __attribute__((always_inline))
 #endif
