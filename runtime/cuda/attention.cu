@@ -12,6 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/attention_tile.cuh"
+#include "cuda/attention_wgmma.h"
 #include "moire/rt/cuda/launch.h"
 
 #include <algorithm>
@@ -131,6 +132,9 @@ template <typename T>
 void attention(Context &ctx, const Attention &attention, const T *q, const T *k, const T *v,
                const uint8_t *mask, const float *bias, T *out, float *lse) {
   const Attention a = completed(attention);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (tensorAttention(ctx, a, q, k, v, mask, bias, out, lse))
+      return;
   const dim3 grid(static_cast<unsigned>((a.queries + kSize - 1) / kSize),
                   static_cast<unsigned>(a.heads), static_cast<unsigned>(a.batch));
   withChunks(a.valueDim, [&](auto chunks) {

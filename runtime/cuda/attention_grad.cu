@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/attention_tile.cuh"
+#include "cuda/attention_wgmma.h"
 #include "cuda/warp.cuh"
 #include "moire/rt/cuda/launch.h"
 
@@ -166,6 +167,9 @@ void attentionGrad(Context &ctx, const Attention &attention, const T *q, const T
   auto *delta = static_cast<float *>(ctx.scratch(rows * int64_t(sizeof(float))));
   MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>((rows + kDeltaRows - 1) / kDeltaRows)),
                dim3(kWarp, kDeltaRows), 0, deltaKernel<T>, a, out, dout, delta);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (tensorAttentionGrad(ctx, a, q, k, v, mask, bias, lse, dout, delta, dq, dk, dv))
+      return;
   const auto tiles = [](int64_t n) { return static_cast<unsigned>((n + kSize - 1) / kSize); };
   const auto batch = static_cast<unsigned>(a.batch);
   withChunks(a.dim, [&](auto chunks) {

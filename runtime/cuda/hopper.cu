@@ -28,22 +28,25 @@ Encode findEncode() {
 } // namespace
 
 TensorMap tensorMap(Context &ctx, const bf16 *data, std::initializer_list<int64_t> dims,
-                    std::initializer_list<int64_t> box) {
+                    std::initializer_list<int64_t> box, std::initializer_list<int64_t> pitches) {
   Libraries &libraries = librariesOf(ctx);
   if (!libraries.encodeTensorMap)
     libraries.encodeTensorMap = reinterpret_cast<void *>(findEncode());
   const auto encode = reinterpret_cast<Encode>(libraries.encodeTensorMap);
-  cuuint64_t sizes[3], pitches[2];
-  cuuint32_t boxes[3];
-  const cuuint32_t ones[3] = {1, 1, 1};
+  cuuint64_t sizes[4], bytes[4];
+  cuuint32_t boxes[4];
+  const cuuint32_t ones[4] = {1, 1, 1, 1};
   std::copy(dims.begin(), dims.end(), sizes);
   std::copy(box.begin(), box.end(), boxes);
-  pitches[0] = sizes[0] * sizeof(bf16);
-  pitches[1] = pitches[0] * sizes[1];
+  cuuint64_t dense = sizeof(bf16);
+  for (size_t i = 0; i + 1 < dims.size(); ++i) {
+    dense *= sizes[i];
+    bytes[i] = pitches.size() ? pitches.begin()[i] * sizeof(bf16) : dense;
+  }
   TensorMap map;
   const CUresult status =
       encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<cuuint32_t>(dims.size()),
-             const_cast<bf16 *>(data), sizes, pitches, boxes, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
+             const_cast<bf16 *>(data), sizes, bytes, boxes, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
              CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
              CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)

@@ -20,6 +20,8 @@ struct Product {
   int n;
   bool transA, transB;
   float *d;
+  bool inRegisters;
+  uint32_t registers[4][4]; ///< of the lanes of the quad
   uint64_t a, b;
 };
 /// What one thread has started and not waited for: batches of products.
@@ -55,12 +57,22 @@ float element(uint64_t description, bool rowsOverK, int i, int k) {
   return x;
 }
 
+/// The lanes of a quad hold the 16 columns of their two rows.
+float fromRegisters(const Product &p, int half, int k) {
+  const uint32_t pair = p.registers[k % 8 / 2][k / 8 * 2 + half];
+  bf16 x;
+  x.bits = static_cast<uint16_t>(k % 2 ? pair >> 16 : pair);
+  return x;
+}
+
 void execute(const Product &p) {
   const int lane = current->lane, warp = current->linear / 32 % 4;
   float a[2][16];
   for (int half = 0; half < 2; ++half)
     for (int k = 0; k < 16; ++k)
-      a[half][k] = element(p.a, p.transA, warp * 16 + half * 8 + lane / 4, k);
+      a[half][k] = p.inRegisters
+                       ? fromRegisters(p, half, k)
+                       : element(p.a, p.transA, warp * 16 + half * 8 + lane / 4, k);
   for (int i = 0; i < p.n / 8; ++i)
     for (int c = 0; c < 2; ++c)
       for (int k = 0; k < 16; ++k) {
@@ -113,7 +125,8 @@ void wait(Barrier *b, uint32_t parity) {
     model::waitFor(&b->phase, b->phase, __FILE__, __LINE__);
 }
 
-void copyTile(const TensorMap *map, void *to, Barrier *b, int32_t x, int32_t y, int32_t z) {
+void copyTile(const TensorMap *map, void *to, Barrier *b, int32_t x, int32_t y, int32_t z,
+              int32_t w) {
   const int64_t wide = map->box[0], high = map->box[1];
   const uint32_t start = sharedAddress(to);
   if (start % 1024 || wide * 2 != 128)
@@ -123,12 +136,12 @@ void copyTile(const TensorMap *map, void *to, Barrier *b, int32_t x, int32_t y, 
     fail("a tile reaches beyond shared memory");
   if (b->lines < high * 128 / 16)
     fail("more bytes are copied than were announced");
+  const auto inside = [&](int dim, int64_t at) { return at >= 0 && at < map->dims[dim]; };
   for (int64_t i = 0; i < high; ++i)
     for (int64_t j = 0; j < wide; ++j) {
-      const bool in = x + j >= 0 && x + j < map->dims[0] && y + i >= 0 && y + i < map->dims[1] &&
-                      z >= 0 && z < map->dims[2];
-      const uint16_t v =
-          in ? map->data[(z * map->dims[1] + y + i) * map->dims[0] + x + j] : uint16_t(0);
+      uint16_t v = 0;
+      if (inside(0, x + j) && inside(1, y + i) && inside(2, z) && inside(3, w))
+        v = map->data[w * map->pitch[3] + z * map->pitch[2] + (y + i) * map->pitch[1] + x + j];
       const auto at = static_cast<uint32_t>(i * 128 + j * 2);
       std::memcpy(static_cast<char *>(to) + swizzled(at), &v, 2);
     }
@@ -149,8 +162,13 @@ uint64_t describe(const void *tile, uint32_t blockBytes) {
   return uint64_t(1) << 62 | uint64_t(1024 >> 4) << 32 | uint64_t(blockBytes >> 4) << 16 |
          (sharedAddress(tile) & 0x3ffff) >> 4;
 }
-void noteProduct(int n, bool transA, bool transB, float *d, uint64_t a, uint64_t b) {
-  pending[current->linear].open.push_back({n, transA, transB, d, a, b});
+void noteProduct(int n, bool transA, bool transB, float *d, const uint32_t *registers, uint64_t a,
+                 uint64_t b) {
+  Product p = {n, transA, transB, d, registers != nullptr, {}, a, b};
+  for (int lane = 0; registers && lane < 4; ++lane)
+    for (int i = 0; i < 4; ++i)
+      p.registers[lane][i] = __shfl_sync(~0u, registers[i], (current->lane & ~3) + lane);
+  pending[current->linear].open.push_back(p);
 }
 void commitProducts() {
   Pending &p = pending[current->linear];
@@ -167,10 +185,13 @@ void waitProducts(int keep) {
 }
 
 TensorMap tensorMap(Context &, const bf16 *data, std::initializer_list<int64_t> dims,
-                    std::initializer_list<int64_t> box) {
-  TensorMap map = {reinterpret_cast<const uint16_t *>(data), int(dims.size()), {1, 1, 1}, {1, 1, 1}};
+                    std::initializer_list<int64_t> box, std::initializer_list<int64_t> pitches) {
+  TensorMap map = {reinterpret_cast<const uint16_t *>(data), {1, 1, 1, 1}, {1, 1, 1, 1}, {1}};
   std::copy(dims.begin(), dims.end(), map.dims);
   std::copy(box.begin(), box.end(), map.box);
+  for (int i = 1; i < 4; ++i)
+    map.pitch[i] = map.pitch[i - 1] * map.dims[i - 1];
+  std::copy(pitches.begin(), pitches.end(), map.pitch + 1);
   return map;
 }
 /// Few, so that each block walks over several tiles.

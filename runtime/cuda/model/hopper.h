@@ -17,6 +17,7 @@
 
 #include "cuda/model/model.h"
 
+#include <cmath>
 #include <initializer_list>
 
 #define __grid_constant__
@@ -32,8 +33,7 @@ struct Barrier {
 
 struct TensorMap {
   const uint16_t *data;
-  int rank;
-  int64_t dims[3], box[3]; ///< the innermost first
+  int64_t dims[4], box[4], pitch[4]; ///< the innermost first
 };
 
 uint32_t sharedAddress(const void *p);
@@ -46,7 +46,10 @@ void wait(Barrier *b, uint32_t parity);
 inline void fenceBarriers() {}
 inline void fenceAsync() {}
 inline void prefetch(const TensorMap *) {}
-void copyTile(const TensorMap *map, void *to, Barrier *b, int32_t x, int32_t y, int32_t z = 0);
+void copyTile(const TensorMap *map, void *to, Barrier *b, int32_t x, int32_t y, int32_t z = 0,
+              int32_t w = 0);
+
+inline float exp2Fast(float x) { return std::exp2(x); }
 
 void syncSome(int threads);
 template <int id, int threads> void syncSome() { syncSome(threads); }
@@ -58,12 +61,17 @@ void commitProducts();
 void waitProducts(int pending);
 template <int pending> void waitProducts() { waitProducts(pending); }
 uint64_t describe(const void *tile, uint32_t blockBytes);
-/// Notes a product; d is written when it is waited for.
-void noteProduct(int n, bool transA, bool transB, float *d, uint64_t a, uint64_t b);
+/// Notes a product; d is written when it is waited for. registers: of a, or null.
+void noteProduct(int n, bool transA, bool transB, float *d, const uint32_t *registers, uint64_t a,
+                 uint64_t b);
 template <int N> struct Wgmma {
   template <bool transA, bool transB>
   static void multiply(float (&d)[N / 2], uint64_t a, uint64_t b) {
-    noteProduct(N, transA, transB, d, a, b);
+    noteProduct(N, transA, transB, d, nullptr, a, b);
+  }
+  template <bool transB>
+  static void multiply(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b) {
+    noteProduct(N, false, transB, d, a, 0, b);
   }
 };
 
