@@ -26,7 +26,7 @@ namespace {
 /// One thread's memory, in floats.
 struct Memory {
   int64_t dim, valueDim, keys, tileKeys, size;
-  int64_t kT, v, s, o;
+  int64_t kT, v, s, o, q;
   explicit Memory(const Attention &a)
       : dim(a.dim), valueDim(padded(a.valueDim ? a.valueDim : a.dim)),
         keys(padded(a.keys)), tileKeys(std::min(padded(a.keys), kKeys) + 16) {
@@ -34,14 +34,17 @@ struct Memory {
     v = kT + dim * keys;
     s = v + keys * valueDim;
     o = s + kRows * tileKeys;
-    size = o + kRows * valueDim;
+    q = o + kRows * valueDim;
+    size = q + kRows * dim;
   }
 };
 
 /// Rows [row, row + rows) of one head.
+template <typename T>
 void rowBlock(const Attention &a, const Memory &mem, const Masks &masks,
-              int64_t row, int64_t rows, const float *q, int64_t qRow,
-              float *base, float *out, int64_t outRow, float *lse) {
+              int64_t row, int64_t rows, const T *qs, int64_t qStride,
+              float *base, T *out, int64_t outRow, float *lse) {
+  const auto [q, qRow] = asFloats(qs, qStride, rows, a.dim, base + mem.q);
   float *s = base + mem.s, *o = base + mem.o;
   float most[kRows], sum[kRows];
   const int64_t valueDim = a.valueDim ? a.valueDim : a.dim;
@@ -74,23 +77,24 @@ void rowBlock(const Attention &a, const Memory &mem, const Masks &masks,
              key, key > 0, o, mem.valueDim);
   }
   for (int64_t i = 0; i < rows; ++i) {
-    float *to = out + i * outRow;
+    T *to = out + i * outRow;
     lse[i] = sum[i] == 0 ? -HUGE_VALF : most[i] + std::log(sum[i]);
     if (sum[i] == 0) {
-      std::memset(to, 0, valueDim * sizeof(float));
+      std::memset(to, 0, valueDim * sizeof(T));
       continue;
     }
     const float scale = 1.0f / sum[i], *oi = o + i * mem.valueDim;
 #pragma GCC ivdep
     for (int64_t d = 0; d < valueDim; ++d)
-      to[d] = oi[d] * scale;
+      to[d] = static_cast<T>(oi[d] * scale);
   }
 }
 } // namespace
 
-void attention(Context &ctx, const Attention &a, const float *q, const float *k,
-               const float *v, const uint8_t *mask, const float *bias,
-               float *out, float *lse) {
+template <typename T>
+void attention(Context &ctx, const Attention &a, const T *q, const T *k,
+               const T *v, const uint8_t *mask, const float *bias, T *out,
+               float *lse) {
   const Memory mem(a);
   const int64_t valueDim = a.valueDim ? a.valueDim : a.dim;
   const int64_t group = a.heads / a.kvHeads;
@@ -128,5 +132,10 @@ void attention(Context &ctx, const Attention &a, const float *q, const float *k,
     }
   });
 }
+
+template void attention(Context &, const Attention &, const float *, const float *,
+                        const float *, const uint8_t *, const float *, float *, float *);
+template void attention(Context &, const Attention &, const bf16 *, const bf16 *,
+                        const bf16 *, const uint8_t *, const float *, bf16 *, float *);
 
 } // namespace moire::rt

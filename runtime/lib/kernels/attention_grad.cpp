@@ -25,7 +25,7 @@ namespace {
 /// One thread's memory, in floats.
 struct Memory {
   int64_t dim, valueDim, keys, tileKeys, size = 0;
-  int64_t k, kT, vT, q, dout, p, ds, dq, dk, dv;
+  int64_t k, kT, vT, q, dout, p, ds, dq, dk, dv, qRows, doutRows, outRow;
   explicit Memory(const Attention &a)
       : dim(padded(a.dim)), valueDim(padded(a.valueDim ? a.valueDim : a.dim)),
         keys(padded(a.keys)), tileKeys(std::min(keys, kKeys) + 16) {
@@ -44,6 +44,10 @@ struct Memory {
     dq = take(kRows * dim);
     dk = take(keys * dim);
     dv = take(keys * valueDim);
+    // Rows as floats where they are bf16.
+    qRows = take(kRows * dim);
+    doutRows = take(kRows * valueDim);
+    outRow = take(valueDim);
   }
 };
 
@@ -59,28 +63,35 @@ void probabilities(const Attention &a, const Masks &masks, int64_t row,
   std::fill(s + seen, s + wide, 0.0f);
 }
 
-struct HeadPointers {
-  const float *q, *out, *dout, *lse;
-  float *dq;
+template <typename T> struct HeadPointers {
+  const T *q, *out, *dout;
+  const float *lse;
+  T *dq;
 };
 
+template <typename T>
 void rowBlock(const Attention &a, const Memory &mem, const Masks &masks,
-              int64_t row, int64_t rows, const HeadPointers &at, int64_t qRow,
-              int64_t outRow, int64_t doutRow, int64_t dqRow, float *base) {
+              int64_t row, int64_t rows, const HeadPointers<T> &at, int64_t qStride,
+              int64_t outRow, int64_t doutStride, int64_t dqRow, float *base) {
   const int64_t valueDim = a.valueDim ? a.valueDim : a.dim;
   float *p = base + mem.p, *ds = base + mem.ds, *dq = base + mem.dq;
+  const auto [q, qRow] = asFloats(at.q, qStride, rows, a.dim, base + mem.qRows);
+  const auto [dout, doutRow] =
+      asFloats(at.dout, doutStride, rows, valueDim, base + mem.doutRows);
   float delta[kRows];
-  for (int64_t i = 0; i < rows; ++i)
-    delta[i] = simd::dot(at.dout + i * doutRow, at.out + i * outRow, valueDim);
-  pack(at.q, qRow, rows, a.dim, base + mem.q);
-  pack(at.dout, doutRow, rows, valueDim, base + mem.dout);
+  for (int64_t i = 0; i < rows; ++i) {
+    const FloatRows out = asFloats(at.out + i * outRow, outRow, 1, valueDim, base + mem.outRow);
+    delta[i] = simd::dot(dout + i * doutRow, out.data, valueDim);
+  }
+  pack(q, qRow, rows, a.dim, base + mem.q);
+  pack(dout, doutRow, rows, valueDim, base + mem.dout);
   std::memset(dq, 0, rows * mem.dim * sizeof(float));
   const int64_t limit = visibleKeys(a, masks, row, rows);
   for (int64_t key = 0; key < limit; key += kKeys) {
     const int64_t n = std::min(kKeys, limit - key), wide = padded(n);
-    multiply(rows, wide, a.dim, at.q, qRow, 1, base + mem.kT + key * a.dim,
+    multiply(rows, wide, a.dim, q, qRow, 1, base + mem.kT + key * a.dim,
              a.dim, 0, false, p, mem.tileKeys);
-    multiply(rows, wide, valueDim, at.dout, doutRow, 1,
+    multiply(rows, wide, valueDim, dout, doutRow, 1,
              base + mem.vT + key * valueDim, valueDim, 0, false, ds,
              mem.tileKeys);
     for (int64_t i = 0; i < rows; ++i) {
@@ -99,7 +110,7 @@ void rowBlock(const Attention &a, const Memory &mem, const Masks &masks,
              true, dq, mem.dim);
   }
   for (int64_t i = 0; i < rows; ++i)
-    std::memcpy(at.dq + i * dqRow, dq + i * mem.dim, a.dim * sizeof(float));
+    storeRow(dq + i * mem.dim, a.dim, at.dq + i * dqRow);
 }
 
 Strides given(const Strides &own, const Strides &other) {
@@ -107,10 +118,11 @@ Strides given(const Strides &own, const Strides &other) {
 }
 } // namespace
 
-void attentionGrad(Context &ctx, const Attention &a, const float *q,
-                   const float *k, const float *v, const uint8_t *mask,
-                   const float *bias, const float *out, const float *lse,
-                   const float *dout, float *dq, float *dk, float *dv) {
+template <typename T>
+void attentionGrad(Context &ctx, const Attention &a, const T *q, const T *k,
+                   const T *v, const uint8_t *mask, const float *bias,
+                   const T *out, const float *lse, const T *dout, T *dq, T *dk,
+                   T *dv) {
   const Memory mem(a);
   const int64_t valueDim = a.valueDim ? a.valueDim : a.dim;
   const int64_t group = a.heads / a.kvHeads;
@@ -127,7 +139,7 @@ void attentionGrad(Context &ctx, const Attention &a, const float *q,
   parallelTasks(ctx, a.batch * a.kvHeads, [&](int64_t task) {
     const int64_t b = task / a.kvHeads, kv = task % a.kvHeads;
     float *base = memory + mem.size * (ctx.threads > 1 ? omp_get_thread_num() : 0);
-    const float *kh = k + b * ks.batch + kv * ks.head;
+    const T *kh = k + b * ks.batch + kv * ks.head;
     pack(kh, ks.row, a.keys, a.dim, base + mem.k);
     packTransposed(kh, ks.row, a.dim, a.keys, base + mem.kT);
     packTransposed(v + b * vs.batch + kv * vs.head, vs.row, valueDim, a.keys,
@@ -137,7 +149,7 @@ void attentionGrad(Context &ctx, const Attention &a, const float *q,
     for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
       const Masks masks(a, mask, bias, b, h);
       for (int64_t row = 0; row < a.queries; row += kRows) {
-        HeadPointers at = {q + b * qs.batch + h * qs.head + row * qs.row,
+        HeadPointers<T> at = {q + b * qs.batch + h * qs.head + row * qs.row,
                            out + b * os.batch + h * os.head + row * os.row,
                            dout + b * dos.batch + h * dos.head + row * dos.row,
                            lse + (b * a.heads + h) * a.queries + row,
@@ -147,12 +159,19 @@ void attentionGrad(Context &ctx, const Attention &a, const float *q,
       }
     }
     for (int64_t j = 0; j < a.keys; ++j) {
-      std::memcpy(dk + b * dks.batch + kv * dks.head + j * dks.row,
-                  base + mem.dk + j * mem.dim, a.dim * sizeof(float));
-      std::memcpy(dv + b * dvs.batch + kv * dvs.head + j * dvs.row,
-                  base + mem.dv + j * mem.valueDim, valueDim * sizeof(float));
+      storeRow(base + mem.dk + j * mem.dim, a.dim,
+               dk + b * dks.batch + kv * dks.head + j * dks.row);
+      storeRow(base + mem.dv + j * mem.valueDim, valueDim,
+               dv + b * dvs.batch + kv * dvs.head + j * dvs.row);
     }
   });
 }
+
+template void attentionGrad(Context &, const Attention &, const float *, const float *,
+                            const float *, const uint8_t *, const float *, const float *,
+                            const float *, const float *, float *, float *, float *);
+template void attentionGrad(Context &, const Attention &, const bf16 *, const bf16 *,
+                            const bf16 *, const uint8_t *, const float *, const bf16 *,
+                            const float *, const bf16 *, bf16 *, bf16 *, bf16 *);
 
 } // namespace moire::rt

@@ -14,24 +14,28 @@ namespace moire::rt::tile {
 using simd::kLanes;
 using simd::Vec;
 
-void pack(const float *x, int64_t stride, int64_t rows, int64_t cols,
+template <typename T>
+void pack(const T *x, int64_t stride, int64_t rows, int64_t cols,
           float *panels) {
   for (int64_t c = 0; c < cols; c += kPanel) {
     const int64_t n = std::min(kPanel, cols - c);
     for (int64_t r = 0; r < rows; ++r, panels += kPanel) {
-      const float *from = x + r * stride + c;
-      if (n == kPanel) {
-        simd::store(panels, simd::load(from));
-        simd::store(panels + kLanes, simd::load(from + kLanes));
-        continue;
+      const T *from = x + r * stride + c;
+      if constexpr (std::is_same_v<T, float>) {
+        if (n == kPanel) {
+          simd::store(panels, simd::load(from));
+          simd::store(panels + kLanes, simd::load(from + kLanes));
+          continue;
+        }
       }
       for (int64_t i = 0; i < kPanel; ++i)
-        panels[i] = i < n ? from[i] : 0.0f;
+        panels[i] = i < n ? static_cast<float>(from[i]) : 0.0f;
     }
   }
 }
 
-void packTransposed(const float *x, int64_t stride, int64_t rows, int64_t cols,
+template <typename T>
+void packTransposed(const T *x, int64_t stride, int64_t rows, int64_t cols,
                     float *panels) {
   for (int64_t c = 0; c < cols; c += kPanel, panels += rows * kPanel) {
     const int64_t n = std::min(kPanel, cols - c);
@@ -39,7 +43,7 @@ void packTransposed(const float *x, int64_t stride, int64_t rows, int64_t cols,
     for (int64_t r0 = 0; r0 < rows; r0 += 16) {
       const int64_t r1 = std::min(rows, r0 + 16);
       for (int64_t i = 0; i < n; ++i) {
-        const float *from = x + (c + i) * stride;
+        const T *from = x + (c + i) * stride;
         for (int64_t r = r0; r < r1; ++r)
           panels[r * kPanel + i] = from[r];
       }
@@ -49,6 +53,11 @@ void packTransposed(const float *x, int64_t stride, int64_t rows, int64_t cols,
     }
   }
 }
+
+template void pack(const float *, int64_t, int64_t, int64_t, float *);
+template void pack(const bf16 *, int64_t, int64_t, int64_t, float *);
+template void packTransposed(const float *, int64_t, int64_t, int64_t, float *);
+template void packTransposed(const bf16 *, int64_t, int64_t, int64_t, float *);
 
 namespace {
 #if defined(__AVX512F__)

@@ -14,6 +14,7 @@
 #ifndef MOIRE_RT_ATTENTION_TILE_H
 #define MOIRE_RT_ATTENTION_TILE_H
 
+#include "kernels/rows.h"
 #include "kernels/simd.h"
 #include "moire/rt/attention.h"
 
@@ -32,11 +33,35 @@ inline constexpr int64_t kKeys = 512;
 inline int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
 
 /// B[k, n] = x[k · stride + n] for k < rows, n < cols: panels of x as it lies.
-void pack(const float *x, int64_t stride, int64_t rows, int64_t cols,
+template <typename T>
+void pack(const T *x, int64_t stride, int64_t rows, int64_t cols,
           float *panels);
 /// B[k, n] = x[n · stride + k]: panels of x's transpose; x [cols, rows].
-void packTransposed(const float *x, int64_t stride, int64_t rows, int64_t cols,
+template <typename T>
+void packTransposed(const T *x, int64_t stride, int64_t rows, int64_t cols,
                     float *panels);
+
+/// Rows of a matrix as floats: as they lie, or copied to `buffer` [rows, cols].
+struct FloatRows {
+  const float *data;
+  int64_t stride;
+};
+template <typename T>
+FloatRows asFloats(const T *x, int64_t stride, int64_t rows, int64_t cols, float *buffer) {
+  if constexpr (std::is_same_v<T, float>) {
+    return {x, stride};
+  } else {
+    for (int64_t i = 0; i < rows; ++i)
+      widen(x + i * stride, cols, buffer + i * cols);
+    return {buffer, cols};
+  }
+}
+/// to = x, rounded where T is.
+template <typename T> void storeRow(const float *x, int64_t n, T *to) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i)
+    to[i] = static_cast<T>(x[i]);
+}
 
 /// C [m, n] (+)= A · B, n padded; A[i, p] = a[i · aRow + p · aCol], p < k; panels
 /// hold kTotal rows each, of which those from kFirst are used. Each element sums

@@ -49,6 +49,13 @@ Ints without(const Ints &v, int i, int j = -1) {
   return r;
 }
 
+template <bool Add, typename T> T sum(T y, T x) {
+  if constexpr (Add)
+    return static_cast<T>(y + x);
+  else
+    return x;
+}
+
 /// One row of n elements. Inner strides 1 are the common case.
 template <typename T, bool Add>
 void row(int64_t n, const T *x, int64_t sx, T *y, int64_t sy) {
@@ -65,11 +72,11 @@ void row(int64_t n, const T *x, int64_t sx, T *y, int64_t sy) {
   if (sx == 0 && sy == 1) {
     const T value = *x;
     for (int64_t i = 0; i < n; ++i)
-      y[i] = Add ? y[i] + value : value;
+      y[i] = sum<Add>(y[i], value);
     return;
   }
   for (int64_t i = 0; i < n; ++i)
-    y[i * sy] = Add ? y[i * sy] + x[i * sx] : x[i * sx];
+    y[i * sy] = sum<Add>(y[i * sy], x[i * sx]);
 }
 
 /// y is contiguous along one dimension, x along another: squares of 32 × 32
@@ -97,7 +104,7 @@ void transposed(Context &ctx, const Plan &p, int xInner, const T *x, T *y) {
           const T *xr = xb + r;
 #pragma GCC ivdep
           for (int64_t c = c0; c < c1; ++c)
-            yr[c] = Add ? yr[c] + xr[c * strideX] : xr[c * strideX];
+            yr[c] = sum<Add>(yr[c], xr[c * strideX]);
         }
       }
     }
@@ -203,13 +210,15 @@ void cumulativeSum(Context &ctx, int64_t outer, int64_t axis, int64_t inner,
   });
 }
 
-#define INSTANTIATE(T)                                                         \
+#define INSTANTIATE_MOVES(T)                                                   \
   template void copyStrided(Context &, const Ints &, const T *, const Ints &,  \
                             T *, const Ints &);                                \
   template void transpose(Context &, const Ints &, const Ints &, const T *,    \
                           T *);                                                \
   template void fill(Context &, int64_t, T, T *);                              \
-  template void copy(Context &, int64_t, const T *, T *);                      \
+  template void copy(Context &, int64_t, const T *, T *);
+#define INSTANTIATE(T)                                                         \
+  INSTANTIATE_MOVES(T)                                                         \
   template void iota(Context &, int64_t, T, T, T *);                           \
   template void cumulativeSum(Context &, int64_t, int64_t, int64_t, bool,      \
                               bool, const T *, T *);                           \
@@ -222,5 +231,8 @@ INSTANTIATE(double)
 INSTANTIATE(int64_t)
 INSTANTIATE(int32_t)
 INSTANTIATE(uint8_t)
+INSTANTIATE_MOVES(bf16)
+template void convert(Context &, int64_t, const float *, bf16 *);
+template void convert(Context &, int64_t, const bf16 *, float *);
 
 } // namespace moire::rt

@@ -3,11 +3,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "kernels/bgemm.h"
 #include "kernels/sgemm.h"
 #include "moire/rt/gemm.h"
 #include "moire/rt/parallel.h"
 
 #include <cstring>
+#include <omp.h>
 #include <vector>
 
 namespace moire::rt {
@@ -46,6 +48,7 @@ void runPieces(Context &ctx, std::vector<Piece> &pieces, Body &&body) {
 }
 } // namespace
 
+template <>
 void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
                  const float *x, const float *w, float *y, const float *bias) {
   std::vector<Piece> pieces;
@@ -65,6 +68,7 @@ void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
   });
 }
 
+template <>
 void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
                            const float *x, const float *dy, float *dw) {
   std::vector<Piece> pieces;
@@ -87,6 +91,71 @@ void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
     sgemm(true, false, p.rows, p.columns, rows, 1, x + first * g.k + p.row, g.k,
           dy + first * g.n + p.column, g.n, g.beta,
           dw + (p.expert * g.k + p.row) * g.n + p.column, g.n);
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// bf16
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// body(memory, row, rows, column, columns) for the blocks of a [rows, columns]
+/// result of each piece.
+template <typename Body>
+void runBlocks(Context &ctx, std::vector<Piece> &pieces, Body &&body) {
+  auto *memory =
+      static_cast<float *>(ctx.scratch(ctx.threads * kBgemmFloats * sizeof(float)));
+  runPieces(ctx, pieces, [&](const Piece &p) {
+    float *mine = memory + kBgemmFloats * (ctx.threads > 1 ? omp_get_thread_num() : 0);
+    for (int64_t i = 0; i < p.rows; i += kBlockRows)
+      for (int64_t j = 0; j < p.columns; j += kBlockColumns)
+        body(mine, p.expert, p.row + i, std::min(kBlockRows, p.rows - i), p.column + j,
+             std::min(kBlockColumns, p.columns - j));
+  });
+}
+
+template <typename C>
+void groupedOfBf16(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
+                   const bf16 *w, C *y, const float *bias) {
+  std::vector<Piece> pieces;
+  for (int64_t e = 0; e < r.experts; ++e)
+    if (int64_t rows = r.offsets[e + 1] - r.offsets[e])
+      cut(pieces, e, r.offsets[e], rows, g.n);
+  runBlocks(ctx, pieces, [&](float *memory, int64_t e, int64_t row, int64_t rows,
+                             int64_t column, int64_t columns) {
+    bgemm(false, g.transB, rows, columns, g.k, 1, x + row * g.k, g.k,
+          w + e * g.k * g.n + (g.transB ? column * g.k : column), g.transB ? g.k : g.n,
+          g.beta, y + row * g.n + column, g.n, bias ? bias + e * g.n + column : nullptr,
+          memory);
+  });
+}
+} // namespace
+
+template <>
+void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
+                 const bf16 *w, bf16 *y, const float *bias) {
+  groupedOfBf16(ctx, g, r, x, w, y, bias);
+}
+template <>
+void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
+                 const bf16 *w, float *y, const float *bias) {
+  groupedOfBf16(ctx, g, r, x, w, y, bias);
+}
+
+template <>
+void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
+                           const bf16 *x, const bf16 *dy, float *dw) {
+  // Also experts without rows: a depth of 0 gives zeros, or what is there.
+  std::vector<Piece> pieces;
+  for (int64_t e = 0; e < r.experts; ++e)
+    for (int64_t row = 0; row < g.k; row += kBlock)
+      cut(pieces, e, row, std::min(kBlock, g.k - row), g.n);
+  runBlocks(ctx, pieces, [&](float *memory, int64_t e, int64_t row, int64_t rows,
+                             int64_t column, int64_t columns) {
+    const int64_t first = r.offsets[e];
+    bgemm(true, false, rows, columns, r.offsets[e + 1] - first, 1, x + first * g.k + row,
+          g.k, dy + first * g.n + column, g.n, g.beta, dw + (e * g.k + row) * g.n + column,
+          g.n, nullptr, memory);
   });
 }
 

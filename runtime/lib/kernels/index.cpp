@@ -166,5 +166,6 @@ INSTANTIATE(double)
 INSTANTIATE(int64_t)
 INSTANTIATE(int32_t)
 INSTANTIATE(uint8_t)
+INSTANTIATE(bf16)
 
 } // namespace moire::rt

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/loss.h"
+#include "kernels/rows.h"
 #include "kernels/simd.h"
 #include "moire/rt/parallel.h"
 
@@ -32,12 +33,14 @@ void checkLabels(const CrossEntropy &c, const int64_t *labels) {
   }
 }
 
-template <typename Body>
+/// body(row, reader of its logits, writer of their gradient).
+template <typename T, typename Body>
 void eachRow(Context &ctx, const CrossEntropy &c, Body &&body) {
   int64_t grain = std::max<int64_t>(1, kElementwiseGrain / 4 / c.vocab);
   parallelFor(ctx, c.rows, grain, [&](int64_t begin, int64_t end) {
+    FloatRow<T> logits(c.vocab), gradients(c.vocab);
     for (int64_t r = begin; r < end; ++r)
-      body(r);
+      body(r, logits, gradients);
   });
 }
 
@@ -51,11 +54,12 @@ float rowLse(const float *x, int64_t n) {
 }
 } // namespace
 
-void crossEntropy(Context &ctx, const CrossEntropy &c, const float *logits,
+template <typename T>
+void crossEntropy(Context &ctx, const CrossEntropy &c, const T *logits,
                   const int64_t *labels, float *losses, float *lse) {
   checkLabels(c, labels);
-  eachRow(ctx, c, [&](int64_t r) {
-    const float *x = logits + r * c.vocab;
+  eachRow<T>(ctx, c, [&](int64_t r, FloatRow<T> &in, FloatRow<T> &) {
+    const float *x = in.read(logits + r * c.vocab);
     const bool counts = labels[r] != c.ignoreIndex;
     // An ignored row needs no pass: its gradient is 0 whatever lse is.
     const float l = counts ? rowLse(x, c.vocab) : 0.0f;
@@ -65,14 +69,16 @@ void crossEntropy(Context &ctx, const CrossEntropy &c, const float *logits,
   });
 }
 
-void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const float *logits,
+template <typename T>
+void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const T *logits,
                       const int64_t *labels, const float *lse,
-                      const float *dloss, int64_t dlossStride, float *dlogits) {
-  eachRow(ctx, c, [&](int64_t r) {
-    const float *x = logits + r * c.vocab;
-    float *d = dlogits + r * c.vocab;
+                      const float *dloss, int64_t dlossStride, T *dlogits) {
+  eachRow<T>(ctx, c, [&](int64_t r, FloatRow<T> &in, FloatRow<T> &out) {
+    const float *x = in.read(logits + r * c.vocab);
+    T *dr = dlogits + r * c.vocab;
+    float *d = out.open(dr);
     if (labels[r] == c.ignoreIndex) {
-      std::memset(d, 0, c.vocab * sizeof(float));
+      std::memset(dr, 0, c.vocab * sizeof(T));
       return;
     }
     const float scale = dloss[r * dlossStride], shift = lse[r];
@@ -80,23 +86,26 @@ void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const float *logits,
     for (int64_t i = 0; i < c.vocab; ++i)
       d[i] = math::exp(x[i] - shift) * scale;
     d[labels[r]] -= scale;
+    out.store(dr);
   });
 }
 
+template <typename T>
 void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
-                          const float *logits, const int64_t *labels,
+                          const T *logits, const int64_t *labels,
                           const float *cotangent, float *losses, float *lse,
-                          float *dlogits) {
+                          T *dlogits) {
   checkLabels(c, labels);
   const float dloss = *cotangent;
-  eachRow(ctx, c, [&](int64_t r) {
-    const float *x = logits + r * c.vocab;
-    float *d = dlogits + r * c.vocab;
+  eachRow<T>(ctx, c, [&](int64_t r, FloatRow<T> &in, FloatRow<T> &out) {
+    const float *x = in.read(logits + r * c.vocab);
+    T *dr = dlogits + r * c.vocab;
+    float *d = out.open(dr);
     if (labels[r] == c.ignoreIndex) {
       losses[r] = 0;
       if (lse)
         lse[r] = 0;
-      std::memset(d, 0, c.vocab * sizeof(float));
+      std::memset(dr, 0, c.vocab * sizeof(T));
       return;
     }
     const float m = simd::max(x, c.vocab), atLabel = x[labels[r]];
@@ -111,7 +120,19 @@ void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
     for (int64_t i = 0; i < c.vocab; ++i)
       d[i] *= scale;
     d[labels[r]] -= dloss;
+    out.store(dr);
   });
 }
+
+#define INSTANTIATE(T)                                                                    \
+  template void crossEntropy(Context &, const CrossEntropy &, const T *, const int64_t *,  \
+                             float *, float *);                                            \
+  template void crossEntropyGrad(Context &, const CrossEntropy &, const T *,               \
+                                 const int64_t *, const float *, const float *, int64_t,   \
+                                 T *);                                                     \
+  template void crossEntropyWithGrad(Context &, const CrossEntropy &, const T *,           \
+                                     const int64_t *, const float *, float *, float *, T *);
+INSTANTIATE(float)
+INSTANTIATE(bf16)
 
 } // namespace moire::rt

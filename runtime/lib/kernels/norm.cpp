@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/norm.h"
+#include "kernels/rows.h"
 #include "kernels/simd.h"
 #include "moire/rt/parallel.h"
 
@@ -30,16 +31,28 @@ Stats rmsStats(const float *x, const Rows &n) {
   return {0, 1.0f / std::sqrt(simd::dot(x, x, n.cols) / n.cols + n.eps)};
 }
 
-/// The residual stream's row: x, or x + residual stored to sum.
-const float *addResidual(const float *x, const float *residual, float *sum,
-                         int64_t cols) {
-  if (!residual)
-    return x;
+/// The residual stream's rows: x, or x + residual stored to sum.
+template <typename X> class Stream {
+public:
+  explicit Stream(int64_t cols)
+      : cols(cols), inputs(cols), residuals(cols), sums(cols) {}
+  const float *row(const X *x, const X *residual, X *sum) {
+    const float *xr = inputs.read(x);
+    if (!residual)
+      return xr;
+    const float *rr = residuals.read(residual);
+    float *sr = sums.open(sum);
 #pragma GCC ivdep
-  for (int64_t i = 0; i < cols; ++i)
-    sum[i] = x[i] + residual[i];
-  return sum;
-}
+    for (int64_t i = 0; i < cols; ++i)
+      sr[i] = rounded<X>(xr[i] + rr[i]);
+    sums.store(sum);
+    return sr;
+  }
+
+private:
+  int64_t cols;
+  FloatRow<X> inputs, residuals, sums;
+};
 
 /// Rows are cut into pieces whose number depends on the shape alone; each piece
 /// sums its rows' contributions to dscale and dbias.
@@ -80,11 +93,11 @@ void inputGradRow(const float *dy, const float *x, const float *scale, Stats st,
 }
 
 /// Both norms: RMS is the same with mean 0 and s1 0, and no dbias.
-template <bool Layer>
-void normGrad(Context &ctx, const Rows &n, const float *dy, const float *x,
+template <bool Layer, typename X, typename DY>
+void normGrad(Context &ctx, const Rows &n, const DY *dy, const X *x,
               const float *scale, const float *mean, const float *rstd,
-              float *dx, float *dscale, float *dbias, float betaScale,
-              float betaBias, const float *add) {
+              X *dx, float *dscale, float *dbias, float betaScale,
+              float betaBias, const X *add) {
   const Pieces pieces(n.rows);
   const int64_t cols = n.cols, stride = 2 * ((cols + 15) / 16 * 16);
   auto *partial =
@@ -92,9 +105,11 @@ void normGrad(Context &ctx, const Rows &n, const float *dy, const float *x,
   auto piece = [&](int64_t p) {
     float *ds = partial + p * stride, *db = ds + stride / 2;
     std::memset(ds, 0, stride * sizeof(float));
+    FloatRow<DY> dys(cols);
+    FloatRow<X> xs(cols), dxs(cols), adds(cols);
     const int64_t end = std::min(n.rows, (p + 1) * pieces.rows);
     for (int64_t r = p * pieces.rows; r < end; ++r) {
-      const float *dyr = dy + r * cols, *xr = x + r * cols;
+      const float *dyr = dys.read(dy + r * cols), *xr = xs.read(x + r * cols);
       Stats st;
       if (rstd)
         st = {Layer ? mean[r] : 0.0f, rstd[r]};
@@ -133,8 +148,8 @@ void normGrad(Context &ctx, const Rows &n, const float *dy, const float *x,
             [&](int64_t i) { return dyr[i] * (xr[i] - st.mean); });
       }
       s2 = s2 * st.rstd / cols;
-      float *dxr = dx + r * cols;
-      const float *addr = add ? add + r * cols : nullptr;
+      float *dxr = dxs.open(dx + r * cols);
+      const float *addr = adds.read(add ? add + r * cols : nullptr);
       if (scale && add)
         inputGradRow<true, true>(dyr, xr, scale, st, s1, s2, addr, dxr, cols);
       else if (scale)
@@ -143,6 +158,7 @@ void normGrad(Context &ctx, const Rows &n, const float *dy, const float *x,
         inputGradRow<false, true>(dyr, xr, scale, st, s1, s2, addr, dxr, cols);
       else
         inputGradRow<false, false>(dyr, xr, scale, st, s1, s2, addr, dxr, cols);
+      dxs.store(dx + r * cols);
     }
   };
   if (n.rows * cols < 2 * kElementwiseGrain)
@@ -157,16 +173,18 @@ void normGrad(Context &ctx, const Rows &n, const float *dy, const float *x,
 }
 } // namespace
 
-void layerNorm(Context &ctx, const Rows &n, const float *x, const float *scale,
-               const float *bias, float *y, float *mean, float *rstd,
-               const float *residual, float *sum) {
+template <typename X, typename Y>
+void layerNorm(Context &ctx, const Rows &n, const X *x, const float *scale,
+               const float *bias, Y *y, float *mean, float *rstd,
+               const Same<X> *residual, Same<X> *sum) {
   parallelFor(ctx, n.rows, rowGrain(n), [&](int64_t begin, int64_t end) {
+    Stream<X> stream(n.cols);
+    FloatRow<Y> ys(n.cols);
     for (int64_t r = begin; r < end; ++r) {
       const int64_t at = r * n.cols;
-      const float *xr = addResidual(x + at, residual ? residual + at : nullptr,
-                                    sum + at, n.cols);
+      const float *xr = stream.row(x + at, residual ? residual + at : nullptr, sum + at);
       const Stats st = layerStats(xr, n);
-      float *yr = y + at;
+      float *yr = ys.open(y + at);
       if (scale && bias) {
 #pragma GCC ivdep
         for (int64_t i = 0; i < n.cols; ++i)
@@ -182,6 +200,7 @@ void layerNorm(Context &ctx, const Rows &n, const float *x, const float *scale,
           for (int64_t i = 0; i < n.cols; ++i)
             yr[i] += bias[i];
       }
+      ys.store(y + at);
       if (mean)
         mean[r] = st.mean;
       if (rstd)
@@ -190,23 +209,26 @@ void layerNorm(Context &ctx, const Rows &n, const float *x, const float *scale,
   });
 }
 
-void layerNormGrad(Context &ctx, const Rows &n, const float *dy, const float *x,
+template <typename X, typename DY>
+void layerNormGrad(Context &ctx, const Rows &n, const DY *dy, const X *x,
                    const float *scale, const float *mean, const float *rstd,
-                   float *dx, float *dscale, float *dbias, float betaScale,
-                   float betaBias, const float *add) {
-  normGrad<true>(ctx, n, dy, x, scale, mean, rstd, dx, dscale, dbias, betaScale,
+                   Same<X> *dx, float *dscale, float *dbias, float betaScale,
+                   float betaBias, const Same<X> *add) {
+  normGrad<true, X, DY>(ctx, n, dy, x, scale, mean, rstd, dx, dscale, dbias, betaScale,
                  betaBias, add);
 }
 
-void rmsNorm(Context &ctx, const Rows &n, const float *x, const float *scale,
-             float *y, float *rstd, const float *residual, float *sum) {
+template <typename X, typename Y>
+void rmsNorm(Context &ctx, const Rows &n, const X *x, const float *scale,
+             Y *y, float *rstd, const Same<X> *residual, Same<X> *sum) {
   parallelFor(ctx, n.rows, rowGrain(n), [&](int64_t begin, int64_t end) {
+    Stream<X> stream(n.cols);
+    FloatRow<Y> ys(n.cols);
     for (int64_t r = begin; r < end; ++r) {
       const int64_t at = r * n.cols;
-      const float *xr = addResidual(x + at, residual ? residual + at : nullptr,
-                                    sum + at, n.cols);
+      const float *xr = stream.row(x + at, residual ? residual + at : nullptr, sum + at);
       const Stats st = rmsStats(xr, n);
-      float *yr = y + at;
+      float *yr = ys.open(y + at);
       if (scale) {
 #pragma GCC ivdep
         for (int64_t i = 0; i < n.cols; ++i)
@@ -216,17 +238,33 @@ void rmsNorm(Context &ctx, const Rows &n, const float *x, const float *scale,
         for (int64_t i = 0; i < n.cols; ++i)
           yr[i] = xr[i] * st.rstd;
       }
+      ys.store(y + at);
       if (rstd)
         rstd[r] = st.rstd;
     }
   });
 }
 
-void rmsNormGrad(Context &ctx, const Rows &n, const float *dy, const float *x,
-                 const float *scale, const float *rstd, float *dx,
-                 float *dscale, float betaScale, const float *add) {
-  normGrad<false>(ctx, n, dy, x, scale, nullptr, rstd, dx, dscale, nullptr,
-                  betaScale, 0, add);
+template <typename X, typename DY>
+void rmsNormGrad(Context &ctx, const Rows &n, const DY *dy, const X *x,
+                 const float *scale, const float *rstd, Same<X> *dx,
+                 float *dscale, float betaScale, const Same<X> *add) {
+  normGrad<false, X, DY>(ctx, n, dy, x, scale, nullptr, rstd, dx, dscale, nullptr,
+                         betaScale, 0, add);
 }
+
+#define INSTANTIATE(X, Y)                                                                  \
+  template void layerNorm(Context &, const Rows &, const X *, const float *,               \
+                          const float *, Y *, float *, float *, const X *, X *);           \
+  template void layerNormGrad(Context &, const Rows &, const Y *, const X *,               \
+                              const float *, const float *, const float *, X *, float *,   \
+                              float *, float, float, const X *);                           \
+  template void rmsNorm(Context &, const Rows &, const X *, const float *, Y *, float *,   \
+                        const X *, X *);                                                   \
+  template void rmsNormGrad(Context &, const Rows &, const Y *, const X *, const float *,  \
+                            const float *, X *, float *, float, const X *);
+INSTANTIATE(float, float)
+INSTANTIATE(float, bf16)
+INSTANTIATE(bf16, bf16)
 
 } // namespace moire::rt

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "kernels/rows.h"
 #include "kernels/simd.h"
 #include "kernels/walk.h"
 #include "moire/rt/parallel.h"
@@ -80,18 +81,26 @@ Groups group(const Reduce &r) {
 
 /// One output: the innermost group is reduced. Sums of float run in double over
 /// the groups, each group by fixed lanes.
-template <typename Op, typename T>
-T reduceScalar(const Groups &g, const T *x) {
+template <typename Op, typename T, typename X>
+T reduceScalar(const Groups &g, const X *x) {
   constexpr bool floatSum = std::is_same_v<Op, Sum> && std::is_same_v<T, float>;
   std::conditional_t<floatSum, double, T> acc =
       Op::template identity<decltype(acc)>();
   Odometer o(g.reduced, g.reducedStride, g.reducedStride, 0);
   for (int64_t i = 0, n = product(g.reduced); i < n; ++i, o.next()) {
-    const T *p = x + o.offsetA;
+    const X *p = x + o.offsetA;
     if constexpr (floatSum) {
       // Pieces bound the rounding of a long row.
-      for (int64_t j = 0; j < g.inner; j += 4096)
-        acc += simd::sum(p + j, std::min<int64_t>(4096, g.inner - j));
+      for (int64_t j = 0; j < g.inner; j += 4096) {
+        const int64_t n = std::min<int64_t>(4096, g.inner - j);
+        if constexpr (std::is_same_v<X, bf16>) {
+          float wide[4096];
+          widen(p + j, n, wide);
+          acc += simd::sum(wide, n);
+        } else {
+          acc += simd::sum(p + j, n);
+        }
+      }
     } else {
       for (int64_t j = 0; j < g.inner; ++j)
         acc = Op::combine(acc, static_cast<decltype(acc)>(p[j]));
@@ -102,8 +111,8 @@ T reduceScalar(const Groups &g, const T *x) {
 
 /// Columns [begin, end) of a kept innermost group, rows ascending. Sums add
 /// runs of 64 rows, then the runs: the rounding of n rows grows as n / 64 + 64.
-template <typename Op, typename T>
-void reduceColumns(const Groups &g, const T *x, int64_t begin, int64_t end,
+template <typename Op, typename T, typename X>
+void reduceColumns(const Groups &g, const X *x, int64_t begin, int64_t end,
                    float beta, T *y) {
   constexpr int64_t kRun = 64, kWidth = 256;
   const int64_t rows = product(g.reduced);
@@ -115,10 +124,10 @@ void reduceColumns(const Groups &g, const T *x, int64_t begin, int64_t end,
     for (int64_t r0 = 0; r0 < rows; r0 += kRun) {
       std::fill(run, run + n, Op::template identity<T>());
       for (int64_t r = r0; r < std::min(rows, r0 + kRun); ++r, o.next()) {
-        const T *p = x + o.offsetA + c0;
+        const X *p = x + o.offsetA + c0;
 #pragma GCC ivdep
         for (int64_t i = 0; i < n; ++i)
-          run[i] = Op::combine(run[i], p[i]);
+          run[i] = Op::combine(run[i], static_cast<T>(p[i]));
       }
       for (int64_t i = 0; i < n; ++i)
         total[i] = Op::combine(total[i], run[i]);
@@ -129,8 +138,8 @@ void reduceColumns(const Groups &g, const T *x, int64_t begin, int64_t end,
   }
 }
 
-template <typename Op, typename T>
-void run(Context &ctx, const Reduce &r, const T *x, T *y) {
+template <typename Op, typename T, typename X>
+void run(Context &ctx, const Reduce &r, const X *x, T *y) {
   const Groups g = group(r);
   const int64_t outputs = product(g.kept);
   const int64_t depth = std::max<int64_t>(1, product(g.reduced));
@@ -140,7 +149,7 @@ void run(Context &ctx, const Reduce &r, const T *x, T *y) {
                 [&](int64_t begin, int64_t end) {
       Odometer o(g.kept, g.keptStride, g.keptStride, begin);
       for (int64_t i = begin; i < end; ++i, o.next()) {
-        T value = reduceScalar<Op>(g, x + o.offsetA);
+        T value = reduceScalar<Op, T>(g, x + o.offsetA);
         y[i] = r.beta == 0 ? value
                            : static_cast<T>(value + static_cast<T>(r.beta) * y[i]);
       }
@@ -154,7 +163,7 @@ void run(Context &ctx, const Reduce &r, const T *x, T *y) {
     Odometer o(g.kept, g.keptStride, g.keptStride, begin / g.inner);
     for (int64_t at = begin, column = begin % g.inner; at < end; column = 0) {
       const int64_t m = std::min(g.inner - column, end - at);
-      reduceColumns<Op>(g, x + o.offsetA, column, column + m, r.beta,
+      reduceColumns<Op, T>(g, x + o.offsetA, column, column + m, r.beta,
                         y + at - column);
       at += m;
       o.next();
@@ -175,6 +184,12 @@ void reduce(Context &ctx, ReduceKind kind, const Reduce &r, const T *x, T *y) {
   case ReduceKind::prod:
     return run<Prod>(ctx, r, x, y);
   }
+}
+
+void reduce(Context &ctx, ReduceKind kind, const Reduce &r, const bf16 *x, float *y) {
+  if (kind != ReduceKind::sum)
+    throw RunError("a reduction from bf16 to float can only be a sum");
+  run<Sum>(ctx, r, x, y);
 }
 
 template <typename T>

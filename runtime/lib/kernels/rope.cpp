@@ -9,28 +9,31 @@
 namespace moire::rt {
 
 namespace {
-void rotateHalves(const float *x, const float *c, const float *s, float sign,
-                  int64_t half, float *y) {
+template <typename T>
+void rotateHalves(const T *x, const float *c, const float *s, float sign,
+                  int64_t half, T *y) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < half; ++i) {
     const float a = x[i], b = x[half + i], si = sign * s[i];
-    y[i] = a * c[i] - b * si;
-    y[half + i] = b * c[i] + a * si;
+    y[i] = static_cast<T>(a * c[i] - b * si);
+    y[half + i] = static_cast<T>(b * c[i] + a * si);
   }
 }
-void rotatePairs(const float *x, const float *c, const float *s, float sign,
-                 int64_t half, float *y) {
+template <typename T>
+void rotatePairs(const T *x, const float *c, const float *s, float sign,
+                 int64_t half, T *y) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < half; ++i) {
     const float a = x[2 * i], b = x[2 * i + 1], si = sign * s[i];
-    y[2 * i] = a * c[i] - b * si;
-    y[2 * i + 1] = b * c[i] + a * si;
+    y[2 * i] = static_cast<T>(a * c[i] - b * si);
+    y[2 * i + 1] = static_cast<T>(b * c[i] + a * si);
   }
 }
 } // namespace
 
-void rope(Context &ctx, const Rope &r, const float *x, const float *cos,
-          const float *sin, float *y) {
+template <typename T>
+void rope(Context &ctx, const Rope &r, const T *x, const float *cos,
+          const float *sin, T *y) {
   const int64_t half = r.dim / 2;
   const bool xDense = !r.xBatch && !r.xHead && !r.xRow;
   const bool yDense = !r.yBatch && !r.yHead && !r.yRow;
@@ -50,8 +53,8 @@ void rope(Context &ctx, const Rope &r, const float *x, const float *cos,
       const float *c = cos + b * r.tableBatchStride + row * half;
       const float *s = sin + b * r.tableBatchStride + row * half;
       for (int64_t h = 0; h < r.heads; ++h) {
-        const float *xr = x + b * xBatch + h * xHead + row * xRow;
-        float *yr = y + b * yBatch + h * yHead + row * yRow;
+        const T *xr = x + b * xBatch + h * xHead + row * xRow;
+        T *yr = y + b * yBatch + h * yHead + row * yRow;
         if (r.interleaved)
           rotatePairs(xr, c, s, sign, half, yr);
         else
@@ -60,5 +63,8 @@ void rope(Context &ctx, const Rope &r, const float *x, const float *cos,
     }
   });
 }
+
+template void rope(Context &, const Rope &, const float *, const float *, const float *, float *);
+template void rope(Context &, const Rope &, const bf16 *, const float *, const float *, bf16 *);
 
 } // namespace moire::rt

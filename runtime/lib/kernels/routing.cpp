@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/routing.h"
+#include "kernels/rows.h"
 #include "kernels/simd.h"
 #include "moire/rt/parallel.h"
 
@@ -51,28 +52,34 @@ void route(Context &, const Routing &r, const int64_t *ids) {
   r.offsets[0] = 0;
 }
 
-void dispatch(Context &ctx, const Routing &r, int64_t width, const float *x,
-              float *rows) {
+template <typename T>
+void dispatch(Context &ctx, const Routing &r, int64_t width, const T *x,
+              T *rows) {
   parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
       std::memcpy(rows + row * width, x + r.rowToPair[row] / r.k * width,
-                  width * sizeof(float));
+                  width * sizeof(T));
   });
 }
 
+template <typename T>
 void dispatchGrad(Context &ctx, const Routing &r, int64_t width,
-                  const float *drows, float *dx, float beta) {
+                  const T *drows, T *dx, float beta) {
   combine(ctx, r, width, drows, nullptr, dx, beta);
 }
 
-void combine(Context &ctx, const Routing &r, int64_t width, const float *rows,
-             const float *weights, float *y, float beta) {
+template <typename T>
+void combine(Context &ctx, const Routing &r, int64_t width, const T *rows,
+             const float *weights, T *y, float beta) {
   parallelFor(ctx, r.tokens, rowGrain(width * r.k),
               [&](int64_t begin, int64_t end) {
+    FloatRow<T> in(width), out(width);
     for (int64_t t = begin; t < end; ++t) {
-      float *yt = y + t * width;
+      float *yt = out.open(y + t * width);
+      if (!std::is_same_v<T, float> && beta != 0)
+        out.read(y + t * width);
       for (int64_t k = 0; k < r.k; ++k) {
-        const float *row = rows + r.pairToRow[t * r.k + k] * width;
+        const float *row = in.read(rows + r.pairToRow[t * r.k + k] * width);
         const float w = weights ? weights[t * r.k + k] : 1.0f;
         if (k == 0 && beta == 0) {
 #pragma GCC ivdep
@@ -84,44 +91,51 @@ void combine(Context &ctx, const Routing &r, int64_t width, const float *rows,
             yt[i] += w * row[i];
         }
       }
+      out.store(y + t * width);
     }
   });
 }
 
-void combineGrad(Context &ctx, const Routing &r, int64_t width,
-                 const float *rows, const float *weights, const float *dy,
-                 float *drows, float *dweights) {
+template <typename T>
+void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows,
+                 const float *weights, const T *dy, Same<T> *drows,
+                 float *dweights) {
   parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
+    FloatRow<T> in(width), cotangent(width), out(width);
     for (int64_t row = begin; row < end; ++row) {
       const int64_t p = r.rowToPair[row];
-      const float *dyt = dy + p / r.k * width;
+      const float *dyt = cotangent.read(dy + p / r.k * width);
       if (dweights)
-        dweights[p] = simd::dot(rows + row * width, dyt, width);
+        dweights[p] = simd::dot(in.read(rows + row * width), dyt, width);
       if (drows) {
         const float w = weights ? weights[p] : 1.0f;
-        float *d = drows + row * width;
+        float *d = out.open(drows + row * width);
 #pragma GCC ivdep
         for (int64_t i = 0; i < width; ++i)
           d[i] = w * dyt[i];
+        out.store(drows + row * width);
       }
     }
   });
 }
 
+template <typename T>
 void perExpert(Context &ctx, const Routing &r, int64_t width,
-               const float *values, float *rows, const float *x) {
+               const float *values, T *rows, const Same<T> *x) {
   parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
     eachRow(r, begin, end, [&](int64_t row, int64_t e) {
       const float *v = values + e * width;
-      float *out = rows + row * width;
+      T *out = rows + row * width;
       if (!x) {
-        std::memcpy(out, v, width * sizeof(float));
+#pragma GCC ivdep
+        for (int64_t i = 0; i < width; ++i)
+          out[i] = static_cast<T>(v[i]);
         return;
       }
-      const float *in = x + row * width;
+      const T *in = x + row * width;
 #pragma GCC ivdep
       for (int64_t i = 0; i < width; ++i)
-        out[i] = in[i] + v[i];
+        out[i] = static_cast<T>(in[i] + v[i]);
     });
   });
 }
@@ -166,5 +180,17 @@ void expertCounts(Context &, const Routing &r, int64_t *counts) {
   for (int64_t e = 0; e < r.experts; ++e)
     counts[e] = r.offsets[e + 1] - r.offsets[e];
 }
+
+#define INSTANTIATE(T)                                                                    \
+  template void dispatch(Context &, const Routing &, int64_t, const T *, T *);             \
+  template void dispatchGrad(Context &, const Routing &, int64_t, const T *, T *, float);  \
+  template void combine(Context &, const Routing &, int64_t, const T *, const float *,     \
+                        T *, float);                                                       \
+  template void combineGrad(Context &, const Routing &, int64_t, const T *, const float *, \
+                            const T *, T *, float *);                                      \
+  template void perExpert(Context &, const Routing &, int64_t, const float *, T *,         \
+                          const T *);
+INSTANTIATE(float)
+INSTANTIATE(bf16)
 
 } // namespace moire::rt

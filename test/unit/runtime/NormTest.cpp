@@ -46,7 +46,8 @@ NormReference reference(bool layer, int64_t rows, int64_t cols, double eps,
   }
   return r;
 }
-const std::pair<int64_t, int64_t> kShapes[] = {{1, 1}, {3, 7}, {33, 32}, {130, 769}};
+const std::pair<int64_t, int64_t> kShapes[] = {
+    {1, 1}, {3, 7}, {33, 32}, {130, 769}, {9, 768}, {5, 3072}, {3, 6144}, {2, 9220}};
 } // namespace
 
 TEST(LayerNorm, ForwardBackwardWithAndWithoutScaleBiasStatistics) {

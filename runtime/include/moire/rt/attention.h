@@ -6,6 +6,7 @@
 #ifndef MOIRE_RT_ATTENTION_H
 #define MOIRE_RT_ATTENTION_H
 
+#include "moire/rt/bf16.h"
 #include "moire/rt/context.h"
 
 namespace moire::rt {
@@ -39,15 +40,18 @@ struct Attention {
 
 /// q [B, H, Sq, D], k [B, Hkv, Skv, D], v [B, Hkv, Skv, Dv], out [B, H, Sq, Dv],
 /// lse [B, H, Sq] dense. mask (1: may attend, 0: hidden) and bias may be null.
-void attention(Context &ctx, const Attention &a, const float *q, const float *k,
-               const float *v, const uint8_t *mask, const float *bias,
-               float *out, float *lse);
+/// T is float or bf16; scores, probabilities and sums are float.
+template <typename T>
+void attention(Context &ctx, const Attention &a, const T *q, const T *k,
+               const T *v, const uint8_t *mask, const float *bias, T *out,
+               float *lse);
 
 /// Overwrites dq, dk, dv. No gradient for bias.
-void attentionGrad(Context &ctx, const Attention &a, const float *q,
-                   const float *k, const float *v, const uint8_t *mask,
-                   const float *bias, const float *out, const float *lse,
-                   const float *dout, float *dq, float *dk, float *dv);
+template <typename T>
+void attentionGrad(Context &ctx, const Attention &a, const T *q, const T *k,
+                   const T *v, const uint8_t *mask, const float *bias,
+                   const T *out, const float *lse, const T *dout, T *dq, T *dk,
+                   T *dv);
 
 } // namespace moire::rt
 

@@ -6,6 +6,7 @@
 #ifndef MOIRE_RT_GEMM_H
 #define MOIRE_RT_GEMM_H
 
+#include "moire/rt/bf16.h"
 #include "moire/rt/context.h"
 #include "moire/rt/routing.h"
 
@@ -25,8 +26,10 @@ struct Gemm {
   int64_t strideA = -1, strideB = -1, strideC = -1;
 };
 
-/// beta = 0 never reads C. bias needs beta = 0.
-void gemm(Context &ctx, const Gemm &g, const float *a, const float *b, float *c,
+/// beta = 0 never reads C. bias needs beta = 0. A and C are float and float, bf16
+/// and bf16 or bf16 and float; sums are float and rounded once, with the bias.
+template <typename A, typename C>
+void gemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c,
           const float *bias = nullptr);
 
 /// For each expert e and its rows r (sorted by expert, see Routing):
@@ -37,15 +40,17 @@ struct GroupedGemm {
   bool transB = false;
   float beta = 0;
 };
+template <typename A, typename C>
 void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
-                 const float *x, const float *w, float *y,
+                 const A *x, const A *w, C *y,
                  const float *bias = nullptr /* [E, n] */);
 
 /// dw[e] = Σ_{r of e} x[r, :]ᵀ · dy[r, :] + beta · dw[e],  x [R, k], dy [R, n],
 /// dw [E, k, n] (transB is not used: swap x and dy for [E, n, k]). Experts
 /// without rows get zeros where beta is 0, and are left alone where it is 1.
+template <typename A>
 void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
-                           const float *x, const float *dy, float *dw);
+                           const A *x, const A *dy, float *dw);
 
 } // namespace moire::rt
 

@@ -6,6 +6,7 @@
 #ifndef MOIRE_RT_LOSS_H
 #define MOIRE_RT_LOSS_H
 
+#include "moire/rt/bf16.h"
 #include "moire/rt/context.h"
 
 namespace moire::rt {
@@ -19,23 +20,28 @@ struct CrossEntropy {
   int64_t seq = 0; ///< rows per sequence, for messages only; 0: one
 };
 
+/// Logits and their gradient are float or bf16, all arithmetic is float.
+
 /// lse[r] = log Σ_v exp(logits[r, v]), losses[r] = lse[r] - logits[r, labels[r]].
-void crossEntropy(Context &ctx, const CrossEntropy &c, const float *logits,
+template <typename T>
+void crossEntropy(Context &ctx, const CrossEntropy &c, const T *logits,
                   const int64_t *labels, float *losses, float *lse);
 
 /// dlogits[r, v] = (exp(logits[r, v] - lse[r]) - [v = labels[r]]) · dloss[r];
 /// dloss [rows], or one value for all rows with dlossStride 0. dlogits may be
 /// logits itself.
-void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const float *logits,
+template <typename T>
+void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const T *logits,
                       const int64_t *labels, const float *lse,
-                      const float *dloss, int64_t dlossStride, float *dlogits);
+                      const float *dloss, int64_t dlossStride, T *dlogits);
 
 /// Both at once, each row while it is in the cache: losses, and dlogits for one
 /// known cotangent *dloss of every row's loss (1/N). lse may be null.
+template <typename T>
 void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
-                          const float *logits, const int64_t *labels,
+                          const T *logits, const int64_t *labels,
                           const float *dloss, float *losses, float *lse,
-                          float *dlogits);
+                          T *dlogits);
 
 /// Gives the micro-batch's loss to the trainer, which reads lossOfStep().
 void loss(Context &ctx, const float *value);

@@ -22,7 +22,11 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__CUDACC__)
+#define MOIRE_MATH static __host__ __device__ __forceinline__
+#else
 #define MOIRE_MATH static inline __attribute__((always_inline))
+#endif
 
 namespace moire::rt::math {
 

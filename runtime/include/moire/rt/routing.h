@@ -11,6 +11,7 @@
 #ifndef MOIRE_RT_ROUTING_H
 #define MOIRE_RT_ROUTING_H
 
+#include "moire/rt/bf16.h"
 #include "moire/rt/context.h"
 
 namespace moire::rt {
@@ -56,28 +57,35 @@ void routerGrad(Context &ctx, const Router &r, const float *logits,
 /// Sorts the pairs of ids [T, K] by expert. An id outside [0, E) is a RunError.
 void route(Context &ctx, const Routing &r, const int64_t *ids);
 
+/// Rows of T: float or bf16; weights, sums and per-expert values are float.
+
 /// rows[r, :] = x[token of row r, :], x [T, width].
-void dispatch(Context &ctx, const Routing &r, int64_t width, const float *x,
-              float *rows);
+template <typename T>
+void dispatch(Context &ctx, const Routing &r, int64_t width, const T *x,
+              T *rows);
 /// dx[t, :] = Σ_k drows[row of (t, k), :]   (k ascending; the pull-back of
 /// dispatch, and combine without weights).
+template <typename T>
 void dispatchGrad(Context &ctx, const Routing &r, int64_t width,
-                  const float *drows, float *dx, float beta = 0);
+                  const T *drows, T *dx, float beta = 0);
 
 /// y[t, :] = Σ_k weights[t, k] · rows[row of (t, k), :], k ascending; weights
 /// null: 1.
-void combine(Context &ctx, const Routing &r, int64_t width, const float *rows,
-             const float *weights, float *y, float beta = 0);
+template <typename T>
+void combine(Context &ctx, const Routing &r, int64_t width, const T *rows,
+             const float *weights, T *y, float beta = 0);
 /// drows[row of (t, k), :] = weights[t, k] · dy[t, :];
 /// dweights[t, k] = <rows[row of (t, k), :], dy[t, :]>. Either may be null.
-void combineGrad(Context &ctx, const Routing &r, int64_t width,
-                 const float *rows, const float *weights, const float *dy,
-                 float *drows, float *dweights);
+template <typename T>
+void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows,
+                 const float *weights, const T *dy, Same<T> *drows,
+                 float *dweights);
 
 /// rows[r, :] = values[expert of r, :] (+ x[r, :] where x is given; may be in
 /// place), values [E, width].
+template <typename T>
 void perExpert(Context &ctx, const Routing &r, int64_t width,
-               const float *values, float *rows, const float *x = nullptr);
+               const float *values, T *rows, const Same<T> *x = nullptr);
 /// sums[e, :] = Σ_{r of e} rows[r, :] + beta · sums[e, :], rows ascending.
 void perExpertSum(Context &ctx, const Routing &r, int64_t width,
                   const float *rows, float *sums, float beta = 0);

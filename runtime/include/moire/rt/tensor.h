@@ -4,7 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Kernels that move or index elements. T is float, double, int64_t, int32_t or
-// uint8_t (bool); the instantiations are in the .cpp files. Tensors are dense
+// uint8_t (bool), of copies, fills and gathers also bf16; the instantiations are
+// in the .cpp files. Tensors are dense
 // and row-major unless strides are given. Around an axis a tensor is seen as
 // [outer, axis, inner].
 //
@@ -13,6 +14,7 @@
 #ifndef MOIRE_RT_TENSOR_H
 #define MOIRE_RT_TENSOR_H
 
+#include "moire/rt/bf16.h"
 #include "moire/rt/context.h"
 
 #include <initializer_list>
@@ -141,6 +143,8 @@ struct Reduce {
 };
 template <typename T>
 void reduce(Context &ctx, ReduceKind kind, const Reduce &r, const T *x, T *y);
+/// The same of bf16, summed in float; sum only.
+void reduce(Context &ctx, ReduceKind kind, const Reduce &r, const bf16 *x, float *y);
 
 /// Index of the largest (smallest) along the axis, first or last among equals.
 template <typename T>
@@ -163,9 +167,10 @@ struct Rope {
   int64_t xBatch = 0, xHead = 0, xRow = 0;
   int64_t yBatch = 0, yHead = 0, yRow = 0;
 };
-/// y may be x.
-void rope(Context &ctx, const Rope &r, const float *x, const float *cos,
-          const float *sin, float *y);
+/// y may be x. T is float or bf16.
+template <typename T>
+void rope(Context &ctx, const Rope &r, const T *x, const float *cos,
+          const float *sin, T *y);
 
 } // namespace moire::rt
 

@@ -1,0 +1,35 @@
+//===- libraries.cu - What the kernels' libraries keep for a context ------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "cuda/libraries.h"
+#include "cuda/device.h"
+
+namespace moire::rt {
+
+namespace {
+/// What cuBLAS recommends for Hopper.
+constexpr int64_t kWorkspaceBytes = int64_t(32) << 20;
+} // namespace
+
+Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmPlans()) {
+  MOIRE_CUDA(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  MOIRE_CUDA(cudaHostAlloc(reinterpret_cast<void **>(&fault), sizeof(Fault), cudaHostAllocMapped));
+  *fault = {};
+  if (cublasStatus_t status = cublasLtCreate(&lt); status != CUBLAS_STATUS_SUCCESS)
+    throw RunError(std::string("cuBLASLt does not start: ") + cublasLtGetStatusString(status));
+}
+Libraries::~Libraries() {
+  gemms.reset();
+  cublasLtDestroy(lt);
+  cudaFreeHost(fault);
+}
+
+Libraries &librariesOf(Context &ctx) {
+  if (!ctx.device->libraries)
+    ctx.device->libraries = std::make_shared<Libraries>(ctx.device->number);
+  return *ctx.device->libraries;
+}
+
+} // namespace moire::rt

@@ -1,0 +1,34 @@
+//===- libraries.h - What the kernels' libraries keep for a context -------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_CUDA_LIBRARIES_H
+#define MOIRE_CUDA_LIBRARIES_H
+
+#include "cuda/fault.h"
+#include "cuda/gemm_lt.h"
+#include "moire/rt/context.h"
+
+#include <cublasLt.h>
+
+namespace moire::rt {
+
+/// Made at the first use, so that what uses none does not load them.
+struct Libraries {
+  explicit Libraries(int device);
+  ~Libraries();
+  Libraries(const Libraries &) = delete;
+
+  int multiprocessors = 0;
+  Fault *fault = nullptr; ///< host memory that the device can write
+  cublasLtHandle_t lt = nullptr;
+  DeviceBlock workspace; ///< cuBLASLt's
+  std::shared_ptr<GemmPlans> gemms;
+};
+
+Libraries &librariesOf(Context &ctx);
+
+} // namespace moire::rt
+
+#endif // MOIRE_CUDA_LIBRARIES_H
