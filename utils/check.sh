@@ -56,6 +56,7 @@ step "corpus: trainers, and the interpreter after each phase, against PyTorch" p
 step "corpus: CUDA programs, executed by the model of a GPU, against PyTorch" python3 utils/check-corpus.py \
   --build build --target cuda-model --no-batch16 --entry llama_dyn23 bert_dyn18 mixtral_batched_dyn18
 step "corpus: CUDA programs compile without a warning" compile_for_cuda
+step "matrix kernels: tensor cores used, nothing in local memory" python3 utils/check-matrix-kernels.py
 step "demo" utils/demo.sh --steps 120
 
 echo "check: $((SECONDS - start)) s"

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/device.h"
+#include "cuda/fault.h"
 #include "moire/rt/device.h"
 #include "moire/rt/loss.h"
 
@@ -150,6 +151,8 @@ void runMicroStep(Context &ctx) {
   }
   // The caller may change its inputs and reports errors of this step here.
   MOIRE_CUDA(cudaStreamSynchronize(device.stream));
+  if (device.libraries)
+    checkFaults(ctx);
 }
 
 __global__ static void addLoss(const float *value, double *sum, bool first) {
