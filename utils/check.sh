@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds Moiré and passes every test: lit, unit, corpus.
+# Builds Moiré and passes every test: lit, unit, corpus, CUDA without a GPU.
 #
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Usage: utils/check.sh
 # Sets up the machine first (utils/setup.sh). Tests that need the corpus of real
-# exports say SKIPPED when neither ../shared/corpus nor $MOIRE_CORPUS is there.
+# exports say SKIPPED when neither ../shared/corpus nor $MOIRE_CORPUS is there, those
+# that need nvcc when it is missing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 start=$SECONDS
@@ -34,12 +35,27 @@ unit_tests() {
   return $rc
 }
 
+compile_for_cuda() {
+  if ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
+    echo "there is no nvcc; install CUDA 12.4 or later"
+    return 77
+  fi
+  local out rc=0
+  out=$(mktemp -d)
+  python3 utils/check-corpus.py --build build --target cuda --stage build --no-batch16 --keep "$out" || rc=$?
+  rm -rf "$out"
+  return $rc
+}
+
 step "set-up" utils/setup.sh || exit 1
 step "build" utils/build.sh || exit 1
 step "lit" ninja -C build check-lit
 step "unit tests" unit_tests
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
+step "corpus: CUDA programs, executed by the model of a GPU, against PyTorch" python3 utils/check-corpus.py \
+  --build build --target cuda-model --no-batch16 --entry llama_dyn23 bert_dyn18 mixtral_batched_dyn18
+step "corpus: CUDA programs compile without a warning" compile_for_cuda
 step "demo" utils/demo.sh --steps 120
 
 echo "check: $((SECONDS - start)) s"

@@ -89,7 +89,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       program::buildKernelsPipeline(passes);
       break;
     case Phase::program:
-      program::buildProgramPipeline(passes);
+      program::buildProgramPipeline(passes, options.logitsLimit << 20);
       break;
     }
     if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))

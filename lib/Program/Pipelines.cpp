@@ -13,8 +13,9 @@ void moire::program::buildKernelsPipeline(OpPassManager &pm) {
   pm.addNestedPass<func::FuncOp>(createFuse());
 }
 
-void moire::program::buildProgramPipeline(OpPassManager &pm) {
+void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit) {
   pm.addPass(createLowerToExec());
+  pm.addPass(createChunkLogits({logitsLimit}));
   pm.addPass(createPackArena());
   pm.addPass(createVerifyArena());
 }

@@ -90,7 +90,8 @@ static std::optional<CompileFailure> conclude(ArrayRef<Job> jobs, StringRef log)
                    kept,
                lastLines(said, 8)};
   }
-  if (interrupted && !failure)
+  // A compiler that the same signal stopped is no news.
+  if (interrupted)
     failure = {"stopped by a signal before the trainer was compiled", ""};
   return failure;
 }

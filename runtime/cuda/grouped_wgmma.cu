@@ -1,10 +1,286 @@
+//===- grouped_wgmma.cu - Experts' products on the tensor cores -----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// One block per multiprocessor walks over the tiles of all experts, whose sizes
+// it reads from the routing. Three warpgroups: one only starts copies, two
+// multiply, 64 rows of the tile each:
+//
+//     copying       wait empty[s] → copy A and B of 64 of the reduced dim → full[s]
+//     multiplying   wait full[s]  → 4 wgmma of 64 × N × 16 → empty[s of before]
+//
+// so that products of one stage run while the next ones are brought, also across
+// tiles. Three products share this:
+//
+//     forward, w [E, k, n]     A = x, rows along k;   B = w, rows along n
+//     forward, w [E, n, k]     A = x, rows along k;   B = w, rows along k
+//     weight's gradient        A = x, rows along m;   B = dy, rows along n
+//
+// A tile of x may reach into the rows of the next expert: in a forward product
+// they make rows of the result that are not written. In a gradient the reduced
+// dim runs over them, so they are set to zero in shared memory.
+//
+//===----------------------------------------------------------------------===//
+
 #include "cuda/grouped_wgmma.h"
+
+#include "cuda/wgmma_tile.cuh"
+
 namespace moire::rt {
-template <typename C>
-bool tensorGroupedGemm(Context &, const GroupedGemm &, const Routing &, const bf16 *,
-                       const bf16 *, C *, const float *) { return false; }
-bool tensorGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &, const bf16 *,
-                             const bf16 *, float *) { return false; }
-template bool tensorGroupedGemm(Context &, const GroupedGemm &, const Routing &, const bf16 *, const bf16 *, bf16 *, const float *);
-template bool tensorGroupedGemm(Context &, const GroupedGemm &, const Routing &, const bf16 *, const bf16 *, float *, const float *);
+
+namespace {
+using namespace hopper;
+
+constexpr int kRows = 128;       ///< of a tile of the result
+constexpr int kDepth = 64;       ///< of the reduced dim in a stage: 128 bytes
+constexpr int kBox = 64 * 128;   ///< bytes of 64 rows of 128 bytes
+
+/// Shared memory of a block with tiles of kRows × N.
+template <int N> struct Stages {
+  static constexpr int kA = kRows / 64 * kBox, kB = N / 64 * kBox, kBytes = kA + kB;
+  static constexpr int kCount = N == 256 ? 4 : 6;
+  /// Stages begin at multiples of 1,024 bytes; barriers follow.
+  static constexpr int kShared = 1024 + kCount * kBytes + 2 * kCount * 8;
+};
+
+enum class Form { rowsAlongN, rowsAlongK, weight };
+
+struct Problem {
+  const int32_t *offsets;
+  int32_t experts;
+  int32_t m;     ///< rows of an expert's result; Form::weight only
+  int32_t n, k;  ///< k: the reduced dim; not for Form::weight
+  float beta;
+  const float *bias; ///< [experts, n] or null
+};
+
+/// A tile of the result.
+struct Tile {
+  int32_t expert, row, column; ///< row: inside the expert's result
+  int32_t begin, end;          ///< the expert's rows in x
+};
+
+/// The tiles of a block: every gridDim.x-th of all.
+template <int N, bool weight> class Walk {
+public:
+  __device__ explicit Walk(const Problem &p)
+      : p(p), index(int32_t(blockIdx.x)), columns((p.n + N - 1) / N) {
+    if (p.experts > 0)
+      enter();
+  }
+  /// Moves to the next tile; false after the last.
+  __device__ bool next(Tile &tile) {
+    while (expert < p.experts && index - first >= rows * columns) {
+      first += rows * columns;
+      if (++expert < p.experts)
+        enter();
+    }
+    if (expert >= p.experts)
+      return false;
+    const int32_t local = index - first;
+    tile = {expert, local / columns * kRows, local % columns * N, begin, end};
+    index += int32_t(gridDim.x);
+    return true;
+  }
+
+private:
+  __device__ void enter() {
+    begin = p.offsets[expert];
+    end = p.offsets[expert + 1];
+    rows = ((weight ? p.m : end - begin) + kRows - 1) / kRows;
+  }
+  const Problem &p;
+  int32_t index, columns, expert = 0, first = 0;
+  int32_t rows = 0, begin = 0, end = 0;
+};
+
+__device__ inline int32_t depthBlocks(int32_t depth) { return (depth + kDepth - 1) / kDepth; }
+
+/// Starts the copies of all tiles of the block; one thread.
+template <int N, Form form>
+__device__ void copyAll(const Problem &p, const TensorMap &mapA, const TensorMap &mapB,
+                        char *stages, Barrier *full, Barrier *empty) {
+  using S = Stages<N>;
+  constexpr bool weight = form == Form::weight;
+  Ring<S::kCount> ring;
+  Walk<N, weight> walk(p);
+  for (Tile t; walk.next(t);) {
+    const int32_t blocks = depthBlocks(weight ? t.end - t.begin : p.k);
+    for (int32_t block = 0; block < blocks; ++block, ring.advance()) {
+      const int32_t depth = block * kDepth;
+      char *a = stages + ring.stage * S::kBytes, *b = a + S::kA;
+      Barrier *done = full + ring.stage;
+      wait(empty + ring.stage, ring.parity ^ 1); // the first round finds them empty
+      arriveExpecting(done, S::kBytes);
+      if constexpr (weight) {
+#pragma unroll
+        for (int i = 0; i < kRows / 64; ++i)
+          copyTile(&mapA, a + i * kBox, done, t.row + i * 64, t.begin + depth);
+#pragma unroll
+        for (int i = 0; i < N / 64; ++i)
+          copyTile(&mapB, b + i * kBox, done, t.column + i * 64, t.begin + depth);
+      } else {
+        copyTile(&mapA, a, done, depth, t.begin + t.row);
+        if constexpr (form == Form::rowsAlongK) {
+          copyTile(&mapB, b, done, depth, t.column, t.expert);
+        } else {
+#pragma unroll
+          for (int i = 0; i < N / 64; ++i)
+            copyTile(&mapB, b + i * kBox, done, t.column + i * 64, depth, t.expert);
+        }
+      }
+    }
+  }
 }
+
+/// Zeros the rows from `valid` on in all boxes of a stage of a gradient.
+template <int N> __device__ inline void clearTail(char *stage, int32_t valid) {
+  constexpr int boxes = Stages<N>::kBytes / kBox, chunks = 128 / 16;
+  const int32_t rows = kDepth - valid;
+  for (int32_t i = int32_t(threadIdx.x); i < boxes * rows * chunks; i += kMultiplying) {
+    const int32_t box = i / (rows * chunks), rest = i % (rows * chunks);
+    *reinterpret_cast<uint4 *>(stage + box * kBox + valid * 128 + rest * 16) = uint4{0, 0, 0, 0};
+  }
+  fenceAsync();
+  syncSome<1, kMultiplying>();
+}
+
+/// Multiplies all tiles of the block; warpgroups 0 and 1.
+template <int N, Form form, typename C>
+__device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barrier *empty, C *c) {
+  using S = Stages<N>;
+  constexpr bool weight = form == Form::weight;
+  constexpr bool alongM = weight, alongN = form != Form::rowsAlongK;
+  const int32_t group = int32_t(threadIdx.x) / kGroup, lane = int32_t(threadIdx.x) % kWarp;
+  const int32_t ownRow = int32_t(threadIdx.x) / kWarp * 16 + lane / 4;
+  Ring<S::kCount> ring;
+  Walk<N, weight> walk(p);
+  for (Tile t; walk.next(t);) {
+    const int32_t depth = weight ? t.end - t.begin : p.k, blocks = depthBlocks(depth);
+    float d[N / 2];
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i)
+      d[i] = 0;
+    Barrier *before = nullptr;
+    for (int32_t block = 0; block < blocks; ++block, ring.advance()) {
+      char *a = stages + ring.stage * S::kBytes;
+      wait(full + ring.stage, ring.parity);
+      if constexpr (weight)
+        if (depth - block * kDepth < kDepth)
+          clearTail<N>(a, depth - block * kDepth);
+      // A step of 16 in the reduced dim: 32 bytes in a row along it, else 16 rows.
+      constexpr uint64_t stepA = (alongM ? 16 * 128 : 32) / 16;
+      constexpr uint64_t stepB = (alongN ? 16 * 128 : 32) / 16;
+      const uint64_t tileA = describe(a + group * kBox, kBox);
+      const uint64_t tileB = describe(a + S::kA, kBox);
+      beginProducts();
+#pragma unroll
+      for (int i = 0; i < kDepth / 16; ++i)
+        Wgmma<N>::template multiply<alongM, alongN>(d, tileA + i * stepA, tileB + i * stepB);
+      commitProducts();
+      waitProducts<1>(); // those of the stage before
+      if (before && lane == 0)
+        arrive(before);
+      before = empty + ring.stage;
+    }
+    waitProducts<0>();
+    if (before && lane == 0)
+      arrive(before);
+
+    const Place at{t.row + ownRow, weight ? p.m : t.end - t.begin, t.column + lane % 4 * 2, p.n};
+    if (p.bias)
+      addTile<N>(d, at, 1, p.bias + int64_t(t.expert) * p.n + at.column, 0);
+    C *to = c + ((weight ? int64_t(t.expert) * p.m : t.begin) + at.row) * p.n + at.column;
+    if (p.beta != 0)
+      addTile<N>(d, at, p.beta, to, p.n);
+    storeTile<N>(d, at, to, p.n);
+  }
+}
+
+template <int N, Form form, typename C>
+__global__ void __launch_bounds__(kThreads, 1)
+    groupedKernel(const __grid_constant__ Problem p, const __grid_constant__ TensorMap mapA,
+                  const __grid_constant__ TensorMap mapB, C *c) {
+  using S = Stages<N>;
+  MOIRE_SHARED_DYNAMIC(char, memory);
+  char *stages = alignedShared(memory, 1024);
+  auto *full = reinterpret_cast<Barrier *>(stages + S::kCount * S::kBytes);
+  Barrier *empty = full + S::kCount;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < S::kCount; ++i) {
+      initBarrier(full + i, 1);
+      initBarrier(empty + i, kMultiplying / kWarp);
+    }
+    fenceBarriers();
+  }
+  __syncthreads();
+  if (threadIdx.x >= kMultiplying) {
+    giveRegisters<56>();
+    if (threadIdx.x == kMultiplying) {
+      prefetch(&mapA);
+      prefetch(&mapB);
+      copyAll<N, form>(p, mapA, mapB, stages, full, empty);
+    }
+  } else {
+    takeRegisters<224>();
+    multiplyAll<N, form>(p, stages, full, empty, c);
+  }
+}
+
+template <int N, Form form, typename C>
+void launch(Context &ctx, const Problem &p, const TensorMap &a, const TensorMap &b, C *c) {
+  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>(multiprocessorsOf(ctx))), dim3(kThreads),
+               Stages<N>::kShared, groupedKernel<N, form, C>, p, a, b, c);
+}
+
+/// 256 columns keep the tensor cores busiest, unless much of the last tile would
+/// lie beyond n.
+bool wideTiles(int64_t n) { return (n + 255) / 256 * 256 <= (n + 127) / 128 * 128 + n / 16; }
+
+/// What the copy engine takes: rows that are multiples of 16 bytes.
+bool takes(int64_t n, int64_t k, const void *a, const void *b, const void *c) {
+  const auto address = [](const void *p) { return reinterpret_cast<uintptr_t>(p) % 16; };
+  return n % 8 == 0 && k % 8 == 0 && n > 0 && k > 0 && !address(a) && !address(b) && !address(c);
+}
+} // namespace
+
+template <typename C>
+bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
+                       const bf16 *w, C *y, const float *bias) {
+  if (!takes(g.n, g.k, x, w, y))
+    return false;
+  const Problem p{r.offsets,    int32_t(r.experts), 0,     int32_t(g.n),
+                  int32_t(g.k), g.beta,             bias};
+  const bool wide = wideTiles(g.n);
+  const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {kDepth, kRows});
+  if (g.transB) {
+    const TensorMap b = tensorMap(ctx, w, {g.k, g.n, r.experts}, {kDepth, wide ? 256 : 128, 1});
+    wide ? launch<256, Form::rowsAlongK>(ctx, p, a, b, y)
+         : launch<128, Form::rowsAlongK>(ctx, p, a, b, y);
+  } else {
+    const TensorMap b = tensorMap(ctx, w, {g.n, g.k, r.experts}, {64, kDepth, 1});
+    wide ? launch<256, Form::rowsAlongN>(ctx, p, a, b, y)
+         : launch<128, Form::rowsAlongN>(ctx, p, a, b, y);
+  }
+  return true;
+}
+
+bool tensorGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
+                             const bf16 *dy, float *dw) {
+  if (!takes(g.n, g.k, x, dy, dw) || r.rows() == 0)
+    return false;
+  const Problem p{r.offsets, int32_t(r.experts), int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr};
+  const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {64, kDepth});
+  const TensorMap b = tensorMap(ctx, dy, {g.n, r.rows()}, {64, kDepth});
+  wideTiles(g.n) ? launch<256, Form::weight>(ctx, p, a, b, dw)
+                 : launch<128, Form::weight>(ctx, p, a, b, dw);
+  return true;
+}
+
+template bool tensorGroupedGemm(Context &, const GroupedGemm &, const Routing &, const bf16 *,
+                                const bf16 *, bf16 *, const float *);
+template bool tensorGroupedGemm(Context &, const GroupedGemm &, const Routing &, const bf16 *,
+                                const bf16 *, float *, const float *);
+
+} // namespace moire::rt

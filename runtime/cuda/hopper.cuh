@@ -13,15 +13,32 @@
 #ifndef MOIRE_CUDA_HOPPER_CUH
 #define MOIRE_CUDA_HOPPER_CUH
 
-#include <cuda.h>
+#include "moire/rt/bf16.h"
+#include "moire/rt/cuda/launch.h"
 
-#include <cstdint>
+#include <initializer_list>
+
+#ifdef MOIRE_CUDA_MODEL
+#include "cuda/model/hopper.h"
+#else
+#include <cuda.h>
+#endif
 
 namespace moire::rt::hopper {
+
+#ifndef MOIRE_CUDA_MODEL
+
+using Barrier = uint64_t;
+using TensorMap = CUtensorMap;
 
 /// An address in shared memory, in bytes, as the instructions want it.
 __device__ inline uint32_t sharedAddress(const void *p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+/// The first address from p on that is a multiple of `alignment`, a power of two.
+__device__ inline char *alignedShared(char *p, uint32_t alignment) {
+  return p + (-sharedAddress(p) & (alignment - 1));
 }
 
 //===----------------------------------------------------------------------===//
@@ -29,7 +46,7 @@ __device__ inline uint32_t sharedAddress(const void *p) {
 //===----------------------------------------------------------------------===//
 
 /// A phase ends after `count` arrivals and all the bytes that were announced.
-__device__ inline void initBarrier(uint64_t *barrier, uint32_t count) {
+__device__ inline void initBarrier(Barrier *barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(sharedAddress(barrier)),
                "r"(count)
                : "memory");
@@ -38,19 +55,19 @@ __device__ inline void initBarrier(uint64_t *barrier, uint32_t count) {
 __device__ inline void fenceBarriers() {
   asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
 }
-__device__ inline void arrive(uint64_t *barrier) {
+__device__ inline void arrive(Barrier *barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" ::"r"(sharedAddress(barrier))
                : "memory");
 }
 /// Arrives and announces bytes that the copy engine will bring.
-__device__ inline void arriveExpecting(uint64_t *barrier, uint32_t bytes) {
+__device__ inline void arriveExpecting(Barrier *barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(
                    sharedAddress(barrier)),
                "r"(bytes)
                : "memory");
 }
 /// Waits until the phase of this parity has ended.
-__device__ inline void wait(uint64_t *barrier, uint32_t parity) {
+__device__ inline void wait(Barrier *barrier, uint32_t parity) {
   asm volatile("{\n"
                ".reg .pred done;\n"
                "again:\n"
@@ -67,24 +84,33 @@ __device__ inline void wait(uint64_t *barrier, uint32_t parity) {
 // Copy engine
 //===----------------------------------------------------------------------===//
 
-__device__ inline void prefetch(const CUtensorMap *map) {
+__device__ inline void prefetch(const TensorMap *map) {
   asm volatile("prefetch.tensormap [%0];\n" ::"l"(reinterpret_cast<uint64_t>(map)) : "memory");
 }
-/// Copies the map's box at (x, y) or (x, y, z), x innermost, to shared memory.
+/// Copies the map's box at (x, y), (x, y, z) or (x, y, z, w), x innermost, to
+/// shared memory.
 /// What lies outside of the tensor is zero. Bytes are counted on the barrier.
-__device__ inline void copyTile(const CUtensorMap *map, void *to, uint64_t *barrier, int32_t x,
+__device__ inline void copyTile(const TensorMap *map, void *to, Barrier *barrier, int32_t x,
                                 int32_t y) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
                " [%0], [%1, {%3, %4}], [%2];\n" ::"r"(sharedAddress(to)),
                "l"(reinterpret_cast<uint64_t>(map)), "r"(sharedAddress(barrier)), "r"(x), "r"(y)
                : "memory");
 }
-__device__ inline void copyTile(const CUtensorMap *map, void *to, uint64_t *barrier, int32_t x,
+__device__ inline void copyTile(const TensorMap *map, void *to, Barrier *barrier, int32_t x,
                                 int32_t y, int32_t z) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
                " [%0], [%1, {%3, %4, %5}], [%2];\n" ::"r"(sharedAddress(to)),
                "l"(reinterpret_cast<uint64_t>(map)), "r"(sharedAddress(barrier)), "r"(x), "r"(y),
                "r"(z)
+               : "memory");
+}
+__device__ inline void copyTile(const TensorMap *map, void *to, Barrier *barrier, int32_t x,
+                                int32_t y, int32_t z, int32_t w) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
+               " [%0], [%1, {%3, %4, %5, %6}], [%2];\n" ::"r"(sharedAddress(to)),
+               "l"(reinterpret_cast<uint64_t>(map)), "r"(sharedAddress(barrier)), "r"(x), "r"(y),
+               "r"(z), "r"(w)
                : "memory");
 }
 /// Orders this thread's ordinary writes to shared memory before what the tensor
@@ -95,6 +121,13 @@ __device__ inline void fenceAsync() {
 /// A barrier of `threads` threads of the block; id 0 is __syncthreads'.
 template <int id, int threads> __device__ inline void syncSome() {
   asm volatile("bar.sync %0, %1;\n" ::"n"(id), "n"(threads) : "memory");
+}
+
+/// 2^x, about 2 ulp; subnormal results are 0.
+__device__ inline float exp2Fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 
 //===----------------------------------------------------------------------===//
@@ -134,6 +167,8 @@ __device__ inline uint64_t describe(const void *tile, uint32_t blockBytes) {
 /// d [64, N] += op(a) [64, 16] · op(b) [16, N] by the four warps of a warpgroup:
 /// d[4 i + 2 h + c] of lane l of warp w is row 16 w + 8 h + l / 4, column 8 i +
 /// 2 (l % 4) + c. transA: rows of a run over k; transB: rows of b run over k.
+/// a in registers: a[2 j + h] holds, lower bits first, columns 8 j + 2 (l % 4)
+/// and the next one of row 16 w + 8 h + l / 4.
 template <int N> struct Wgmma;
 
 #define MOIRE_D8(i)                                                                                \
@@ -141,6 +176,28 @@ template <int N> struct Wgmma;
       "+f"(d[i + 6]), "+f"(d[i + 7])
 
 // clang-format off
+template <> struct Wgmma<64> {
+  template <bool transA, bool transB>
+  __device__ static void multiply(float (&d)[32], uint64_t a, uint64_t b) {
+    asm volatile("{.reg .pred add; setp.eq.u32 add, 0, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+                 "}, %32, %33, add, 1, 1, %34, %35;}\n"
+                 : MOIRE_D8(0), MOIRE_D8(8), MOIRE_D8(16), MOIRE_D8(24)
+                 : "l"(a), "l"(b), "n"(int(transA)), "n"(int(transB)));
+  }
+  template <bool transB>
+  __device__ static void multiply(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
+    asm volatile("{.reg .pred add; setp.eq.u32 add, 0, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+                 "}, {%32, %33, %34, %35}, %36, add, 1, 1, %37;}\n"
+                 : MOIRE_D8(0), MOIRE_D8(8), MOIRE_D8(16), MOIRE_D8(24)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(transB)));
+  }
+};
 template <> struct Wgmma<128> {
   template <bool transA, bool transB>
   __device__ static void multiply(float (&d)[64], uint64_t a, uint64_t b) {
@@ -154,6 +211,19 @@ template <> struct Wgmma<128> {
                  : MOIRE_D8(0), MOIRE_D8(8), MOIRE_D8(16), MOIRE_D8(24),
                    MOIRE_D8(32), MOIRE_D8(40), MOIRE_D8(48), MOIRE_D8(56)
                  : "l"(a), "l"(b), "n"(int(transA)), "n"(int(transB)));
+  }
+  template <bool transB>
+  __device__ static void multiply(float (&d)[64], const uint32_t (&a)[4], uint64_t b) {
+    asm volatile("{.reg .pred add; setp.eq.u32 add, 0, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+                 "}, {%64, %65, %66, %67}, %68, add, 1, 1, %69;}\n"
+                 : MOIRE_D8(0), MOIRE_D8(8), MOIRE_D8(16), MOIRE_D8(24),
+                   MOIRE_D8(32), MOIRE_D8(40), MOIRE_D8(48), MOIRE_D8(56)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(transB)));
   }
 };
 template <> struct Wgmma<256> {
@@ -180,6 +250,18 @@ template <> struct Wgmma<256> {
 // clang-format on
 
 #undef MOIRE_D8
+
+#endif // MOIRE_CUDA_MODEL
+
+/// A description for the copy engine of an array of `dims`, the innermost first,
+/// of which boxes of `box` elements are copied; the innermost of a box is 64.
+/// pitches: elements between neighbours of all dims but the innermost; empty:
+/// dense. They must be multiples of 8, and data of 16 bytes.
+TensorMap tensorMap(Context &ctx, const bf16 *data, std::initializer_list<int64_t> dims,
+                    std::initializer_list<int64_t> box,
+                    std::initializer_list<int64_t> pitches = {});
+/// Of the device.
+int multiprocessorsOf(Context &ctx);
 
 } // namespace moire::rt::hopper
 

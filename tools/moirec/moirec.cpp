@@ -90,6 +90,11 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->capture_default_str();
   app.add_option("--freeze", compile.freeze, "Do not train parameters whose names match")
       ->type_name("REGEX");
+  app.add_option("--logits-limit", compile.logitsLimit,
+                 "MiB of logits that are stored at once; larger ones are made and used in chunks")
+      ->type_name("MIB")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_flag("--init", compile.init, "Start from fresh weights; the weight file may be missing");
   app.add_option("--target", line.target,
                  "cpu, cuda, or cuda-model: the CUDA program with its kernels executed on the CPU, "

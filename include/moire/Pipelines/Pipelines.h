@@ -28,6 +28,7 @@ struct CompileOptions {
   std::vector<std::string> aux;     ///< "NAME=WEIGHT": scalar outputs that count
   std::string optimizer = "adamw";  ///< sgd, adamw
   std::string freeze;               ///< parameters whose names match are not trained
+  int64_t logitsLimit = 256;        ///< MiB of logits that are stored at once
   bool init = false;                ///< fresh weights; the weight file may be missing
   Phase stopAfter = Phase::program; ///< the last phase to run
   std::string dumpPhases;           ///< folder for the IR after each phase; empty: none

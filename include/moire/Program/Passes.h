@@ -20,8 +20,9 @@ namespace moire::program {
 
 /// Phase `kernels`: elementwise clusters become linalg.generic.
 void buildKernelsPipeline(mlir::OpPassManager &pm);
-/// Phase `program`: buffers, the arena, statements.
-void buildProgramPipeline(mlir::OpPassManager &pm);
+/// Phase `program`: buffers, the arena, statements. logitsLimit: bytes of logits
+/// that are stored at once.
+void buildProgramPipeline(mlir::OpPassManager &pm, int64_t logitsLimit = 256ll << 20);
 
 } // namespace moire::program
 

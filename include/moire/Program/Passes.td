@@ -60,6 +60,34 @@ def LowerToExec : Pass<"lower-to-exec", "::mlir::ModuleOp"> {
   let dependentDialects = ["exec::ExecDialect"];
 }
 
+def ChunkLogits : Pass<"chunk-logits", "::mlir::ModuleOp"> {
+  let summary = "Never stores large logits whole";
+  let description = [{
+    The head's product, the cross-entropy and the two products of its backward
+    are done for some rows at a time, where the logits take more than `limit`
+    bytes: one chunk of logits exists at a time. The weight's gradient is summed
+    over the chunks in order. Heads with a bias, or whose logits are read by
+    anything else, stay as they are.
+
+    ```mlir
+    exec.gemm %h, %w to %z : memref<128x32xf32>, memref<32x1000xf32> to memref<128x1000xf32>
+    exec.cross_entropy %z, %labels cotangent %scale ignore -100 to %losses, %lse logits %z : …
+    exec.gemm %z, %wt to %dh : …
+    ```
+    ~~>
+    ```mlir
+    %z = exec.buffer : memref<64x1000xf32>
+    %h0 = exec.view %h : memref<128x32xf32> to memref<64x32xf32>
+    exec.gemm %h0, %w to %z : memref<64x32xf32>, memref<32x1000xf32> to memref<64x1000xf32>
+    …
+    %h1 = exec.view %h at 2048 : memref<128x32xf32> to memref<64x32xf32>
+    exec.gemm %h1, %w to %z : memref<64x32xf32>, memref<32x1000xf32> to memref<64x1000xf32>
+    …
+    ```
+  }];
+  let options = [Option<"limit", "limit", "int64_t", "256ll << 20", "Bytes of logits that are stored at once">];
+}
+
 def PackArena : Pass<"pack-arena", "::mlir::ModuleOp"> {
   let summary = "Gives every buffer its offset in the arena";
   let description = [{

@@ -239,6 +239,10 @@ void run(const Site &site, dim3 grid, dim3 block, size_t dynamicShared,
   }
 }
 
+void waitFor(const uint32_t *counter, uint32_t value, const char *file, int line) {
+  wait(counter, value, file, line);
+}
+
 void syncThreads(const char *file, int line) {
   Runner &r = runner;
   if (r.barrierArrived == 0) {

@@ -101,6 +101,9 @@ void setOrder(uint32_t seed);
 /// Throws RunError: `message` with kernel and block.
 [[noreturn]] void fail(const std::string &message);
 
+/// Lets other threads run until *counter is no longer `value`.
+void waitFor(const uint32_t *counter, uint32_t value, const char *file, int line);
+
 void syncThreads(const char *file, int line);
 /// Adds up `value` over the block between two barriers.
 int syncThreadsCount(bool value, const char *file, int line);

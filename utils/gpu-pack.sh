@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Gathers in ./gpu what utils/gpu-check.sh needs on a machine with a GPU.
+#
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Usage: utils/gpu-pack.sh [--build DIR] [--models-in DIR]
+#   --build DIR       Moiré's build folder (build)
+#   --models-in DIR   folder with gpt2-124m.onnx and moe-512.onnx of
+#                     utils/export_bench_models.py; without it no benchmarks
+#
+# Needs nvcc, no GPU. The folder is ignored by git and holds trainers and corpus
+# files only: carry it with the checkout, the machine needs neither MLIR nor nvcc.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=build models=
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --build) build=${2:?--build wants a folder}; shift 2 ;;
+    --models-in) models=${2:?--models-in wants a folder}; shift 2 ;;
+    -h|--help) sed -n '2,14p' "$0" | cut -c3-; exit 0 ;;
+    *) echo "error: unknown argument '$1'; utils/gpu-pack.sh --help lists them" >&2; exit 1 ;;
+  esac
+done
+corpus=${MOIRE_CORPUS:-../shared/corpus}
+entries=$(python3 -c 'import sys; sys.path.insert(0, "utils"); print(*__import__("importlib").import_module("check-corpus").ENTRIES)')
+
+rm -rf gpu
+mkdir -p gpu/corpus gpu/trainers gpu/bench
+if [ -d "$corpus" ]; then
+  for entry in $entries; do cp -rL "$corpus/$entry" gpu/corpus/; done
+  chmod -R u+w gpu/corpus
+  rc=0
+  python3 utils/check-corpus.py --build "$build" --corpus gpu/corpus --target cuda --stage build --keep gpu/trainers || rc=$?
+  [ $rc -eq 0 ] || exit $rc
+else
+  echo "gpu-pack: no corpus at $corpus, so none goes along; MOIRE_CORPUS names it"
+fi
+for shape in gpt2-124m:batch=32,seq=1024 moe-512:batch=16,seq=1024; do
+  name=${shape%%:*}
+  for precision in f32 bf16; do
+    [ -n "$models" ] && [ -f "$models/$name.onnx" ] || continue
+    "$build/bin/moirec" "$models/$name.onnx" --init --bind "${shape#*:}" --optimizer adamw \
+      --target cuda --precision $precision -o "gpu/bench/$name.$precision"
+  done
+done
+# The sources stay behind.
+find gpu/trainers gpu/bench -mindepth 2 -depth \( -type d -name src -o -type d -name runtime \) -exec rm -rf {} +
+strip gpu/trainers/*/*/trainer gpu/bench/*/trainer 2>/dev/null || true
+echo "gpu-pack: $(du -sm gpu | cut -f1) MB in gpu (at most 64 should travel)"
