@@ -240,14 +240,13 @@ __global__ void __launch_bounds__(Form::kBlock)
 /// Of a block's shared memory, 227 KiB less the kernel's own.
 constexpr int64_t kCachedBytes = 226 * 1024;
 
-/// Calls body(form): a warp for short rows; a block, of the size that keeps two
-/// on a multiprocessor, for long ones.
-template <typename T, typename Body> void withForm(int64_t vocab, bool vectors, Body &&body) {
+/// Calls body(form): a warp for short rows, a block of `Threads` for long ones.
+template <typename T, int Threads, typename Body> void withForm(int64_t vocab, bool vectors, Body &&body) {
   constexpr int W = 16 / sizeof(T);
   if (vocab <= 2048)
     vectors ? body(RowForm<32, 256, W, 0>()) : body(RowForm<32, 256, 1, 0>());
   else
-    vectors ? body(RowForm<1024, 1024, W, 0>()) : body(RowForm<1024, 1024, 1, 0>());
+    vectors ? body(RowForm<Threads, Threads, W, 0>()) : body(RowForm<Threads, Threads, 1, 0>());
 }
 /// Whether rows of both start alike, so that vectors are aligned in both.
 template <typename T> bool alike(const T *a, const T *b) {
@@ -258,7 +257,7 @@ template <typename T> bool alike(const T *a, const T *b) {
 template <typename T>
 void crossEntropy(Context &ctx, const CrossEntropy &c, const T *logits, const int64_t *labels,
                   float *losses, float *lse) {
-  withForm<T>(c.vocab, true, [&](auto form) {
+  withForm<T, 512>(c.vocab, true, [&](auto form) {
     using Form = decltype(form);
     MOIRE_LAUNCH(streamOf(ctx), rowGrid<Form>(c.rows), Form::kBlock, 0, lossKernel<T, Form>, c,
                  logits, labels, losses, lse, faultOf(ctx));
@@ -270,7 +269,7 @@ template <typename T>
 void crossEntropyGrad(Context &ctx, const CrossEntropy &c, const T *logits,
                       const int64_t *labels, const float *lse, const float *dloss,
                       int64_t dlossStride, T *dlogits) {
-  withForm<T>(c.vocab, alike<T>(logits, dlogits), [&](auto form) {
+  withForm<T, 512>(c.vocab, alike<T>(logits, dlogits), [&](auto form) {
     using Form = decltype(form);
     MOIRE_LAUNCH(streamOf(ctx), rowGrid<Form>(c.rows), Form::kBlock, 0, lossGradKernel<T, Form>,
                  c, logits, labels, lse, dloss, dlossStride, dlogits);
@@ -281,7 +280,8 @@ template <typename T>
 void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c, const T *logits,
                           const int64_t *labels, const float *dloss, float *losses, float *lse,
                           T *dlogits) {
-  withForm<T>(c.vocab, alike<T>(logits, dlogits), [&](auto form) {
+  // A row in shared memory may leave room for one block only: a large one.
+  withForm<T, 1024>(c.vocab, alike<T>(logits, dlogits), [&](auto form) {
     using Form = decltype(form);
     // One row a block, and what alignment shifts.
     const int64_t bytes = (c.vocab + Form::kWidth) * int64_t(sizeof(T));

@@ -126,6 +126,12 @@ private:
 };
 } // namespace model
 
+// Those of global memory would be hidden by these.
+using ::atomicAdd;
+using ::atomicExch;
+using ::atomicMax;
+using ::atomicMin;
+using ::atomicOr;
 template <typename T, typename V> T atomicAdd(SharedPtr<T> s, V v) {
   return ::atomicAdd(&(*s).atomic(), T(v));
 }

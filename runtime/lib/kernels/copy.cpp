@@ -12,43 +12,6 @@
 namespace moire::rt {
 
 namespace {
-struct Plan {
-  Ints dims, x, y;
-};
-
-/// Drops dimensions of size 1 and merges neighbours that are one in both.
-Plan simplify(const Ints &dims, const Ints &x, const Ints &y) {
-  Plan p;
-  for (int i = 0; i < dims.n; ++i) {
-    if (dims[i] == 1)
-      continue;
-    int last = p.dims.n - 1;
-    if (last >= 0 && p.x[last] == dims[i] * x[i] && p.y[last] == dims[i] * y[i]) {
-      p.dims.v[last] *= dims[i];
-      p.x.v[last] = x[i];
-      p.y.v[last] = y[i];
-      continue;
-    }
-    p.dims.v[p.dims.n++] = dims[i];
-    p.x.v[p.x.n++] = x[i];
-    p.y.v[p.y.n++] = y[i];
-  }
-  if (p.dims.n == 0) {
-    p.dims = {1};
-    p.x = {1};
-    p.y = {1};
-  }
-  return p;
-}
-
-Ints without(const Ints &v, int i, int j = -1) {
-  Ints r;
-  for (int k = 0; k < v.n; ++k)
-    if (k != i && k != j)
-      r.v[r.n++] = v[k];
-  return r;
-}
-
 template <bool Add, typename T> T sum(T y, T x) {
   if constexpr (Add)
     return static_cast<T>(y + x);

@@ -43,42 +43,6 @@ struct Min {
   }
 };
 
-/// Dimensions in groups: kept and reduced outer ones with their strides, and
-/// the innermost group, contiguous, which is kept or reduced.
-struct Groups {
-  Ints kept, keptStride, reduced, reducedStride;
-  int64_t inner = 1;
-  bool innerReduced = false;
-};
-Groups group(const Reduce &r) {
-  Ints dims;
-  bool flags[8];
-  for (int i = 0; i < r.dims.n; ++i) {
-    bool flag = (r.over >> i) & 1;
-    if (r.dims[i] == 1)
-      continue;
-    if (dims.n && flags[dims.n - 1] == flag) {
-      dims.v[dims.n - 1] *= r.dims[i];
-    } else {
-      flags[dims.n] = flag;
-      dims.v[dims.n++] = r.dims[i];
-    }
-  }
-  Groups g;
-  if (dims.n == 0)
-    return g;
-  const Ints strides = denseStrides(dims);
-  g.inner = dims[dims.n - 1];
-  g.innerReduced = flags[dims.n - 1];
-  for (int i = 0; i + 1 < dims.n; ++i) {
-    Ints &d = flags[i] ? g.reduced : g.kept;
-    Ints &s = flags[i] ? g.reducedStride : g.keptStride;
-    d.v[d.n++] = dims[i];
-    s.v[s.n++] = strides[i];
-  }
-  return g;
-}
-
 /// One output: the innermost group is reduced. Sums of float run in double over
 /// the groups, each group by fixed lanes.
 template <typename Op, typename T, typename X>

@@ -1,0 +1,255 @@
+//===- optimizer.cu - Parameter updates -----------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// All parameters in one launch (a launch for each 138 where they have gaps or
+// differ in decay). Bound by memory: AdamW reads p, g, m, v and writes p, m, v,
+// 28 bytes an element, 16 bytes an access.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moire/rt/optimizer.h"
+#include "cuda/ranges.h"
+#include "cuda/warp.cuh"
+#include "moire/rt/cuda/pack.h"
+#include "moire/rt/device.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace moire::rt {
+
+namespace {
+using namespace device;
+constexpr int kThreads = 256;
+
+/// Where the elements of a range lie.
+struct Blocks {
+  float *p;
+  const float *g;
+  float *m, *v;
+};
+
+struct SGD {
+  static constexpr bool kSecond = false;
+  float lr, mu, wd, scale;
+  bool first, momentum;
+  __device__ __forceinline__ void run(bool decay, float &p, float g, float &m, float &) const {
+    float d = g * scale + (decay ? wd : 0.0f) * p;
+    if (momentum)
+      m = d = first ? d : mu * m + d;
+    p -= lr * d;
+  }
+};
+
+struct AdamW {
+  static constexpr bool kSecond = true;
+  float keep, b1, b2, c2, rate, root, eps, scale;
+  static constexpr bool momentum = true;
+  __device__ __forceinline__ void run(bool decay, float &p, float g, float &m, float &v) const {
+    const float d = g * scale;
+    m = m + b1 * (d - m);
+    v = v * b2 + c2 * d * d;
+    p = p * (decay ? keep : 1.0f) - rate * (m / (sqrtf(v) / root + eps));
+  }
+};
+
+constexpr int64_t kUpdatePiece = 2048;
+
+template <typename Rule, int W>
+__global__ void __launch_bounds__(kThreads) updateKernel(Rule rule, Pieces pieces, Blocks b) {
+  const int r = pieces.find(blockIdx.x);
+  const Range range = pieces.range[r];
+  const int64_t begin = (int64_t(blockIdx.x) - pieces.first[r]) * kUpdatePiece;
+  const int64_t end = begin + kUpdatePiece < range.size ? begin + kUpdatePiece : range.size;
+  auto update = [&](int64_t i, auto run) {
+    constexpr int N = decltype(run)::kCount;
+    const int64_t at = range.offset + i;
+    Run<float, N> p, g, m = {}, v = {};
+    p.load(b.p + at);
+    g.load(b.g + at);
+    if (rule.momentum)
+      m.load(b.m + at);
+    if (Rule::kSecond)
+      v.load(b.v + at);
+#pragma unroll
+    for (int j = 0; j < N; ++j)
+      rule.run(range.decay, p.at[j], g.at[j], m.at[j], v.at[j]);
+    p.store(b.p + at);
+    if (rule.momentum)
+      m.store(b.m + at);
+    if (Rule::kSecond)
+      v.store(b.v + at);
+  };
+  const int64_t vectors = begin + (end - begin) / W * W;
+#pragma unroll 2
+  for (int64_t i = begin + threadIdx.x * W; i < vectors; i += kThreads * W)
+    update(i, Run<float, W>());
+  for (int64_t i = vectors + threadIdx.x; i < end; i += kThreads)
+    update(i, Run<float, 1>());
+}
+
+template <typename Rule>
+void updateRanges(Context &ctx, const Rule &rule, const std::vector<Range> &ranges,
+                  const Blocks &b) {
+  bool wide = isAligned(b.p, 16) && isAligned(b.g, 16) && isAligned(b.m, 16) && isAligned(b.v, 16);
+  for (const Range &r : ranges)
+    wide &= r.offset % 4 == 0;
+  forPieces(ranges, kUpdatePiece, [&](const Pieces &pieces) {
+    const dim3 blocks{unsigned(pieces.first[pieces.count])};
+    if (wide)
+      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 4>, rule, pieces, b);
+    else
+      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 1>, rule, pieces, b);
+  });
+}
+
+SGD sgd(const Hyper &h) {
+  return {float(h.lr),        float(h.momentum), float(h.weightDecay),
+          float(h.gradScale), h.step == 1,       h.momentum != 0};
+}
+AdamW adamw(const Hyper &h) {
+  // Scalars are computed in double and rounded once, as PyTorch does.
+  const double correction1 = 1 - std::pow(h.beta1, double(h.step));
+  const double correction2 = 1 - std::pow(h.beta2, double(h.step));
+  AdamW a;
+  a.keep = float(1 - h.lr * h.weightDecay);
+  a.b1 = float(1 - h.beta1);
+  a.b2 = float(h.beta2);
+  a.c2 = float(1 - h.beta2);
+  a.rate = float(h.lr / correction1);
+  a.root = float(std::sqrt(correction2));
+  a.eps = float(h.eps);
+  a.scale = float(h.gradScale);
+  return a;
+}
+
+/// The trained parameters, those that touch and decay alike as one.
+std::vector<Range> trainedRanges(const Program &program, bool decayMatricesOnly) {
+  std::vector<Range> ranges;
+  for (int64_t i = 0; i < program.numParameters; ++i) {
+    const ParameterInfo &p = program.parameters[i];
+    if (!p.trainable)
+      continue;
+    int64_t n = 1;
+    for (int64_t d = 0; d < p.rank; ++d)
+      n *= p.shape[d];
+    ranges.push_back({p.offset, n, !decayMatricesOnly || p.rank >= 2});
+  }
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Range &a, const Range &b) { return a.offset < b.offset; });
+  std::vector<Range> merged;
+  for (const Range &r : ranges) {
+    if (r.size == 0)
+      continue;
+    if (!merged.empty() && merged.back().decay == r.decay &&
+        merged.back().offset + merged.back().size == r.offset)
+      merged.back().size += r.size;
+    else
+      merged.push_back(r);
+  }
+  return merged;
+}
+
+//===----------------------------------------------------------------------===//
+// Norm
+//===----------------------------------------------------------------------===//
+
+constexpr int64_t kNormPiece = 16384;
+constexpr int kNormWarps = kThreads / kWarp;
+
+/// partial[b] = Σ g² over piece b, in double. Bound by memory: 4 bytes an
+/// element.
+template <int W>
+__global__ void __launch_bounds__(kThreads)
+    squaresKernel(Pieces pieces, const float *grads, double *partial) {
+  MOIRE_SHARED(double, warps, kNormWarps);
+  const int r = pieces.find(blockIdx.x);
+  const Range range = pieces.range[r];
+  const int64_t begin = (int64_t(blockIdx.x) - pieces.first[r]) * kNormPiece;
+  const int64_t end = begin + kNormPiece < range.size ? begin + kNormPiece : range.size;
+  const float *g = grads + range.offset;
+  double sum = 0;
+  const int64_t vectors = begin + (end - begin) / W * W;
+#pragma unroll 4
+  for (int64_t i = begin + threadIdx.x * W; i < vectors; i += kThreads * W) {
+    Run<float, W> run;
+    run.load(g + i);
+#pragma unroll
+    for (int j = 0; j < W; ++j)
+      sum += double(run.at[j]) * run.at[j];
+  }
+  for (int64_t i = vectors + threadIdx.x; i < end; i += kThreads)
+    sum += double(g[i]) * g[i];
+  sum = warpSum(sum);
+  if (threadIdx.x % kWarp == 0)
+    warps[threadIdx.x / kWarp] = sum;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int w = 1; w < kNormWarps; ++w)
+      sum += warps[w];
+    partial[blockIdx.x] = sum;
+  }
+}
+
+/// *total = Σ partial, by one block.
+__global__ void __launch_bounds__(1024)
+    totalKernel(int64_t n, const double *partial, double *total) {
+  MOIRE_SHARED(double, warps, 32);
+  double sum = 0;
+  for (int64_t i = threadIdx.x; i < n; i += 1024)
+    sum += partial[i];
+  sum = warpSum(sum);
+  if (threadIdx.x % kWarp == 0)
+    warps[threadIdx.x / kWarp] = sum;
+  __syncthreads();
+  if (threadIdx.x < kWarp) {
+    sum = warpSum(double(warps[threadIdx.x]));
+    if (threadIdx.x == 0)
+      *total = sum;
+  }
+}
+} // namespace
+
+void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
+               float *buf) {
+  updateRanges(ctx, sgd(h), {{0, n, decay}}, {p, g, buf, nullptr});
+}
+void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
+                 float *m, float *v) {
+  updateRanges(ctx, adamw(h), {{0, n, decay}}, {p, g, m, v});
+}
+
+void updateAll(Context &ctx) {
+  const Hyper &h = ctx.hyper;
+  const auto ranges = trainedRanges(*ctx.program, h.decayMatricesOnly);
+  const Blocks blocks = {ctx.param(0), ctx.grad(0), ctx.m.as<float>(), ctx.v.as<float>()};
+  if (ctx.program->optimizer == OptimizerKind::sgd)
+    updateRanges(ctx, sgd(h), ranges, blocks);
+  else
+    updateRanges(ctx, adamw(h), ranges, blocks);
+}
+
+double globalNorm(Context &ctx) {
+  const auto ranges = trainedRanges(*ctx.program, false);
+  int64_t count = 0;
+  for (const Range &r : ranges)
+    count += (r.size + kNormPiece - 1) / kNormPiece;
+  auto *total = static_cast<double *>(ctx.scratch((count + 1) * sizeof(double)));
+  double *partial = total + 1;
+  forPieces(ranges, kNormPiece, [&](const Pieces &pieces) {
+    const int64_t blocks = pieces.first[pieces.count];
+    MOIRE_LAUNCH(streamOf(ctx), dim3(unsigned(blocks)), kThreads, 0, squaresKernel<4>, pieces,
+                 ctx.grad(0), partial);
+    partial += blocks;
+  });
+  MOIRE_LAUNCH(streamOf(ctx), 1, 1024, 0, totalKernel, count, total + 1, total);
+  double sum = 0;
+  download(ctx, &sum, total, sizeof sum);
+  return std::sqrt(sum);
+}
+
+double clipFactor(double norm, double maxNorm) { return std::min(1.0, maxNorm / (norm + 1e-6)); }
+
+} // namespace moire::rt
