@@ -60,6 +60,10 @@ std::vector<std::string> moire::target::kernelFlags(const EmitOptions &options) 
   std::vector<std::string> flags = callerFlags(options);
   flags.back() = "-O3";
   flags.push_back("-ffp-contract=off");
+  if (options.target == TargetKind::cudaModel) { // one thread's text: nothing to vectorise
+    flags.push_back("-O2");
+    flags.push_back("-fno-tree-vectorize");
+  }
   return flags;
 }
 
