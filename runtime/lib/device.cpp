@@ -18,7 +18,11 @@ struct Device {
 };
 std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
 std::string describeDevice(const Context &ctx) {
-  return std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
+  std::string text = std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
+  // Said once: whoever compares speeds should know.
+  if (ctx.shadows.size())
+    text += ", products of bf16 by float instructions";
+  return text;
 }
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
@@ -40,7 +44,11 @@ void HostCopy::store() {}
 void setInput(Context &ctx, int64_t index, const void *host, int64_t) {
   ctx.inputs[index] = host;
 }
-void runMicroStep(Context &ctx) { ctx.program->microStep(ctx); }
+void runMicroStep(Context &ctx) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.program->microStep(ctx);
+}
 
 void loss(Context &ctx, const float *value) {
   ctx.device->loss = (ctx.first() ? 0 : ctx.device->loss) + *value;
