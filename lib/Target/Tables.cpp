@@ -100,7 +100,7 @@ target::emitTables(const ProgramInfo &info,
                    ArrayRef<ConstantEntry> constants,
                    size_t numSteps) {
   bool narrow = llvm::any_of(constants, [](const ConstantEntry &constant) {
-    return placeOf(exec::ConstantOp(constant.op).getResult()).getElementType().isBF16();
+    return exec::ConstantOp(constant.op).getType().getElementType().isBF16();
   });
   std::string text = "#include \"program.h\"\n";
   if (narrow)

@@ -184,7 +184,7 @@ struct MixedPrecision : train::impl::MixedPrecisionBase<MixedPrecision> {
       auto [regex, name] = StringRef(text).rsplit('=');
       if (regex.empty() || name.empty())
         return emitError(loc, "--precision-override '") << text << "' must be REGEX=POLICY";
-      const PrecisionPolicy *policy = lookup("--precision-override: ", name);
+      const PrecisionPolicy *policy = lookup("--precision-override", name);
       if (!policy)
         return failure();
       overrides.push_back({text, llvm::Regex(regex), policy});

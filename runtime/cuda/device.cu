@@ -127,13 +127,19 @@ void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
     MOIRE_CUDA(cudaMemcpyAsync(block.data(), host, bytes, cudaMemcpyHostToDevice, device.stream));
 }
 
+static void runProgram(Context &ctx) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.program->microStep(ctx);
+}
+
 void runMicroStep(Context &ctx) {
   Device &device = *ctx.device;
   Device::Graph &graph = device.graphs[ctx.first() ? 0 : 1];
   if (!graph.exec && graph.runs++ > 0) {
     MOIRE_CUDA(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed));
     cudaGraph_t captured = nullptr;
-    ctx.program->microStep(ctx);
+    runProgram(ctx);
     MOIRE_CUDA(cudaStreamEndCapture(device.stream, &captured));
     MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
     MOIRE_CUDA(cudaGraphDestroy(captured));
@@ -141,7 +147,7 @@ void runMicroStep(Context &ctx) {
   if (graph.exec) {
     MOIRE_CUDA(cudaGraphLaunch(graph.exec, device.stream));
   } else {
-    ctx.program->microStep(ctx);
+    runProgram(ctx);
     // Scratch memory has moved: what was captured before points to the old one.
     if (device.scratch != ctx.scratch(0)) {
       device.dropGraphs();
