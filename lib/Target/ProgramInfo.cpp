@@ -232,16 +232,16 @@ LogicalResult Collector::readShadows() {
     for (auto round : info.prepare.getOps<exec::RoundOp>()) {
       auto shadow = round.getTarget().getDefiningOp<exec::ShadowOp>();
       if (!shadow)
-        return round.emitError("in @prepare must write an exec.shadow");
+        return round.emitOpError("in @prepare must write an exec.shadow");
       if (!made.insert(shadow.getParameter()).second)
-        return round.emitError("makes the shadow of @") << shadow.getParameter() << " twice";
+        return round.emitOpError("makes the shadow of @") << shadow.getParameter() << " twice";
       unsigned parameter = info.parameterOf.lookup(shadow.getParameter());
       info.shadows.push_back({parameter, info.shadowBytes});
       info.shadowBytes += llvm::alignTo(info.parameters[parameter].elements * 2, 64);
     }
   for (auto shadow : info.microStep.getOps<exec::ShadowOp>())
     if (!made.contains(shadow.getParameter()))
-      return shadow.emitError("of @") << shadow.getParameter() << " is not made by @prepare";
+      return shadow.emitOpError("of @") << shadow.getParameter() << " is not made by @prepare";
   return success();
 }
 
