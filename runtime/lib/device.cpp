@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/device.h"
+#include "kernels/bgemm.h"
 #include "moire/rt/loss.h"
 
 #include <cstring>
@@ -21,7 +22,8 @@ std::string describeDevice(const Context &ctx) {
   std::string text = std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
   // Said once: whoever compares speeds should know.
   if (ctx.shadows.size())
-    text += ", products of bf16 by float instructions";
+    text += multipliesBf16() ? ", products of bf16 by oneDNN"
+                             : ", products of bf16 widened to float: this processor has no AVX-512";
   return text;
 }
 void checkMemory(const Context &, int64_t) {
