@@ -28,7 +28,7 @@ TEST(Bf16Attention, ComputesInFloat) {
       // As projections give it: heads of a token beside each other.
       a.q = a.out = {queries * heads * dim, dim, heads * dim};
       a.k = a.v = {queries * kvHeads * dim, dim, kvHeads * dim};
-      Narrow q(nq, 1), k(nk, 2), v(nk, 3), dout(nq, 4);
+      Rounded q(nq, 1), k(nk, 2), v(nk, 3), dout(nq, 4);
       Floats out(nq), lse(2 * heads * queries), lseGot(lse.size());
       std::vector<bf16> outB(nq);
       attention(ctx, a, q.wide.data(), k.wide.data(), v.wide.data(), nullptr, nullptr, out.data(),
@@ -38,7 +38,7 @@ TEST(Bf16Attention, ComputesInFloat) {
       expectRounded(outB, out);
       expectNear(lseGot, lse, 1e-5);
       // The backward reads the rounded output: so does the float kernel here.
-      Narrow o(out);
+      Rounded o(out);
       Floats dq(nq), dk(nk), dv(nk);
       std::vector<bf16> dqB(nq), dkB(nk), dvB(nk);
       attentionGrad(ctx, a, q.wide.data(), k.wide.data(), v.wide.data(), nullptr, nullptr,

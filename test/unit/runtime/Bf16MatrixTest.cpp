@@ -44,7 +44,7 @@ std::vector<Gemm> products() {
 int64_t sizeOf(int64_t rows, int64_t ld, int64_t batch) { return batch * rows * ld; }
 
 struct Operands {
-  Narrow a, b;
+  Rounded a, b;
   int64_t c;
   explicit Operands(const Gemm &g)
       : a(sizeOf(g.transA ? g.k : g.m, g.lda ? g.lda : (g.transA ? g.m : g.k), g.batch), 1),
@@ -94,7 +94,7 @@ TEST(Bf16Experts, ProductsMovesAndSums) {
       route(ctx, r, ids.data());
       const int64_t rows = tokens * k;
       // 1. Products.
-      Narrow x(rows * width, 1), w(experts * width * out, 2), dy(rows * out, 3);
+      Rounded x(rows * width, 1), w(experts * width * out, 2), dy(rows * out, 3);
       GroupedGemm g{out, width, transB};
       Floats want(rows * out), sums(rows * out), bias = random(experts * out, 4);
       std::vector<bf16> rounded(rows * out);
@@ -111,7 +111,7 @@ TEST(Bf16Experts, ProductsMovesAndSums) {
         expectNear(dw, dwWant, 1e-5);
       }
       // 2. Tokens to rows and back.
-      Narrow t(tokens * width, 6), dt(tokens * width, 7);
+      Rounded t(tokens * width, 6), dt(tokens * width, 7);
       Floats weights = random(rows, 8, 0, 1), f(rows * width), y(tokens * width);
       std::vector<bf16> fb(rows * width), yb(tokens * width);
       dispatch(ctx, r, width, t.wide.data(), f.data());

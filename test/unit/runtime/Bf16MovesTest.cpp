@@ -30,7 +30,7 @@ TEST(Bf16Elementwise, LoadsFloatsAndStoresRounded) {
   for (int threads : {1, 3})
     for (auto [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {7, 13}, {131, 257}}) {
       Context ctx(threads);
-      Narrow a(rows * (cols + 5), 1), s(rows, 2);
+      Rounded a(rows * (cols + 5), 1), s(rows, 2);
       Floats b = random(cols, 3), z(rows * cols);
       std::vector<bf16> y(rows * cols * 2);
       launch<Scaled>(ctx, {rows, cols}, in<1>(a.data(), {cols + 5}), in<1>(b.data(), {0}),
@@ -75,7 +75,7 @@ TEST(Bf16Tensor, ConvertsAndMoves) {
 TEST(Bf16Tensor, SumsInFloat) {
   for (uint32_t over : {1u, 2u, 3u, 5u}) {
     Context ctx(2);
-    Narrow x(300 * 21 * 17, 1);
+    Rounded x(300 * 21 * 17, 1);
     Reduce r{{300, 21, 17}, over};
     int64_t n = 1;
     for (int d = 0; d < 3; ++d)
@@ -95,7 +95,7 @@ TEST(Bf16Rope, RotatesInFloat) {
     for (bool inverse : {false, true}) {
       Context ctx(2);
       Rope r{2, 3, 11, 16, interleaved, inverse};
-      Narrow x(2 * 3 * 11 * 16, 1);
+      Rounded x(2 * 3 * 11 * 16, 1);
       Floats c = random(11 * 8, 2), s = random(11 * 8, 3), y(x.wide.size());
       std::vector<bf16> yb(y.size());
       rope(ctx, r, x.wide.data(), c.data(), s.data(), y.data());

@@ -43,7 +43,7 @@ TEST(Bf16Norm, ReadsWhatIsRounded) {
   for (auto [rows, cols] : shapes) {
     Context ctx(2);
     Rows n{rows, cols, 1e-5f};
-    Narrow x(rows * cols, 1, -3, 3), residual(rows * cols, 2);
+    Rounded x(rows * cols, 1, -3, 3), residual(rows * cols, 2);
     Floats scale = random(cols, 3), bias = random(cols, 4), y(rows * cols);
     std::vector<bf16> yb(rows * cols), sum(rows * cols);
     layerNorm(ctx, n, x.data(), scale.data(), bias.data(), yb.data(), nullptr, nullptr,
@@ -67,7 +67,7 @@ TEST(Bf16Norm, GradientsReadNarrowCotangents) {
     for (bool layer : {true, false}) {
       Context ctx(3);
       Rows n{rows, cols, 1e-5f};
-      Narrow x(rows * cols, 1, -3, 3), dy(rows * cols, 2), add(rows * cols, 3);
+      Rounded x(rows * cols, 1, -3, 3), dy(rows * cols, 2), add(rows * cols, 3);
       Floats scale = random(cols, 4), dx(rows * cols), dxMixed(rows * cols);
       Floats ds(cols), db(cols), dsGot(cols), dbGot(cols);
       std::vector<bf16> dxb(rows * cols);
@@ -94,7 +94,7 @@ TEST(Bf16CrossEntropy, LossesAreFloatAndGradientsRounded) {
   for (auto [rows, vocab] : {std::pair<int64_t, int64_t>{1, 2}, {37, 96}, {5, 5003}}) {
     Context ctx(2);
     CrossEntropy c{rows, vocab};
-    Narrow x(rows * vocab, 1, -5, 5);
+    Rounded x(rows * vocab, 1, -5, 5);
     std::vector<int64_t> labels = randomInts(rows, vocab, 2);
     labels[rows / 2] = -100;
     const float dloss = 0.25f;

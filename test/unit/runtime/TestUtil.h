@@ -46,17 +46,17 @@ void expectNear(const Got &got, const Want &want, double tolerance) {
 }
 
 /// bf16 in memory and the floats that they are.
-struct Narrow {
+struct Rounded {
   std::vector<bf16> bits;
   Floats wide;
-  explicit Narrow(const Floats &x) : wide(x.size()) {
+  explicit Rounded(const Floats &x) : wide(x.size()) {
     for (size_t i = 0; i < x.size(); ++i) {
       bits.push_back(bf16(x[i]));
       wide[i] = bits[i];
     }
   }
-  Narrow(int64_t n, uint32_t seed, float low = -1, float high = 1)
-      : Narrow(random(n, seed, low, high)) {}
+  Rounded(int64_t n, uint32_t seed, float low = -1, float high = 1)
+      : Rounded(random(n, seed, low, high)) {}
   bf16 *data() { return bits.data(); }
 };
 
