@@ -129,6 +129,12 @@ void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
     MOIRE_CUDA(cudaMemcpyAsync(block.data(), host, bytes, cudaMemcpyHostToDevice, device.stream));
 }
 
+static void runProgram(Context &ctx) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.program->microStep(ctx);
+}
+
 void runMicroStep(Context &ctx) {
   Device &device = *ctx.device;
   // Scratch memory has moved, by the norm of a step say: what was captured
@@ -141,7 +147,7 @@ void runMicroStep(Context &ctx) {
   if (!graph.exec && graph.runs++ > 0) {
     MOIRE_CUDA(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed));
     cudaGraph_t captured = nullptr;
-    ctx.program->microStep(ctx);
+    runProgram(ctx);
     MOIRE_CUDA(cudaStreamEndCapture(device.stream, &captured));
     MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
     MOIRE_CUDA(cudaGraphDestroy(captured));
@@ -149,7 +155,7 @@ void runMicroStep(Context &ctx) {
   if (graph.exec) {
     MOIRE_CUDA(cudaGraphLaunch(graph.exec, device.stream));
   } else {
-    ctx.program->microStep(ctx);
+    runProgram(ctx);
   }
 }
 
