@@ -20,10 +20,12 @@ struct Device {
 std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
 std::string describeDevice(const Context &ctx) {
   std::string text = std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
+#ifndef MOIRE_CUDA_MODEL // which has one way only
   // Said once: whoever compares speeds should know.
   if (ctx.shadows.size())
     text += multipliesBf16() ? ", products of bf16 by oneDNN"
                              : ", products of bf16 widened to float: this processor has no AVX-512";
+#endif
   return text;
 }
 void checkMemory(const Context &, int64_t) {
