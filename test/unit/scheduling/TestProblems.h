@@ -7,6 +7,7 @@
 
 #include "moire/Scheduling/Simulator.h"
 #include "gtest/gtest.h"
+#include <random>
 
 namespace testproblems {
 using namespace moire::scheduling;
@@ -68,6 +69,49 @@ inline Workload deepSeekV3() {
   work.microBatches = 120;
   work.parts.assign(16, cost);
   return work;
+}
+
+/// A random problem for a random generator, its stages of different cost.
+struct RandomCase {
+  Kind kind;
+  Workload work;
+};
+inline RandomCase randomCase(std::mt19937 &random) {
+  auto below = [&](int n) { return static_cast<int>(random() % n); };
+  static const char *const kNames[] = {"gpipe",    "1f1b",     "interleaved:2", "interleaved:3",
+                                       "zb-h1",    "zb-h2",    "zb-v",          "v-half",
+                                       "dualpipe", "dualpipev"};
+  RandomCase result;
+  result.kind = kindOf(kNames[below(10)]);
+  Workload &work = result.work;
+  work.ranks = 1 + below(8);
+  work.microBatches = 1 + below(24);
+  if (result.kind.name == Kind::DualPipe)
+    work.ranks += work.ranks % 2;
+  if (result.kind.name == Kind::DualPipe || result.kind.name == Kind::DualPipeV)
+    work.microBatches = 2 * work.ranks + 2 * below(8);
+  if (result.kind.name == Kind::Interleaved)
+    work.microBatches = work.ranks * (1 + below(4));
+  for (int s = 0; s < result.kind.stages(work.ranks); ++s) {
+    StageCost cost;
+    cost.forward = (1 + below(20)) / 4.0;
+    cost.backwardInput = (1 + below(20)) / 4.0;
+    cost.backwardWeight = below(12) / 4.0;
+    cost.backward = cost.backwardInput + cost.backwardWeight;
+    if (below(2))
+      cost.forwardWithBackward = (cost.forward + cost.backward) * (5 + below(6)) / 10;
+    cost.forwardCollective = below(2) ? cost.forward / 4 : 0;
+    cost.parameterBytes = below(50);
+    cost.activationBytes = 1 + below(9);
+    cost.weightResidualBytes = below(2) ? -1 : below(static_cast<int>(cost.activationBytes) + 1);
+    cost.outputBytes = below(4);
+    work.parts.push_back(cost);
+  }
+  work.link.latency = below(3) / 2.0;
+  if (below(2))
+    work.link.bandwidth = 1 + below(8);
+  work.contention = (5 + below(6)) / 10.0;
+  return result;
 }
 
 } // namespace testproblems
