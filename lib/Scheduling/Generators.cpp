@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// In the timetables a digit is a micro-batch: 0 its forward, (0) its backward, [0] its b, {0} its
-// W; a row is a rank and a column a unit of time, with F = b = W = 1 and B = 2.
+// Timetables are writeTimetable's: 3 is a forward, <3> its backward, [3] its b, {3} its W, letters
+// are the second chunk, dots go on; F = b = W = 1, B = 2.
 //
 //===----------------------------------------------------------------------===//
 #include "Generators.h"
@@ -19,9 +19,9 @@ static Task input(int stage, int m) { return {TaskKind::BackwardInput, 0, stage,
 
 // GPipe (Huang et al. 2019): all forwards, then all backwards, here in the order of micro-batches.
 //
-//   rank 0 |0 1 2                  (0  )(1  )(2  )
-//   rank 1 |  0 1 2            (0  )(1  )(2  )
-//   rank 2 |    0 1 2      (0  )(1  )(2  )
+//   rank 0 |0 1 2             <0> <1> <2>
+//   rank 1 |  0 1 2       <0> <1> <2>
+//   rank 2 |    0 1 2 <0> <1> <2>
 Rows moire::scheduling::gpipe(const Problem &problem) {
   const int M = problem.microBatches[0];
   Rows rows(problem.ranks);
@@ -37,9 +37,9 @@ Rows moire::scheduling::gpipe(const Problem &problem) {
 // 1F1B (PipeDream-Flush, Narayanan et al. 2021): rank r runs P-1-r forwards ahead, then one
 // forward and one backward in turns, then the backwards that are left.
 //
-//   rank 0 |0 1 2        (0  )3(1  )  (2  )  (3  )
-//   rank 1 |  0 1     (0  )2(1  )3(2  )  (3  )
-//   rank 2 |    0(0  )1(1  )2(2  )3(3  )
+//   rank 0 |0 1 2         <0> 3 <1>   <2>   <3>
+//   rank 1 |  0 1     <0> 2 <1> 3 <2>   <3>
+//   rank 2 |    0 <0> 1 <1> 2 <2> 3 <3>
 Rows moire::scheduling::oneForwardOneBackward(const Problem &problem) {
   const int P = problem.ranks, M = problem.microBatches[0];
   Rows rows(P);
@@ -57,10 +57,10 @@ Rows moire::scheduling::oneForwardOneBackward(const Problem &problem) {
 }
 
 // Interleaved 1F1B (Narayanan et al., SC21): rank r holds stages r, r+P, …; micro-batches go
-// through a chunk in groups of P. Two ranks, two chunks, two micro-batches (' is chunk 1):
+// through a chunk in groups of P.
 //
-//   rank 0 |0 1 0'1'  (0')(1')(0 )(1 )
-//   rank 1 |  0 1 0'(0')1'(1')(0 )(1 )
+//   rank 0 |0. 1. a. b. 2.    <a>.. 3. <b>.. c. <0>.. d. <1>..    <c>..    <d>.. <2>.. <3>..
+//   rank 1 |   0. 1. a. <a>.. b. <b>.. 2. <0>.. 3. <1>.. c. <c>.. d. <d>.. <2>.. <3>..
 Rows moire::scheduling::interleaved(const Problem &problem, int chunks) {
   const int P = problem.ranks, M = problem.microBatches[0], V = chunks;
   if (V == 1)
@@ -87,12 +87,16 @@ Rows moire::scheduling::interleaved(const Problem &problem, int chunks) {
 // after b. Weights wait for gaps or until a rank holds P activations: rank r is then behind by
 // those of r micro-batches, and the last of them fill the end.
 //
-//   rank 0 |0 1 2      [0]{0} 3 [1]{1}   [2]{2}[3]{3}
-//   rank 1 |  0 1    [0] 2 [1]{0} 3 [2]{1}[3]{2}{3}
-//   rank 2 |    0[0] 1 [1] 2 [2]{0} 3 [3]{1}{2}{3}
+//   rank 0 |0. 1. 2.       [0]{0}3. [1]{1}4. [2]{2}[3]{3}[4]{4}
+//   rank 1 |   0. 1.    [0]2. [1]{0}3. [2]{1}4. [3]{2}[4]{3}{4}
+//   rank 2 |      0. [0]1. [1]2. [2]{0}3. [3]{1}4. [4]{2}{3}{4}
 //
 // ZB-H2: with room for 2P-1 activations rank r starts 2(P-1-r)+1 forwards; between its first action
 // and its last no rank waits (at F = b = W).
+//
+//   rank 0 |0. 1. 2. 3. 4. [0]{0}5. [1][2]{1}{2}[3][4]{3}{4}[5]{5}
+//   rank 1 |   0. 1. 2. [0]3. [1]4. [2]{0}5. [3][4]{1}{2}[5]{3}{4}{5}
+//   rank 2 |      0. [0]1. [1]2. [2]3. [3]4. [4]{0}5. [5]{1}{2}{3}{4}{5}
 Rows moire::scheduling::zeroBubble(const Problem &problem, int extra) {
   const int P = problem.ranks, M = problem.microBatches[0];
   Rows rows(P);

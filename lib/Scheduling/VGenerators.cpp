@@ -104,10 +104,20 @@ static std::vector<Block> makeBlocks(int P, int a, int b, int c, int d) {
   return {};
 }
 
+// ZB-V: (4,2,4,2), as much memory as 1F1B.
+//
+//   rank 0 |0. 1. 2.       a. [a]3. b. [b]{a}c. [c][0]{b}d. [d][1]{c}[2]{0}[3]{d}{1}{2}{3}
+//   rank 1 |   0. 1.    a. 2. b. [a]3. {a}c. [b][0]{b}d. [c][1][d][2]{0}[3]{c}{1}{d}{2}{3}
+//   rank 2 |      0. a. 1. b. 2. c. [a][0]{a}3. {0}d. [b][1][c][2][d][3]{b}{1}{c}{2}{d}{3}
 Rows moire::scheduling::zeroBubbleV(const Problem &problem) {
   return fromBlocks(problem, makeBlocks(problem.ranks, 4, 2, 4, 2));
 }
 
+// V-Half: (2,1,2,1), half of the memory of 1F1B.
+//
+//   rank 0 |0. 1.          a. [a]2. {a}b. [b]{b}[0]3. {0}c. [c]{c}[1]{1}   d. [d][2]{d}{2}   [3]{3}
+//   rank 1 |   0.       a. 1.    [a]b. {a}2. [0][b]{0}c. {b}3. [1][c]{1}d. {c}[2][d]{2}{d}[3]{3}
+//   rank 2 |      0. a.       1. b. [a][0]{a}2. {0}c. [b][1]{b}3. {1}d. [c][2]{c}{2}[d][3]{d}{3}
 Rows moire::scheduling::vHalf(const Problem &problem) {
   return fromBlocks(problem, makeBlocks(problem.ranks, 2, 1, 2, 1));
 }
@@ -116,16 +126,19 @@ Rows moire::scheduling::vHalf(const Problem &problem) {
 // DualPipe and DualPipeV
 //===----------------------------------------------------------------------===//
 
-// DualPipe (DeepSeek-AI 2024), 4 ranks, 4 micro-batches from either end, the second direction in
-// letters; (1a) is the forward of 1 with the backward of a, F = b = W = 1, B = 2, F&B = 3:
+// DualPipe (DeepSeek-AI 2024): 4 ranks, 4 micro-batches from either end, the second direction in
+// letters; d+1 is the forward of d with the backward of 1, F = b = W = 1, B = 2, F&B = 3.
 //
-//   rank 0 |0 1 2     a [a]{a}b  (3b) (c0) (c ) (d1) (d ) [2]{2}[3]{3}
-//   rank 1 |  0 a 1 b 2  (a ) (c0)  (3b) (d1) (c )(2 ) [d][3]{d}{3}
-//   rank 2 |  a 0 b 1 c  (0 ) (2a)  (d1) (3b) (2 )(c ) [3][d]{3}{d}
-//   rank 3 |a b c     0 [0]{0}1  (d1) (2a) (2 ) (3b) (3 ) [c]{c}[d]{d}
+//   rank 0 |0. 1. 2. a. [a]{a}b. 3+b.....    c+0..... <c>..    d+1..... <d>.. [2]{2}[3]{3}
+//   rank 1 |   0. a. 1. b. 2. <a>.. c+0..... 3+b..... d+1..... <c>.. <2>..    [d][3]{d}{3}
+//   rank 2 |   a. 0. b. 1. c. <0>.. 2+a..... d+1..... 3+b..... <2>.. <c>..    [3][d]{3}{d}
+//   rank 3 |a. b. c. 0. [0]{0}1. d+1.....    2+a..... <2>..    3+b..... <3>.. [c]{c}[d]{d}
 //
 // DualPipeV is the same with the two halves of the V for directions, folded so that rank r does
 // what ranks r and 2P-1-r of DualPipe do.
+//
+//   rank 0 |0. 1. 2. a. [a]{a}b. 3+b.....    c+0..... <c>..    d+1..... <d>.. [2]{2}[3]{3}
+//   rank 1 |   0. a. 1. b. 2. <a>.. c+0..... 3+b..... d+1..... <c>.. <2>..    [d][3]{d}{3}
 //
 // `half` is H and `depth` is h below; phase p is direction p on the upper half of DualPipe's
 // ranks and 1-p on the lower, or chunk p of a V.
