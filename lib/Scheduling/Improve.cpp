@@ -5,11 +5,15 @@
 #include "Graph.h"
 #include "ListScheduler.h"
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 using namespace moire::scheduling;
 
 namespace {
+
+/// A step back of this part of the makespan is taken with probability 1/e at the start.
+constexpr double kHeat = 5e-6;
 
 using Row = std::vector<Action>;
 
@@ -63,12 +67,24 @@ public:
   double run(long budget) {
     measure();
     best = value;
+    double now = value;
+    const long whole = budget;
+    std::vector<Row> bestRows = schedule.ranks;
     std::mt19937 random(1);
     long size = 0;
     for (const Row &row : schedule.ranks)
       size += static_cast<long>(row.size());
     for (budget -= size; budget > 0;) {
-      const int r = pickRank(random);
+      // Half of the steps begin at what the makespan waits for.
+      chosen = -1;
+      int r = static_cast<int>(random() % problem.ranks);
+      if (!critical.empty() && random() % 2) {
+        const int vertex = critical[random() % critical.size()];
+        r = static_cast<int>(std::upper_bound(firstVertex.begin(), firstVertex.end(), vertex) -
+                             firstVertex.begin()) -
+            1;
+        chosen = vertex - firstVertex[r];
+      }
       Row &row = schedule.ranks[r];
       const Row before = row;
       if (!change(random, r, row) || !admit(r, row)) {
@@ -89,9 +105,16 @@ public:
       }
       budget -= size;
       const EarliestTimes kept = times;
-      const std::vector<int> first = firstVertex;
-      if (measure() && value <= best) {
-        best = value;
+      const std::vector<int> first = firstVertex, waits = critical;
+      // Annealing: a step back is taken the more rarely the later and the longer it is.
+      const double heat = kHeat * static_cast<double>(budget) / static_cast<double>(whole) * best;
+      const double slack = heat * -std::log(static_cast<double>(random() % 65536 + 1) / 65537);
+      if (measure() && value <= now + slack) {
+        now = value;
+        if (now < best) {
+          best = now;
+          bestRows = schedule.ranks;
+        }
         continue;
       }
       row = before;
@@ -99,7 +122,9 @@ public:
         schedule.ranks[other] = otherBefore;
       times = kept;
       firstVertex = first;
+      critical = waits;
     }
+    schedule.ranks = bestRows;
     measure();
     return times.makespan;
   }
@@ -111,7 +136,8 @@ private:
   RowCheck check;
   bool mirrored = false;
   EarliestTimes times;
-  std::vector<int> firstVertex;
+  std::vector<int> firstVertex, critical;
+  int chosen = -1;
   double value = 0, best = 0;
 
   /// The makespan and, far below it, the ends and the idle time of all ranks.
@@ -125,6 +151,30 @@ private:
     for (int r = 0; r < problem.ranks; ++r)
       if (firstVertex[r + 1] > firstVertex[r])
         sum += times.finish[firstVertex[r + 1] - 1];
+    // Back from the last end along what each start waited for.
+    critical.clear();
+    int vertex = -1;
+    for (int r = 0; r < problem.ranks; ++r)
+      if (firstVertex[r + 1] > firstVertex[r] &&
+          times.finish[firstVertex[r + 1] - 1] == times.makespan)
+        vertex = firstVertex[r + 1] - 1;
+    while (vertex >= 0) {
+      critical.push_back(vertex);
+      int before = -1;
+      if (vertex > firstVertex[graph.rankOf[vertex]] &&
+          times.finish[vertex - 1] >= times.start[vertex])
+        before = vertex - 1;
+      double latest = -1;
+      if (before < 0)
+        for (int i = 0; i < graph.action(vertex).size(); ++i)
+          graph.needs(graph.action(vertex)[i], [&](int need, const Message *) {
+            if (times.finish[need] > latest) {
+              latest = times.finish[need];
+              before = need;
+            }
+          });
+      vertex = before;
+    }
     double starts = 0;
     for (double start : times.start)
       starts += start;
@@ -147,10 +197,10 @@ private:
     return result;
   }
 
-  int pickRank(std::mt19937 &random) const { return static_cast<int>(random() % problem.ranks); }
-
   /// A position at or near a gap of the rank, or any.
   size_t pickPlace(std::mt19937 &random, int r, const Row &row) const {
+    if (chosen >= 0)
+      return std::min(static_cast<size_t>(chosen), row.size() - 1);
     if (random() % 4) {
       const int first = firstVertex[r], count = static_cast<int>(row.size());
       for (int tries = 0; tries < 24; ++tries) {
@@ -187,10 +237,19 @@ private:
       if (i == j || !((isLone(row[i], true) && isLone(row[j], false)) ||
                       (isLone(row[i], false) && isLone(row[j], true))))
         return false;
-      const bool firstIsForward = row[i].first.isForward();
-      row[i] =
-          firstIsForward ? Action(row[i].first, row[j].first) : Action(row[j].first, row[i].first);
+      Task forward = row[i].first, backward = row[j].first;
+      if (!forward.isForward())
+        std::swap(forward, backward);
+      // A b takes its weights back: pairs with full backwards save most.
+      const bool whole = backward.kind == TaskKind::BackwardInput && random() % 4;
+      Task weight = backward;
+      weight.kind = TaskKind::BackwardWeight;
+      if (whole)
+        backward.kind = TaskKind::Backward;
+      row[i] = Action(forward, backward);
       row.erase(row.begin() + j);
+      if (whole)
+        row.erase(std::find(row.begin(), row.end(), Action(weight)));
       return true;
     }
     case 3: { // part a pair

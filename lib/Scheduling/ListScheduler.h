@@ -36,9 +36,9 @@ struct Policy {
 bool listSchedule(const Problem &problem, const Policy &policy, const std::vector<double> &memory,
                   Schedule &schedule, double &makespan);
 
-/// Changes a verified schedule in small steps, each of which must not lengthen it: actions move,
-/// forwards and backwards pair and part, weights split off and return. Places at most about
-/// `budget` actions. Returns the makespan; messages are left empty.
+/// Changes a verified schedule in small steps, by annealing from a low heat, and keeps the
+/// shortest: actions move, forwards and backwards pair and part, weights split off and return.
+/// Places at most about `budget` actions. Returns the makespan; messages are left empty.
 double improveSchedule(const Problem &problem, const std::vector<double> &memory, long budget,
                        Schedule &schedule);
 

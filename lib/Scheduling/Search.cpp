@@ -253,8 +253,8 @@ Refusal moire::scheduling::searchSchedule(const Workload &workload, const Search
   }
   for (size_t i = 0; i < places.size(); ++i)
     run.tryPolicies(places[i].second, places[i].first,
-                    options.budget * 3 / 4 / static_cast<long>(places.size()));
-  run.improve(options.budget / 4);
+                    options.budget / 2 / static_cast<long>(places.size()));
+  run.improve(options.budget / 2);
   return run.finish(placed ? std::string() : why, workload.memoryLimit);
 }
 
@@ -269,7 +269,7 @@ Refusal moire::scheduling::searchPlaced(const Problem &problem, const SearchOpti
   for (Kind kind : kinds)
     if (!check(problem, kind))
       run.tryGenerator(problem, kind);
-  run.tryPolicies(problem, "the given placement", options.budget * 3 / 4);
-  run.improve(options.budget / 4);
+  run.tryPolicies(problem, "the given placement", options.budget / 2);
+  run.improve(options.budget / 2);
   return run.finish({}, problem.memoryLimit);
 }

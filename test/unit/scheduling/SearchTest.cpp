@@ -68,9 +68,9 @@ TEST(Search, IsDeterministic) {
 TEST(Search, DeepSeekV3OnTheSameRanksAndMemory) {
   Workload work = deepSeekV3();
   work.memoryLimit = 19; // DualPipe: two copies of a stage's parameters, 17 activations
-  const SearchResult result = search(work, 20000000);
+  const SearchResult result = search(work, 24000000);
   EXPECT_EQ(result.generator, "dualpipe");
-  EXPECT_LT(result.timing.makespan, result.generatorMakespan);
+  EXPECT_LT(result.timing.makespan / 1000 + 0.29, 18.62) << "DualPipe: 18.645";
   EXPECT_LE(result.timing.peakBytes(), 19);
   EXPECT_EQ(verify(result.problem, result.schedule).value_or(""), "");
   std::printf("DeepSeek-V3: %.3f s by %s, bound %.3f s\n", result.timing.makespan / 1000 + 0.29,
@@ -80,7 +80,7 @@ TEST(Search, DeepSeekV3OnTheSameRanksAndMemory) {
 TEST(Search, UsesMoreMemoryWhereThereIsSome) {
   Workload work = deepSeekV3();
   work.memoryLimit = 26;
-  const SearchResult result = search(work, 20000000);
+  const SearchResult result = search(work, 12000000);
   EXPECT_LT(result.timing.makespan, 0.99 * result.generatorMakespan);
   std::printf("DeepSeek-V3 with 26 for 19: %.3f s by %s\n", result.timing.makespan / 1000 + 0.29,
               result.how.c_str());
