@@ -17,10 +17,6 @@ constexpr double kHeat = 5e-6;
 
 using Row = std::vector<Action>;
 
-bool isLone(const Action &action, bool forward) {
-  return !action.second && (forward ? action.first.isForward() : action.first.isBackward());
-}
-
 /// Whether a row adds weight gradients in the order of micro-batches, each W after its b and each
 /// backward after its forward.
 class RowCheck {
@@ -233,10 +229,21 @@ private:
       else
         std::rotate(row.begin() + j, row.begin() + i, row.begin() + i + 1);
       return true;
-    case 2: { // pair a lone forward and a lone backward
-      if (i == j || !((isLone(row[i], true) && isLone(row[j], false)) ||
-                      (isLone(row[i], false) && isLone(row[j], true))))
+    case 2: { // pair a lone forward and a lone backward, or two of a kind
+      const auto lone = [](const Action &action) {
+        return !action.second && action.first.kind != TaskKind::BackwardWeight;
+      };
+      if (i == j || !lone(row[i]) || !lone(row[j]))
         return false;
+      if (row[i].first.isForward() == row[j].first.isForward()) {
+        const Action pair(row[i].first, row[j].first);
+        if (actionCost(problem, pair) >=
+            taskCost(problem, pair.first) + taskCost(problem, *pair.second))
+          return false;
+        row[i] = pair;
+        row.erase(row.begin() + j);
+        return true;
+      }
       Task forward = row[i].first, backward = row[j].first;
       if (!forward.isForward())
         std::swap(forward, backward);

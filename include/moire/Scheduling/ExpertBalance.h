@@ -51,8 +51,8 @@ Refusal rebalanceExperts(const BalanceProblem &problem, Balance &balance);
 /// replication and placement together: exchanges of two replicas and of a replica of one expert
 /// for one of another, on the fullest device, with random kicks from a fixed seed in a bounded
 /// number of steps. Its largest load plus moveCost x moves is never above the published one's.
-/// Two replicas of one expert are on one device only where parting them would raise the largest
-/// load.
+/// Two replicas of one expert stay on one device only where no exchange of one of them parts them
+/// without raising the largest load.
 Refusal balanceExperts(const BalanceProblem &problem, Balance &balance);
 
 /// Load of each device in one layer.
