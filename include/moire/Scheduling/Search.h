@@ -1,0 +1,50 @@
+//===- Search.h - The schedule named auto -----------------------*- C++ -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_SCHEDULING_SEARCH_H
+#define MOIRE_SCHEDULING_SEARCH_H
+
+#include "moire/Scheduling/Simulator.h"
+
+namespace moire::scheduling {
+
+struct SearchOptions {
+  /// Actions that may be placed in all tries together; ten million take about a
+  /// second. The search is
+  /// a function of its input: it looks at no clock.
+  long budget = 20000000;
+  /// Most stages on a rank that are tried; limited by Workload::pieces as well.
+  int stagesPerRank = 4;
+};
+
+struct SearchResult {
+  Problem problem; ///< with the placement that was chosen
+  Schedule schedule;
+  Timing timing;
+  std::string how;       ///< a generator's name, or what list scheduling did
+  std::string generator; ///< the best generator within the memory limit; empty: none fits
+  double generatorMakespan = 0;
+  /// No schedule on this placement takes less: a rank's first input cannot come earlier, and its
+  /// work takes at least this long with everything paired that saves time.
+  double bound = 0;
+  int tried = 0; ///< schedules made
+};
+
+/// The fastest schedule that is found for `workload` under its memory limit. All generators that
+/// the workload allows are tried, then list schedules on 1, 2, … stages a rank laid in turns down
+/// and up the ranks, in cycles, and on DualPipe's placement, with policies that are improved step
+/// by step. Refuses what no placement takes, and a memory limit that nothing tried keeps, with the
+/// least that works.
+Refusal searchSchedule(const Workload &workload, const SearchOptions &options,
+                       SearchResult &result);
+
+/// The same on a given placement: the list schedules only, and those generators that fit it.
+Refusal searchPlaced(const Problem &problem, const SearchOptions &options, SearchResult &result);
+
+/// SearchResult::bound of a placement.
+double makespanBound(const Problem &problem);
+
+} // namespace moire::scheduling
+
+#endif // MOIRE_SCHEDULING_SEARCH_H
