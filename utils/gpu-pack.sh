@@ -43,7 +43,12 @@ for shape in gpt2-124m:batch=32,seq=1024 moe-512:batch=16,seq=1024; do
       --target cuda --precision $precision -o "gpu/bench/$name.$precision"
   done
 done
+# The kernels' tests and their benchmark.
+for program in gpu-kernel-check cuda-bench; do
+  found=$(find "$build" -name $program -type f -perm -u+x | head -1)
+  [ -z "$found" ] || cp "$found" gpu/
+done
 # The sources stay behind.
 find gpu/trainers gpu/bench -mindepth 2 -depth \( -type d -name src -o -type d -name runtime \) -exec rm -rf {} +
-strip gpu/trainers/*/*/trainer gpu/bench/*/trainer 2>/dev/null || true
+strip gpu/gpu-kernel-check gpu/cuda-bench gpu/trainers/*/*/trainer gpu/bench/*/trainer 2>/dev/null || true
 echo "gpu-pack: $(du -sm gpu | cut -f1) MB in gpu (at most 64 should travel)"

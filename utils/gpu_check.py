@@ -5,6 +5,7 @@
 #===----------------------------------------------------------------------===//
 """Runs the programs of ./gpu (made by utils/gpu-pack.sh) on this machine's GPU.
 
+0. Kernels: each against a plain double-precision loop; their rates at the end.
 1. Numerics: six SGD and AdamW losses and all gradients of each corpus entry
    against PyTorch's record.
 2. compute-sanitizer (memcheck, racecheck) on the smallest programs.
@@ -17,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import struct
@@ -88,6 +90,33 @@ class Run:
                 last = [line for line in text.splitlines() if "SUMMARY" in line or "error" in line]
                 verdict = {0: "ok", 124: "late"}.get(code, "FAILED")
                 self.row(f"{check} {entry}", verdict, last[-1][:80] if last else "")
+
+    def kernels(self):
+        """Each kernel against a plain double loop, a suite at a time: after an illegal access
+        nothing more can be said of a process."""
+        program = os.path.join(ROOT, "gpu/gpu-kernel-check")
+        if not os.path.exists(program):
+            return self.row("kernels", "skipped", "no gpu/gpu-kernel-check")
+        _, names = output([program, "--gtest_list_tests"], 60)
+        for suite in re.findall(r"^(\w+)\.$", names, re.M):
+            code, text = output([program, "--gtest_brief=1", f"--gtest_filter={suite}.*"],
+                                min(60, self.left()))
+            wrong = [line for line in text.splitlines() if "Failure" in line or "FAILED" in line]
+            verdict = {0: "ok", 124: "late"}.get(code, "FAILED")
+            self.row("kernels " + suite, verdict, wrong[0][:90] if wrong else "")
+
+    def rates(self, folder):
+        """Worst first: where time is to be had."""
+        program, path = os.path.join(ROOT, "gpu/cuda-bench"), os.path.join(folder, "rates.json")
+        if not os.path.exists(program):
+            return self.row("rates", "skipped", "no gpu/cuda-bench")
+        code, text = output([program, "--json", path], min(120, self.left()))
+        if code:
+            return self.row("rates", "FAILED", text.strip().splitlines()[-1][:90])
+        self.data["rates"] = json.load(open(path))
+        for r in sorted(self.data["rates"], key=lambda r: r["share"]):
+            self.row(r["kernel"], "", f"{r['us']:.0f} us, {r['rate']:.0f} {r['unit']}, "
+                     f"{100 * r['share']:.0f} % of one H100's")
 
     def tokens(self, folder, name):
         """Random tokens in llm.c's format."""
@@ -164,9 +193,11 @@ def main():
                       "--format=csv,noheader"], 30)
     run.row("GPU", "", name.strip())
     run.data["gpu"] = name.strip()
+    run.kernels()
     run.corpus()
     run.sanitizer()
     with tempfile.TemporaryDirectory(prefix="moire-gpu-") as folder:
+        run.rates(folder)
         run.speed(folder)
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "gpu-check.json"), "w") as file:

@@ -54,9 +54,17 @@ std::vector<std::string> moire::target::callerFlags(const EmitOptions &options) 
 
 std::vector<std::string> moire::target::kernelFlags(const EmitOptions &options) {
   // A fused functor must round as the unfused one, so no contraction of a*b + c.
-  if (options.target == TargetKind::cuda)
-    return {"-std=c++17", "-arch=" + options.arch, "-O3", "--fmad=false", "-DMOIRE_TARGET_CUDA",
-            "-Werror",    "all-warnings"};
+  if (options.target == TargetKind::cuda) {
+    // Not -arch: for sm_90a it adds code for compute_90, which has no wgmma.
+    std::string number = options.arch.substr(3);
+    return {"-std=c++17",
+            "-gencode=arch=compute_" + number + ",code=" + options.arch,
+            "-O3",
+            "--fmad=false",
+            "-DMOIRE_TARGET_CUDA",
+            "-Werror",
+            "all-warnings"};
+  }
   std::vector<std::string> flags = callerFlags(options);
   flags.back() = "-O3";
   flags.push_back("-ffp-contract=off");

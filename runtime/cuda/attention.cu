@@ -12,7 +12,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/attention_tile.cuh"
-#include "cuda/attention_wgmma.h"
 #include "moire/rt/cuda/launch.h"
 
 #include <algorithm>

@@ -14,7 +14,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/attention_tile.cuh"
-#include "cuda/attention_wgmma.h"
 #include "cuda/warp.cuh"
 #include "moire/rt/cuda/launch.h"
 

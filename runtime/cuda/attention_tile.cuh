@@ -12,8 +12,8 @@
 #ifndef MOIRE_CUDA_ATTENTION_TILE_CUH
 #define MOIRE_CUDA_ATTENTION_TILE_CUH
 
+#include "cuda/attention_wgmma.h"
 #include "cuda/tile.cuh"
-#include "moire/rt/attention.h"
 #include "moire/rt/math.h"
 
 namespace moire::rt::tile {
@@ -136,10 +136,6 @@ __device__ inline float rowMax(float x) {
   }
   return x;
 }
-
-/// The same with all strides given and valueDim set. Throws RunError for more
-/// than 256 columns.
-Attention completed(const Attention &a);
 
 /// Calls body with the number of chunks that hold `columns`.
 template <typename Body> void withChunks(int64_t columns, Body &&body) {

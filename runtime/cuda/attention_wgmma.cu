@@ -37,7 +37,7 @@ struct Part {
   int64_t first, rows, head, kvHead, batch;
   int32_t tiles; ///< of keys
 };
-__device__ inline Part partOf(const Attention &a) {
+[[maybe_unused]] __device__ inline Part partOf(const Attention &a) {
   Part p;
   // The last queries see most keys under a causal mask: long blocks first.
   p.first = (int64_t(gridDim.x) - 1 - blockIdx.x) * kQueries;
@@ -74,7 +74,7 @@ struct Rows {
 };
 
 /// s → exp((s - max) · scale), hidden keys 0. query: of the thread's first row.
-__device__ inline void softmax(const Attention &a, int64_t key, int64_t query, int64_t groupQuery,
+[[maybe_unused]] __device__ inline void softmax(const Attention &a, int64_t key, int64_t query, int64_t groupQuery,
                                float (&s)[kKeys / 2], Rows &rows) {
   const float scale = a.scale * kLog2e;
   const int32_t column = int32_t(threadIdx.x) % 4 * 2;
@@ -199,6 +199,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     attentionKernel(const __grid_constant__ Attention a, const __grid_constant__ TensorMap mapQ,
                     const __grid_constant__ TensorMap mapK, const __grid_constant__ TensorMap mapV,
                     bf16 *out, float *lse) {
+#if MOIRE_SM90A
   using M = Memory<D>;
   MOIRE_SHARED_DYNAMIC(char, memory);
   char *queries = alignedShared(memory, 1024);
@@ -222,12 +223,13 @@ __global__ void __launch_bounds__(kThreads, 1)
     takeRegisters<224>();
     multiplyAll<D>(a, part, queries, ready, full, empty, out, lse);
   }
+#endif
 }
 } // namespace
 
 bool tensorAttention(Context &ctx, const Attention &a, const bf16 *q, const bf16 *k, const bf16 *v,
                      const uint8_t *mask, const float *bias, bf16 *out, float *lse) {
-  if (!takesHeads(a, mask, bias, q, k, v, out))
+  if (!takesHeads(a, mask, bias, q, k, v, out) || !hasTensorCores(ctx))
     return false;
   const TensorMap mapQ = headMap(ctx, q, a.dim, a.queries, a.heads, a.batch, a.q, kQueries);
   const TensorMap mapK = headMap(ctx, k, a.dim, a.keys, a.kvHeads, a.batch, a.k, kKeys);

@@ -10,6 +10,12 @@
 
 namespace moire::rt {
 
+namespace tile {
+/// The same attention with all strides given and valueDim set. Throws RunError for
+/// heads of more than 256 columns.
+Attention completed(const Attention &a);
+} // namespace tile
+
 /// attention and attentionGrad for bf16 on sm_90a; all strides and valueDim
 /// given. False, with nothing done, where they do not take it: heads must have 64
 /// or 128 columns, strides be multiples of 8 elements and pointers of 16 bytes,

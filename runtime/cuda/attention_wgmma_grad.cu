@@ -115,7 +115,7 @@ __device__ void copyAll(const Problem &p, const TensorMap &ownA, const TensorMap
 }
 
 /// lse · log2 e of a query, so that a hidden one's probabilities become 0.
-__device__ inline float exponent(const Problem &p, const float *lse, int32_t query) {
+[[maybe_unused]] __device__ inline float exponent(const Problem &p, const float *lse, int32_t query) {
   const float x = query < p.queries ? lse[query] : -HUGE_VALF;
   return x == -HUGE_VALF ? HUGE_VALF : x * kLog2e;
 }
@@ -226,6 +226,7 @@ __global__ void __launch_bounds__(kThreads, 1)
                const __grid_constant__ TensorMap ownB, const __grid_constant__ TensorMap mapA,
                const __grid_constant__ TensorMap mapB, const __grid_constant__ Result first,
                const __grid_constant__ Result second) {
+#if MOIRE_SM90A
   using M = Memory<D>;
   MOIRE_SHARED_DYNAMIC(char, memory);
   char *resident = alignedShared(memory, 1024);
@@ -249,13 +250,14 @@ __global__ void __launch_bounds__(kThreads, 1)
     takeRegisters<240>();
     multiplyAll<D, keysOwned>(p, resident, ready, full, empty, first, second);
   }
+#endif
 }
 } // namespace
 
 bool tensorAttentionGrad(Context &ctx, const Attention &a, const bf16 *q, const bf16 *k,
                          const bf16 *v, const uint8_t *mask, const float *bias, const float *lse,
                          const bf16 *dout, const float *delta, bf16 *dq, bf16 *dk, bf16 *dv) {
-  if (!takesHeads(a, mask, bias, q, k, v, dout, dq, dk, dv))
+  if (!takesHeads(a, mask, bias, q, k, v, dout, dq, dk, dv) || !hasTensorCores(ctx))
     return false;
   const int64_t most = INT32_MAX / 2;
   const Problem p{int32_t(a.heads),

@@ -66,7 +66,6 @@ Device::~Device() {
   cudaStreamDestroy(stream);
 }
 
-
 /// The library holds code for one architecture: say so before a kernel fails.
 __global__ static void probe() {}
 
@@ -130,6 +129,12 @@ void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
     MOIRE_CUDA(cudaMemcpyAsync(block.data(), host, bytes, cudaMemcpyHostToDevice, device.stream));
 }
 
+static void runProgram(Context &ctx) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.program->microStep(ctx);
+}
+
 void runMicroStep(Context &ctx) {
   Device &device = *ctx.device;
   // Scratch memory has moved, by the norm of a step say: what was captured
@@ -142,7 +147,7 @@ void runMicroStep(Context &ctx) {
   if (!graph.exec && graph.runs++ > 0) {
     MOIRE_CUDA(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed));
     cudaGraph_t captured = nullptr;
-    ctx.program->microStep(ctx);
+    runProgram(ctx);
     MOIRE_CUDA(cudaStreamEndCapture(device.stream, &captured));
     MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
     MOIRE_CUDA(cudaGraphDestroy(captured));
@@ -150,11 +155,8 @@ void runMicroStep(Context &ctx) {
   if (graph.exec) {
     MOIRE_CUDA(cudaGraphLaunch(graph.exec, device.stream));
   } else {
-    ctx.program->microStep(ctx);
+    runProgram(ctx);
   }
-  // The caller may change its inputs and reports errors of this step here.
-  MOIRE_CUDA(cudaStreamSynchronize(device.stream));
-  checkFaults(ctx);
 }
 
 __global__ static void addLoss(const float *value, double *sum, bool first) {
@@ -166,7 +168,8 @@ void loss(Context &ctx, const float *value) {
 }
 double lossOfStep(Context &ctx) {
   double sum = 0;
-  download(ctx, &sum, ctx.device->loss.data(), sizeof sum);
+  download(ctx, &sum, ctx.device->loss.data(), sizeof sum); // waits for the step
+  checkFaults(ctx);
   return sum;
 }
 

@@ -9,6 +9,7 @@
 #include "cuda/libraries.h"
 #endif
 
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -19,8 +20,14 @@ Fault *faultOf(Context &) {
   static thread_local Fault fault = {};
   return &fault;
 }
+void checkFaultsOfModel(Context &ctx) { checkFaults(ctx); }
 #else
 Fault *faultOf(Context &ctx) { return librariesOf(ctx).fault; }
+void checkFaultsOfModel(Context &ctx) {
+  static const char *const blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
+  if (blocking && *blocking == '1')
+    checkFaults(ctx);
+}
 #endif
 
 void checkFaults(Context &ctx) {

@@ -56,12 +56,9 @@ Fault *faultOf(Context &ctx);
 /// Throws RunError with one sentence if there is a fault, and forgets it. To be
 /// called when the device has finished.
 void checkFaults(Context &ctx);
-/// Under the execution model a kernel has finished when its launch returns.
-inline void checkFaultsOfModel([[maybe_unused]] Context &ctx) {
-#ifdef MOIRE_CUDA_MODEL
-  checkFaults(ctx);
-#endif
-}
+/// The same where a kernel has finished when its launch returns: under the
+/// execution model, and with CUDA_LAUNCH_BLOCKING=1 in the environment.
+void checkFaultsOfModel(Context &ctx);
 
 } // namespace moire::rt
 

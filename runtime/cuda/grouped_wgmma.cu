@@ -95,7 +95,9 @@ private:
   int32_t rows = 0, begin = 0, end = 0;
 };
 
-__device__ inline int32_t depthBlocks(int32_t depth) { return (depth + kDepth - 1) / kDepth; }
+[[maybe_unused]] __device__ inline int32_t depthBlocks(int32_t depth) {
+  return (depth + kDepth - 1) / kDepth;
+}
 
 /// Starts the copies of all tiles of the block; one thread.
 template <int N, Form form>
@@ -202,6 +204,7 @@ template <int N, Form form, typename C>
 __global__ void __launch_bounds__(kThreads, 1)
     groupedKernel(const __grid_constant__ Problem p, const __grid_constant__ TensorMap mapA,
                   const __grid_constant__ TensorMap mapB, C *c) {
+#if MOIRE_SM90A
   using S = Stages<N>;
   MOIRE_SHARED_DYNAMIC(char, memory);
   char *stages = alignedShared(memory, 1024);
@@ -226,6 +229,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     takeRegisters<224>();
     multiplyAll<N, form>(p, stages, full, empty, c);
   }
+#endif
 }
 
 template <int N, Form form, typename C>
@@ -248,7 +252,7 @@ bool takes(int64_t n, int64_t k, const void *a, const void *b, const void *c) {
 template <typename C>
 bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
                        const bf16 *w, C *y, const float *bias) {
-  if (!takes(g.n, g.k, x, w, y))
+  if (!takes(g.n, g.k, x, w, y) || !hasTensorCores(ctx))
     return false;
   const Problem p{r.offsets,    int32_t(r.experts), 0,     int32_t(g.n),
                   int32_t(g.k), g.beta,             bias};
@@ -268,7 +272,7 @@ bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, con
 
 bool tensorGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
                              const bf16 *dy, float *dw) {
-  if (!takes(g.n, g.k, x, dy, dw) || r.rows() == 0)
+  if (!takes(g.n, g.k, x, dy, dw) || r.rows() == 0 || !hasTensorCores(ctx))
     return false;
   const Problem p{r.offsets, int32_t(r.experts), int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr};
   const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {64, kDepth});

@@ -57,4 +57,14 @@ TensorMap tensorMap(Context &ctx, const bf16 *data, std::initializer_list<int64_
 
 int multiprocessorsOf(Context &ctx) { return librariesOf(ctx).multiprocessors; }
 
+/// Set when the device's code was compiled, which the host's does not see.
+__device__ int compiledForTensorCores = MOIRE_SM90A;
+
+bool hasTensorCores(Context &ctx) {
+  int &known = librariesOf(ctx).tensorCores;
+  if (known < 0)
+    MOIRE_CUDA(cudaMemcpyFromSymbol(&known, compiledForTensorCores, sizeof(int)));
+  return known != 0;
+}
+
 } // namespace moire::rt::hopper

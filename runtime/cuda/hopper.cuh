@@ -24,6 +24,13 @@
 #include <cuda.h>
 #endif
 
+/// In device code: the instructions of this file exist.
+#if defined(MOIRE_CUDA_MODEL) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define MOIRE_SM90A 1
+#else
+#define MOIRE_SM90A 0
+#endif
+
 namespace moire::rt::hopper {
 
 #ifndef MOIRE_CUDA_MODEL
@@ -260,8 +267,10 @@ template <> struct Wgmma<256> {
 TensorMap tensorMap(Context &ctx, const bf16 *data, std::initializer_list<int64_t> dims,
                     std::initializer_list<int64_t> box,
                     std::initializer_list<int64_t> pitches = {});
-/// Of the device.
 int multiprocessorsOf(Context &ctx);
+/// Whether the kernels were compiled for sm_90a: for other architectures they are
+/// empty and must not be launched.
+bool hasTensorCores(Context &ctx);
 
 } // namespace moire::rt::hopper
 

@@ -196,5 +196,6 @@ TensorMap tensorMap(Context &, const bf16 *data, std::initializer_list<int64_t> 
 }
 /// Few, so that each block walks over several tiles.
 int multiprocessorsOf(Context &) { return 3; }
+bool hasTensorCores(Context &) { return true; }
 
 } // namespace moire::rt::hopper

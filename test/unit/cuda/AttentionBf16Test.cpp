@@ -11,9 +11,8 @@
 
 #include "cuda/attention_wgmma.h"
 
+#include "Order.h"
 #include "TestUtil.h"
-#include "cuda/attention_tile.cuh"
-#include "cuda/model/model.h"
 
 using namespace moire::rt;
 using namespace moire::rt::test;
@@ -223,10 +222,10 @@ TEST(AttentionTensor, StridedOperandsGiveTheSameBits) {
 
 TEST(AttentionTensor, OrderOfBlocksAndThreadsDoesNotMatter) {
   for (uint32_t seed : {3u, 11u}) {
-    model::setOrder(seed);
+    setOrder(seed);
     check(make(1, 2, 1, 140, 200, 64, true));
   }
-  model::setOrder(0);
+  setOrder(0);
 }
 
 TEST(AttentionPlain, Bf16WhereTheTensorCoresDoNotTakeIt) {

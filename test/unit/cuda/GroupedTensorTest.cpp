@@ -11,8 +11,8 @@
 
 #include "cuda/grouped_wgmma.h"
 
+#include "Order.h"
 #include "TestUtil.h"
-#include "cuda/model/model.h"
 
 using namespace moire::rt;
 using namespace moire::rt::test;
@@ -145,11 +145,11 @@ TEST(GroupedTensor, WeightGradientIgnoresRowsOfOthers) {
 TEST(GroupedTensor, OrderOfBlocksAndThreadsDoesNotMatter) {
   const Shape s{{90, 0, 33}, 264, 136};
   for (uint32_t seed : {0u, 3u, 11u}) {
-    model::setOrder(seed);
+    setOrder(seed);
     forward<bf16>(s, false, false, 0);
     forward<bf16>(s, true, false, 0);
   }
-  model::setOrder(0);
+  setOrder(0);
 }
 
 TEST(GroupedTensor, LeavesWhatTheCopyEngineCannotTake) {

@@ -8,8 +8,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Order.h"
 #include "TestUtil.h"
-#include "cuda/model/model.h"
 #include "moire/rt/gemm.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ TEST(RoutingLarge, StableSortOverManyChunks) {
   for (uint32_t order : {0u, 9u})
     for (auto [tokens, k, experts] : {std::tuple<int64_t, int64_t, int64_t>{3001, 2, 3},
                                       {1024, 8, 64}, {700, 6, 300}, {130, 8, 3000}, {9000, 1, 1}}) {
-      model::setOrder(order);
+      setOrder(order);
       Context ctx;
       Routed x(ctx, tokens, k, experts, 7);
       std::vector<int64_t> pairs(tokens * k);
@@ -50,15 +50,15 @@ TEST(RoutingLarge, StableSortOverManyChunks) {
         ASSERT_EQ(x.r.offsets[e], std::count_if(x.ids.begin(), x.ids.end(),
                                                 [&](int64_t id) { return id < e; }));
     }
-  model::setOrder(0);
+  setOrder(0);
 }
 
 TEST(RoutingLarge, TooManyExpertsAreRefused) {
   Context ctx;
   std::vector<char> memory(Routing::bytes(1, 1, 5000));
-  const int64_t id = 0;
+  const std::vector<int64_t> id = {0};
   try {
-    route(ctx, Routing::at(memory.data(), 1, 1, 5000), &id);
+    route(ctx, Routing::at(memory.data(), 1, 1, 5000), id.data());
     FAIL();
   } catch (const RunError &e) {
     EXPECT_STREQ(e.what(),

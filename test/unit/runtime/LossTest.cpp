@@ -33,13 +33,13 @@ TEST(CrossEntropy, LossesGradientAndTheFusedForm) {
         }
       }
       CrossEntropy c{rows, vocab};
-      const float cotangent = float(seed);
+      const Floats cotangent = {float(seed)};
       Floats got(rows, NAN), lse(rows, NAN), grad(x.size(), NAN), g2(x.size(), NAN), l2(rows, NAN);
       crossEntropy(ctx, c, x.data(), labels.data(), got.data(), lse.data());
       crossEntropyGrad(ctx, c, x.data(), labels.data(), lse.data(), dl.data(), 1, grad.data());
       expectNear(got, losses, 1e-5);
       expectNear(grad, d, 1e-5);
-      crossEntropyWithGrad(ctx, c, x.data(), labels.data(), &cotangent, l2.data(), nullptr, g2.data());
+      crossEntropyWithGrad(ctx, c, x.data(), labels.data(), cotangent.data(), l2.data(), nullptr, g2.data());
       expectNear(l2, losses, 1e-5);
       expectNear(g2, fused, 1e-5);
       // In place.
@@ -47,7 +47,7 @@ TEST(CrossEntropy, LossesGradientAndTheFusedForm) {
       crossEntropyGrad(ctx, c, place.data(), labels.data(), lse.data(), dl.data(), 1, place.data());
       EXPECT_EQ(place, grad);
       place = x;
-      crossEntropyWithGrad(ctx, c, place.data(), labels.data(), &cotangent, l2.data(), nullptr, place.data());
+      crossEntropyWithGrad(ctx, c, place.data(), labels.data(), cotangent.data(), l2.data(), nullptr, place.data());
       EXPECT_EQ(place, g2);
     }
 }
