@@ -2,12 +2,9 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-//
-// Also of CUDA's execution model, whose device memory is the host's.
-//
-//===----------------------------------------------------------------------===//
 
 #include "moire/rt/device.h"
+#include "kernels/bgemm.h"
 #include "moire/rt/loss.h"
 
 #include <cstring>
@@ -21,6 +18,16 @@ struct Device {
   double loss = 0;
 };
 std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
+std::string describeDevice(const Context &ctx) {
+  std::string text = std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
+#ifndef MOIRE_CUDA_MODEL // which has one way only
+  // Said once: whoever compares speeds should know.
+  if (ctx.shadows.size())
+    text += multipliesBf16() ? ", products of bf16 by oneDNN"
+                             : ", products of bf16 widened to float: this processor has no AVX-512";
+#endif
+  return text;
+}
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
 }
