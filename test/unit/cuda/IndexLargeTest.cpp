@@ -56,8 +56,9 @@ TEST(Index, GradientOfFrequentTokensIsTheSameInAnyOrderOfThreads) {
       Floats dx = start;
       gatherGrad(ctx, g, dy.data(), ids.data(), dx.data(), 1);
       expectNear(dx, want, 2e-5);
-      if (order)
+      if (order) {
         EXPECT_EQ(dx, bits);
+      }
       bits = dx;
     }
     setOrder(0);
@@ -179,8 +180,9 @@ TEST(Lines, ReductionsInPiecesAreTheSameInAnyOrder) {
       Floats y(outputs, NAN);
       reduce<float>(ctx, ReduceKind::sum, {c.dims, c.over}, x.data(), y.data());
       expectNear(y, want, 1e-6);
-      if (order)
+      if (order) {
         EXPECT_EQ(y, bits);
+      }
       bits = y;
       reduce(ctx, ReduceKind::sum, {c.dims, c.over}, half.data(), y.data());
       expectNear(y, wantHalf, 1e-6);

@@ -82,8 +82,9 @@ TEST(RowKernels, GradientsOfNormsInAnyOrderOfThreads) {
     Floats dx(x.size()), ds(48), db(48);
     layerNormGrad(ctx, n, dy.data(), x.data(), s.data(), nullptr, nullptr, dx.data(), ds.data(), db.data());
     ds.insert(ds.end(), db.begin(), db.end());
-    if (order)
+    if (order) {
       EXPECT_EQ(ds, first);
+    }
     first = ds;
   }
   setOrder(0);
