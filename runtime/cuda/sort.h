@@ -6,7 +6,7 @@
 #ifndef MOIRE_RT_CUDA_SORT_H
 #define MOIRE_RT_CUDA_SORT_H
 
-#include "moire/rt/cuda/launch.h"
+#include "moire/rt/context.h"
 
 namespace moire::rt {
 

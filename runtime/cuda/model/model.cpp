@@ -17,8 +17,8 @@
 
 namespace moire::rt::model {
 
-thread_local Thread *current = nullptr;
-thread_local Launch launch;
+__thread Thread *current = nullptr;
+__thread Launch launch;
 
 namespace {
 /// Kernels keep tiles in local arrays; pages are taken when touched.

@@ -81,8 +81,10 @@ struct Thread {
 struct Launch {
   dim3 grid, block, index;
 };
-extern thread_local Thread *current;
-extern thread_local Launch launch;
+// __thread, because every access to a thread_local of another file first asks
+// whether it is made.
+extern __thread Thread *current;
+extern __thread Launch launch;
 
 /// Where a kernel was launched: the text of its name, for messages.
 struct Site {

@@ -1,4 +1,4 @@
-//===- shared.cpp - Who touched which byte of shared memory ---------------===//
+//===- state->cpp - Who touched which byte of shared memory ---------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -6,6 +6,7 @@
 #include "cuda/model/block_state.h"
 #include "cuda/model/model.h"
 
+#include <algorithm>
 #include <deque>
 
 namespace moire::rt::model {
@@ -19,22 +20,33 @@ struct Access {
   bool atomic = false;   ///< of a write
   bool severalInWarp = false, severalWarps = false; ///< of reads in this epoch
 };
-struct Byte {
+struct Touched {
   Access write, read;
+};
+/// Most accesses are of whole words, whose bytes share their history until one
+/// of them is touched alone.
+struct Word {
+  Touched whole;
+  uint32_t splitIn = 0; ///< the block in which the bytes went apart
 };
 
 struct Shared {
   std::vector<char> memory = std::vector<char>(kMaxShared + 128);
-  std::vector<Byte> bytes = std::vector<Byte>(kMaxShared + 128);
+  std::vector<Word> words = std::vector<Word>(kMaxShared / 4);
+  std::vector<Touched> bytes = std::vector<Touched>(kMaxShared);
   std::deque<Array> arrays; ///< stays where it is as it grows
   Array dynamic = {};
   char *base = nullptr;
   int64_t dynamicBytes = 0, used = 0;
-  uint32_t epoch = 0;
+  uint32_t epoch = 0, block = 0;
 };
-thread_local Shared shared;
+thread_local Shared storage;
+/// A plain pointer, because each access would ask whether storage is made.
+__thread Shared *state = nullptr;
 
-Byte *bytesAt(const Array *a, const void *p, size_t n) {
+/// f(touched) for the history of each byte of the access, or of each word where
+/// its bytes have the same.
+template <typename F> void eachTouched(const Array *a, const void *p, size_t n, F &&f) {
   auto *c = static_cast<const char *>(p);
   if (c < a->begin || c + n > a->end)
     fail("thread " + std::to_string(current->linear) + " accesses byte " +
@@ -44,12 +56,28 @@ Byte *bytesAt(const Array *a, const void *p, size_t n) {
     fail("thread " + std::to_string(current->linear) + " accesses " + std::to_string(n) +
          " bytes at byte " + std::to_string(c - a->begin) + " of '" + a->name +
          "', which is not aligned");
-  return shared.bytes.data() + (c - shared.memory.data());
+  Shared &s = *state;
+  const size_t at = c - s.base;
+  for (size_t i = at; i < at + n;) {
+    Word &w = s.words[i / 4];
+    Touched *bytes = &s.bytes[i / 4 * 4];
+    const size_t end = std::min(at + n, i / 4 * 4 + 4);
+    if (end - i == 4 && w.splitIn != s.block) {
+      f(w.whole);
+    } else {
+      if (w.splitIn != s.block)
+        std::fill(bytes, bytes + 4, w.whole);
+      w.splitIn = s.block;
+      for (size_t k = i; k < end; ++k)
+        f(bytes[k % 4]);
+    }
+    i = end;
+  }
 }
 
 /// Whether a barrier lies between the access and the running thread.
 bool ordered(const Access &a) {
-  if (a.epoch != shared.epoch)
+  if (a.epoch != state->epoch)
     return true;
   if (a.severalWarps)
     return false;
@@ -71,7 +99,7 @@ bool ordered(const Access &a) {
 }
 
 void set(Access &a, bool atomic) {
-  a.epoch = shared.epoch;
+  a.epoch = state->epoch;
   a.stamp = current->warp->stamp;
   a.thread = int16_t(current->linear);
   a.atomic = atomic;
@@ -80,7 +108,8 @@ void set(Access &a, bool atomic) {
 } // namespace
 
 void setDynamicShared(size_t bytes) {
-  Shared &s = shared;
+  state = &storage;
+  Shared &s = *state;
   if (int64_t(bytes) > kMaxShared)
     fail(std::to_string(bytes) + " bytes of shared memory; a block has at most " +
          std::to_string(kMaxShared));
@@ -89,10 +118,11 @@ void setDynamicShared(size_t bytes) {
 }
 
 void beginBlock() {
-  Shared &s = shared;
+  Shared &s = *state;
   if (s.used)
     std::memset(s.base, 0xff, s.used);
   s.arrays.clear();
+  ++s.block;
   s.dynamic = {nullptr, "dynamic shared memory", s.base, s.base + s.dynamicBytes};
   s.used = (s.dynamicBytes + 15) / 16 * 16;
   std::memset(s.base, 0xff, s.used);
@@ -100,14 +130,15 @@ void beginBlock() {
 }
 
 void nextEpoch() {
-  if (++shared.epoch == 0) { // wrapped: old epochs would come again
-    std::fill(shared.bytes.begin(), shared.bytes.end(), Byte());
-    shared.epoch = 1;
+  if (++state->epoch == 0) { // wrapped: old epochs would come again
+    std::fill(state->bytes.begin(), state->bytes.end(), Touched());
+    std::fill(state->words.begin(), state->words.end(), Word());
+    state->epoch = 1;
   }
 }
 
 const Array *sharedArray(const void *key, const char *name, int64_t bytes) {
-  Shared &s = shared;
+  Shared &s = *state;
   for (const Array &a : s.arrays)
     if (a.key == key)
       return &a;
@@ -121,18 +152,17 @@ const Array *sharedArray(const void *key, const char *name, int64_t bytes) {
 }
 
 const Array *dynamicArray(const char *name) {
-  shared.dynamic.name = name;
-  return &shared.dynamic;
+  state->dynamic.name = name;
+  return &state->dynamic;
 }
 
 void noteRead(const Array *a, const void *p, size_t n) {
-  Byte *b = bytesAt(a, p, n);
   const Thread &t = *current;
-  for (size_t i = 0; i < n; ++i, ++b) {
-    if (!ordered(b->write))
-      race(a, p, n, b->write, b->write.atomic ? "updated" : "written", "read");
-    Access &r = b->read;
-    if (r.epoch != shared.epoch) {
+  eachTouched(a, p, n, [&](Touched &b) {
+    if (!ordered(b.write))
+      race(a, p, n, b.write, b.write.atomic ? "updated" : "written", "read");
+    Access &r = b.read;
+    if (r.epoch != state->epoch) {
       set(r, false);
     } else if (r.thread != t.linear || r.stamp != t.warp->stamp) {
       if (r.thread / kWarp != t.linear / kWarp) {
@@ -146,30 +176,28 @@ void noteRead(const Array *a, const void *p, size_t n) {
         r.thread = int16_t(t.linear);
       }
     }
-  }
+  });
 }
 
 void noteWrite(const Array *a, const void *p, size_t n) {
-  Byte *b = bytesAt(a, p, n);
-  for (size_t i = 0; i < n; ++i, ++b) {
-    if (!ordered(b->write))
-      race(a, p, n, b->write, b->write.atomic ? "updated" : "written", "written");
-    if (!ordered(b->read))
-      race(a, p, n, b->read, "read", "written");
-    set(b->write, false);
-  }
+  eachTouched(a, p, n, [&](Touched &b) {
+    if (!ordered(b.write))
+      race(a, p, n, b.write, b.write.atomic ? "updated" : "written", "written");
+    if (!ordered(b.read))
+      race(a, p, n, b.read, "read", "written");
+    set(b.write, false);
+  });
 }
 
 void noteAtomic(const Array *a, const void *p, size_t n) {
-  Byte *b = bytesAt(a, p, n);
-  for (size_t i = 0; i < n; ++i, ++b) {
-    if (!ordered(b->write) && !b->write.atomic)
-      race(a, p, n, b->write, "written", "updated");
-    if (!ordered(b->read))
-      race(a, p, n, b->read, "read", "updated");
+  eachTouched(a, p, n, [&](Touched &b) {
+    if (!ordered(b.write) && !b.write.atomic)
+      race(a, p, n, b.write, "written", "updated");
+    if (!ordered(b.read))
+      race(a, p, n, b.read, "read", "updated");
     // Several threads may have updated it; like reads, in order with none.
-    Access &w = b->write;
-    const bool again = w.atomic && w.epoch == shared.epoch;
+    Access &w = b.write;
+    const bool again = w.atomic && w.epoch == state->epoch;
     const bool warps = again && (w.severalWarps || w.thread / kWarp != current->linear / kWarp);
     const bool lanes = again && (w.severalInWarp || w.thread != current->linear) &&
                        w.stamp == current->warp->stamp;
@@ -178,7 +206,7 @@ void noteAtomic(const Array *a, const void *p, size_t n) {
     w.before = before;
     w.severalWarps = warps;
     w.severalInWarp = lanes;
-  }
+  });
 }
 
 } // namespace moire::rt::model

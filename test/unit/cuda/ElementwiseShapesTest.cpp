@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Order.h"
 #include "TestUtil.h"
 #include "moire/rt/elementwise.h"
 
@@ -60,7 +61,7 @@ TEST(ElementwiseShapes, EveryElementOfDrawnSpaces) {
   Context ctx;
   std::mt19937 gen(11);
   for (int trial = 0; trial < 150; ++trial) {
-    model::setOrder(trial % 3);
+    setOrder(trial % 3);
     Space s({});
     s.rank = 1 + int(gen() % 4);
     for (int d = 0; d < s.rank; ++d)
@@ -93,9 +94,10 @@ TEST(ElementwiseShapes, EveryElementOfDrawnSpaces) {
       if (!written[i])
         ASSERT_EQ(y[i].bits, before[i].bits);
   }
-  model::setOrder(0);
+  setOrder(0);
 }
 
+#ifdef MOIRE_CUDA_MODEL // device code called from here
 TEST(ElementwiseShapes, DividersDivide) {
   std::mt19937 gen(5);
   for (int i = 0; i < 200; ++i) {
@@ -106,6 +108,7 @@ TEST(ElementwiseShapes, DividersDivide) {
         ASSERT_EQ(by.divide(n), n / d) << n << " / " << d;
   }
 }
+#endif
 
 // What no test can run: the pieces cover each thread once.
 TEST(ElementwiseShapes, SpacesBeyondTwoToThe31AreCut) {

@@ -8,8 +8,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Order.h"
 #include "TestUtil.h"
-#include "cuda/model/model.h"
 #include "cuda/sort.h"
 #include "moire/rt/tensor.h"
 
@@ -23,7 +23,7 @@ TEST(Sort, StableAtAllSizesAndWidths) {
   Context ctx;
   for (uint32_t order : {0u, 4u})
     for (auto [n, bits] : {std::pair<int64_t, int>{1, 1}, {33, 3}, {2047, 8}, {2048, 9}, {9001, 16}, {6000, 21}}) {
-      model::setOrder(order);
+      setOrder(order);
       std::vector<int64_t> drawn = randomInts(n, int64_t(1) << bits, 3);
       std::vector<uint32_t> keys(drawn.begin(), drawn.end());
       std::vector<char> memory(sortBytes(n));
@@ -37,7 +37,7 @@ TEST(Sort, StableAtAllSizesAndWidths) {
         ASSERT_EQ(s.keys[i], uint32_t(drawn[want[i]]));
       }
     }
-  model::setOrder(0);
+  setOrder(0);
 }
 
 TEST(Index, GradientOfFrequentTokensIsTheSameInAnyOrderOfThreads) {
@@ -52,15 +52,16 @@ TEST(Index, GradientOfFrequentTokensIsTheSameInAnyOrderOfThreads) {
       for (int64_t i = 0; i < inner; ++i)
         want[ids[c] * inner + i] += dy[c * inner + i];
     for (uint32_t order : {0u, 2u, 3u}) {
-      model::setOrder(order);
+      setOrder(order);
       Floats dx = start;
       gatherGrad(ctx, g, dy.data(), ids.data(), dx.data(), 1);
       expectNear(dx, want, 2e-5);
-      if (order)
+      if (order) {
         EXPECT_EQ(dx, bits);
+      }
       bits = dx;
     }
-    model::setOrder(0);
+    setOrder(0);
   }
 }
 
@@ -74,12 +75,12 @@ TEST(Index, TheLastOfManyUpdatesStaysInAnyOrder) {
       for (int64_t i = 0; i < 5; ++i)
         want[(o * 40 + ids[c]) * 5 + i] = u[(o * 200 + c) * 5 + i];
   for (uint32_t order : {0u, 6u}) {
-    model::setOrder(order);
+    setOrder(order);
     Floats y = start;
     scatter<float>(ctx, g, u.data(), ids.data(), y.data());
     EXPECT_EQ(y, want);
   }
-  model::setOrder(0);
+  setOrder(0);
 }
 
 TEST(Index, ABadIndexOfAScatterIsNamedAndHurtsNothing) {
@@ -174,19 +175,20 @@ TEST(Lines, ReductionsInPiecesAreTheSameInAnyOrder) {
       wantHalf[at] += float(half[i]);
     }
     for (uint32_t order : {0u, 5u}) {
-      model::setOrder(order);
+      setOrder(order);
       Context ctx;
       Floats y(outputs, NAN);
       reduce<float>(ctx, ReduceKind::sum, {c.dims, c.over}, x.data(), y.data());
       expectNear(y, want, 1e-6);
-      if (order)
+      if (order) {
         EXPECT_EQ(y, bits);
+      }
       bits = y;
       reduce(ctx, ReduceKind::sum, {c.dims, c.over}, half.data(), y.data());
       expectNear(y, wantHalf, 1e-6);
     }
   }
-  model::setOrder(0);
+  setOrder(0);
 }
 
 TEST(Lines, RotaryEmbeddingOfBf16InVectors) {

@@ -112,7 +112,19 @@ __global__ void halves(const uint16_t *x, uint16_t *y) {
   __syncthreads();
   y[threadIdx.x] = slot[63 - threadIdx.x];
 }
-/// Only the first of the block sees its array as the launch gave it.
+/// A word of one thread, then half of it of another.
+template <bool Barrier> __global__ void halfOfAWord(const int *x, int *y) {
+  MOIRE_SHARED(int, words, 64);
+  const SharedPtr<uint16_t> parts = sharedCast<uint16_t>(words + 0);
+  if (threadIdx.x == 0)
+    parts[1] = 7; // its bytes have histories of their own from here on
+  __syncthreads();
+  if (threadIdx.x == 1)
+    words[0] = x[0];
+  if (Barrier)
+    __syncthreads();
+  y[threadIdx.x] = threadIdx.x == 2 ? uint16_t(parts[0]) : 0;
+}
 __global__ void histogram(int n, const int *x, int *counts) {
   MOIRE_SHARED(int, bins, 8);
   if (threadIdx.x < 8)
@@ -147,6 +159,9 @@ TEST(Model, RacesInsideAndAcrossWarps) {
   EXPECT_TRUE(contains(run(shuffleIsNoBarrier), "race"));
   EXPECT_EQ(run(writeAfterReads<true>), "no error");
   EXPECT_TRUE(contains(run(writeAfterReads<false>), "it is written by thread 63 and read by thread 0"));
+  EXPECT_EQ(run(halfOfAWord<true>), "no error");
+  EXPECT_EQ(y[2], 5);
+  EXPECT_TRUE(contains(run(halfOfAWord<false>), "it is written by thread 1 and read by thread 2"));
   std::vector<uint16_t> h(64), g(64);
   std::iota(h.begin(), h.end(), 9);
   MOIRE_LAUNCH(nullptr, 1, 64, 0, halves, h.data(), g.data());

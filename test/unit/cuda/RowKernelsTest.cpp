@@ -8,8 +8,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Order.h"
 #include "TestUtil.h"
-#include "cuda/model/model.h"
+#include "moire/rt/device.h"
 #include "moire/rt/loss.h"
 #include "moire/rt/norm.h"
 #include "moire/rt/optimizer.h"
@@ -76,16 +77,17 @@ TEST(RowKernels, GradientsOfNormsInAnyOrderOfThreads) {
   const Rows n{3000, 48, 1e-5f};
   Floats x = random(3000 * 48, 1), dy = random(3000 * 48, 2), s = random(48, 3), first;
   for (uint32_t order : {0u, 8u}) {
-    model::setOrder(order);
+    setOrder(order);
     Context ctx;
     Floats dx(x.size()), ds(48), db(48);
     layerNormGrad(ctx, n, dy.data(), x.data(), s.data(), nullptr, nullptr, dx.data(), ds.data(), db.data());
     ds.insert(ds.end(), db.begin(), db.end());
-    if (order)
+    if (order) {
       EXPECT_EQ(ds, first);
+    }
     first = ds;
   }
-  model::setOrder(0);
+  setOrder(0);
 }
 
 TEST(RowKernels, CrossEntropyOfBf16OverOddVocabularies) {
@@ -111,7 +113,7 @@ TEST(RowKernels, CrossEntropyOfBf16OverOddVocabularies) {
         sum += wd[i * vocab + j];
         most = std::max(most, std::fabs(double(wd[i * vocab + j])));
       }
-      EXPECT_NEAR(sum, 0, 2e-6);
+      EXPECT_NEAR(sum, 0, 5e-6);
       EXPECT_EQ(most > 0, labels[i] != -100);
     }
     Halves apart(x.size());
@@ -145,10 +147,10 @@ TEST(RowKernels, AllParametersInOneUpdateAreEachAsAlone) {
   program.optimizer = OptimizerKind::adamw;
   Context ctx(program, 1);
   Floats p = random(at, 1), g = random(at, 2), m = random(at, 3), v = random(at, 4, 0, 1);
-  std::copy(p.begin(), p.end(), ctx.param(0));
-  std::copy(g.begin(), g.end(), ctx.grad(0));
-  std::copy(m.begin(), m.end(), ctx.m.as<float>());
-  std::copy(v.begin(), v.end(), ctx.v.as<float>());
+  upload(ctx, ctx.param(0), p.data(), at * 4);
+  upload(ctx, ctx.grad(0), g.data(), at * 4);
+  upload(ctx, ctx.m.data(), m.data(), at * 4);
+  upload(ctx, ctx.v.data(), v.data(), at * 4);
   ctx.hyper.lr = 0.01;
   ctx.hyper.weightDecay = 0.1;
   ctx.hyper.decayMatricesOnly = true;
@@ -162,9 +164,11 @@ TEST(RowKernels, AllParametersInOneUpdateAreEachAsAlone) {
   }
   EXPECT_NEAR(globalNorm(ctx), std::sqrt(squares), 1e-12 * squares);
   updateAll(ctx);
-  for (int64_t i = 0; i < at; ++i) { // padding and frozen ones too
-    ASSERT_EQ(ctx.param(0)[i], p[i]) << i;
-    ASSERT_EQ(ctx.m.as<float>()[i], m[i]);
-    ASSERT_EQ(ctx.v.as<float>()[i], v[i]);
+  // Padding and frozen ones too.
+  for (auto [block, want] : {std::pair<const DeviceBlock *, const Floats *>{&ctx.params, &p},
+                             {&ctx.m, &m}, {&ctx.v, &v}}) {
+    Floats got(at);
+    download(ctx, got.data(), block->data(), at * 4);
+    EXPECT_EQ(got, *want);
   }
 }
