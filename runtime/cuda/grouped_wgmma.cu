@@ -161,9 +161,7 @@ __device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barri
   for (Tile t; walk.next(t);) {
     const int32_t depth = weight ? t.end - t.begin : p.k, blocks = depthBlocks(depth);
     float d[N / 2];
-#pragma unroll
-    for (int i = 0; i < N / 2; ++i)
-      d[i] = 0;
+    clear(d);
     Barrier *before = nullptr;
     for (int32_t block = 0; block < blocks; ++block, ring.advance()) {
       char *a = stages + ring.stage * S::kBytes;

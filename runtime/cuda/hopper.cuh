@@ -149,6 +149,11 @@ template <int count> __device__ inline void giveRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(count));
 }
 
+/// Keeps the compiler from computing x later than here: what a product reads from
+/// registers must be there before beginProducts, which does not name them.
+__device__ inline void pin(uint32_t &x) { asm volatile("" : "+r"(x)::"memory"); }
+__device__ inline void pin(float &x) { asm volatile("" : "+f"(x)::"memory"); }
+
 /// Before the first product that uses accumulators that were written.
 __device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
 /// Ends a batch of products.

@@ -56,6 +56,7 @@ template <int id, int threads> void syncSome() { syncSome(threads); }
 template <int> void takeRegisters() {}
 template <int> void giveRegisters() {}
 
+template <typename T> void pin(T &) {}
 inline void beginProducts() {}
 void commitProducts();
 void waitProducts(int pending);
