@@ -15,6 +15,7 @@ Prints one line an entry; exits 1 when one of them fails, 77 without a corpus.
 """
 import argparse
 import concurrent.futures
+import json
 import os
 import shlex
 import shutil
@@ -37,6 +38,12 @@ FLAGS = {
     "adamw": ["--lr", "0.01", "--beta1", "0.9", "--beta2", "0.95", "--eps", "1e-8",
               "--weight-decay", "0.1"],
 }
+# How far a bf16 loss may lie from PyTorch's, in units of the reference's spread: how
+# far PyTorch's own moves when the weights move by half a unit of bf16
+# (utils/reference_bf16.py). Two programs that round at other places are both that
+# far from the exact one, so twice the spread; eight runs show two thirds of what
+# more would. A wrong cast costs tens of units.
+BF16_TOLERANCE = 3
 SKIPPED = 77
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -63,6 +70,26 @@ class Check:
         self.args, self.scratch = args, scratch
         self.entry = reference.Entry(os.path.join(args.corpus, name))
         self.figures, self.problems = [], []
+
+    def narrow(self):
+        return self.args.precision == "bf16"
+
+    def compare_narrow(self, log, optimizer):
+        """Losses under bf16 with PyTorch's under autocast; the figure is in units of
+        the largest spread so far."""
+        with open(os.path.join(ROOT, "test", "Corpus", "bf16.json")) as file:
+            want = json.load(file)["entries"][self.entry.name][optimizer]
+        got, problems, worst, spread = [r["loss"] for r in log], [], 0.0, 0.0
+        if len(got) < len(want["losses"]):
+            problems.append(f"{len(got)} steps logged, the reference has {len(want['losses'])}")
+        for step, (g, w, s) in enumerate(zip(got, want["losses"], want["spread"])):
+            spread = max(spread, s)
+            units = abs(g - w) / spread
+            worst = max(worst, units)
+            if not units <= BF16_TOLERANCE:
+                problems.append(f"{optimizer} loss at step {step + 1}: {g:.7g}, PyTorch's autocast "
+                                f"{w:.7g}, {units:.1f} spreads of {spread:.1e} apart")
+        return worst, problems
 
     def tool(self, name):
         return os.path.join(self.args.build, "bin", name)
@@ -94,6 +121,8 @@ class Check:
             command += ["--dump-grads", stem + ".safetensors"]
         run(command)
         log, sixteen = reference.read_jsonl(stem + ".jsonl"), data == "batch16"
+        if self.narrow():
+            return self.take(label, self.compare_narrow(log, optimizer))
         want = self.entry.losses(optimizer, sixteen)
         self.take(label, reference.compare_losses(log, want, optimizer))
         if sixteen:
@@ -107,7 +136,8 @@ class Check:
     def each_data(self):
         """The data folders to train on, with the label that they add."""
         yield "test_data_set_0", ""
-        if os.path.isdir(self.entry.path("batch16")) and not self.args.no_batch16:
+        if (os.path.isdir(self.entry.path("batch16")) and not self.args.no_batch16
+                and not self.narrow()):
             yield "batch16", "x16 "
 
     def compiled(self):
@@ -122,10 +152,11 @@ class Check:
                     if self.args.stage != "run":
                         run([self.tool("moirec"), self.entry.path("model.onnx"), *bind,
                              "--target", self.args.target, "--optimizer", optimizer,
+                             "--precision", self.args.precision,
                              "-o", built[key]])
                 if self.args.stage == "build":
                     continue
-                first = optimizer == "sgd" and not label
+                first = optimizer == "sgd" and not label and not self.narrow()
                 command = [os.path.join(built[key], "trainer")]
                 if self.args.stage == "run":  # the model may lie elsewhere than when it was compiled
                     command += ["--weights", self.entry.path("model.onnx")]
@@ -137,7 +168,8 @@ class Check:
             for data, label in self.each_data():
                 file = os.path.join(self.scratch, f"{phase}.{optimizer}.{data}.mlir")
                 run([self.tool("moirec"), self.entry.path("model.onnx"), *self.bind(data),
-                     "--optimizer", optimizer, f"--stop-after={phase}"], keep_output=file)
+                     "--optimizer", optimizer, "--precision", self.args.precision,
+                     f"--stop-after={phase}"], keep_output=file)
                 command = [self.tool("moire-run"), file]
                 if phase in OUTPUT_PHASES:
                     self.outputs(phase, command)
@@ -146,8 +178,8 @@ class Check:
                 # In f64: the interpreter's rounding must not decide which of two
                 # nearly equal experts a token takes (mixtral_deep, step 4).
                 self.train(f"{phase} {label}{optimizer}",
-                           [*command, "--f64", "--optimizer", optimizer], optimizer, data,
-                           grads=first)
+                           [*command, *([] if self.narrow() else ["--f64"]), "--optimizer", optimizer],
+                           optimizer, data, grads=first and not self.narrow())
 
     def outputs(self, phase, command):
         folder = os.path.join(self.scratch, phase + ".outputs")
@@ -194,7 +226,9 @@ def main():
                         default=os.environ.get("MOIRE_CORPUS",
                                                os.path.join(ROOT, "..", "shared", "corpus")),
                         help="default: $MOIRE_CORPUS, else ../shared/corpus")
-    parser.add_argument("--entry", nargs="+", default=ENTRIES, metavar="NAME")
+    parser.add_argument("--entry", nargs="+", metavar="NAME")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32",
+                        help="bf16: losses against PyTorch's autocast")
     parser.add_argument("--phase", nargs="+", choices=[*phases, "all"],
                         help="what executes: trainer (default) or the IR after a phase")
     parser.add_argument("--target", default="cpu", choices=["cpu", "cuda", "cuda-model"],
@@ -206,6 +240,9 @@ def main():
     parser.add_argument("--keep", metavar="DIR", help="keep everything that is made in DIR")
     parser.add_argument("--verbose", action="store_true", help="print each gradient's error")
     args = parser.parse_args()
+    if not args.entry:
+        # Of an entry with bf16 weights float32 losses tell nothing.
+        args.entry = ENTRIES + (["llama_bf16_ext_dyn20"] if args.precision == "bf16" else [])
     if args.phase and "all" in args.phase:
         args.phase = phases
     if not os.path.isdir(args.corpus):

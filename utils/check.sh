@@ -53,6 +53,8 @@ step "lit" ninja -C build check-lit
 step "unit tests" unit_tests
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
+step "corpus: bf16, trainers and interpreter, against PyTorch's autocast" python3 utils/check-corpus.py \
+  --build build --precision bf16 --phase trainer kernels
 step "corpus: CUDA programs, executed by the model of a GPU, against PyTorch" python3 utils/check-corpus.py \
   --build build --target cuda-model --no-batch16 --entry llama_dyn23 bert_dyn18 mixtral_batched_dyn18
 step "corpus: CUDA programs compile without a warning" compile_for_cuda

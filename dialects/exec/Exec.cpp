@@ -69,6 +69,11 @@ bool exec::isDense(Type type) {
   return memref && memref.hasStaticShape() && memref.getLayout().isIdentity();
 }
 
+bool exec::isF32OrBF16(Type type) {
+  Type element = cast<MemRefType>(type).getElementType();
+  return element.isF32() || element.isBF16();
+}
+
 SmallVector<int64_t> exec::stridesOf(MemRefType type) {
   SmallVector<int64_t> strides;
   bool known = staticStrides(type, strides);
@@ -144,6 +149,10 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &tables) {
 }
 LogicalResult GradOp::verifySymbolUses(SymbolTableCollection &tables) {
   return verifyParameter(*this, getParameterAttr(), getType(), tables, true);
+}
+
+LogicalResult ShadowOp::verifySymbolUses(SymbolTableCollection &tables) {
+  return verifyParameter(*this, getParameterAttr(), getType(), tables, false);
 }
 
 LogicalResult ConstantOp::verify() {

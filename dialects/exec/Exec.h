@@ -24,6 +24,8 @@ namespace moire::exec {
 bool isPlace(mlir::Type type);
 /// A place that is row-major without gaps.
 bool isDense(mlir::Type type);
+/// Whether a place holds f32 or bf16.
+bool isF32OrBF16(mlir::Type type);
 /// Strides of a place, in elements.
 llvm::SmallVector<int64_t> stridesOf(mlir::MemRefType type);
 /// Bytes of one element in memory: i1 takes one.

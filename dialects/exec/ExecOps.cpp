@@ -38,6 +38,20 @@ static LogicalResult expectElement(Operation *op, StringRef what, Value place, V
                            << " but must have " << typeOf(other).getElementType();
 }
 
+/// Absent places are right.
+static LogicalResult expectElements(Operation *op, Value other,
+                                    ArrayRef<std::pair<StringRef, Value>> places) {
+  for (auto [what, place] : places)
+    if (place && failed(expectElement(op, what, place, other)))
+      return failure();
+  return success();
+}
+
+/// `wide` may be f32 where the other is bf16.
+static LogicalResult expectElementOrF32(Operation *op, StringRef what, Value wide, Value other) {
+  return typeOf(wide).getElementType().isF32() ? success() : expectElement(op, what, wide, other);
+}
+
 static LogicalResult expectRank(Operation *op, StringRef what, Value place, int64_t rank) {
   if (typeOf(place).getRank() == rank)
     return success();
@@ -77,6 +91,10 @@ LogicalResult CopyOp::verify() {
       failed(expectElement(*this, "target", getTarget(), getSource())))
     return failure();
   return expectFloatUnlessOverwrite(*this, getTarget(), getMode());
+}
+
+LogicalResult RoundOp::verify() {
+  return expect(*this, "target", getTarget(), shapeOf(getSource()));
 }
 
 LogicalResult FillOp::verify() {
@@ -156,7 +174,10 @@ LogicalResult GemmOp::verify() {
       failed(expect(*this, "bias", getBias(), {c[rank - 1]})) ||
       failed(expectMatrix(*this, "lhs", getLhs())) ||
       failed(expectMatrix(*this, "rhs", getRhs())) ||
-      failed(expectUnitStride(*this, "result", getResult())))
+      failed(expectUnitStride(*this, "result", getResult())) ||
+      failed(expectElement(*this, "rhs", getRhs(), getLhs())) ||
+      failed(expectElementOrF32(*this, "result", getResult(), getLhs())) ||
+      failed(expectFloatUnlessOverwrite(*this, getResult(), getMode())))
     return failure();
   if (getBias() && getMode() != Mode::overwrite)
     return emitOpError("with a bias cannot add to the result");
@@ -173,9 +194,11 @@ LogicalResult GroupedGemmOp::verify() {
   if (getTransposeWeight())
     std::swap(weight[1], weight[2]);
   if (failed(expect(*this, "rows", getRows(), {routing.getRows(), k})) ||
-      failed(expect(*this, "result", getResult(), {routing.getRows(), n})))
+      failed(expect(*this, "result", getResult(), {routing.getRows(), n})) ||
+      failed(expect(*this, "weight", getWeight(), weight)) ||
+      failed(expectElement(*this, "weight", getWeight(), getRows())))
     return failure();
-  return expect(*this, "weight", getWeight(), weight);
+  return expectElementOrF32(*this, "result", getResult(), getRows());
 }
 
 LogicalResult GroupedGemmGradWeightOp::verify() {
@@ -184,7 +207,8 @@ LogicalResult GroupedGemmGradWeightOp::verify() {
   auto routing = routingOf(getRouting());
   int64_t k = shapeOf(getLhs())[1], n = shapeOf(getRhs())[1];
   if (failed(expect(*this, "lhs", getLhs(), {routing.getRows(), k})) ||
-      failed(expect(*this, "rhs", getRhs(), {routing.getRows(), n})))
+      failed(expect(*this, "rhs", getRhs(), {routing.getRows(), n})) ||
+      failed(expectElement(*this, "rhs", getRhs(), getLhs())))
     return failure();
   return expect(*this, "result", getResult(), {routing.getExperts(), k, n});
 }
@@ -202,8 +226,10 @@ LogicalResult ReduceOp::verify() {
   for (auto [i, size] : llvm::enumerate(shape))
     if (!llvm::is_contained(getDims(), (int64_t)i))
       rest.push_back(size);
+  bool widens = getKind() == nn::ReduceKind::sum && typeOf(getInput()).getElementType().isBF16() &&
+                typeOf(getResult()).getElementType().isF32();
   if (failed(expect(*this, "result", getResult(), rest)) ||
-      failed(expectElement(*this, "result", getResult(), getInput())))
+      (!widens && failed(expectElement(*this, "result", getResult(), getInput()))))
     return failure();
   if (getMode() != Mode::overwrite && getKind() != nn::ReduceKind::sum)
     return emitOpError("of kind ") << nn::stringifyReduceKind(getKind())
@@ -240,10 +266,14 @@ LogicalResult CumsumOp::verify() {
 // Rows
 //===----------------------------------------------------------------------===//
 
-/// All `places` have the input's shape [..., D], all `vectors` [D].
+/// All `places` have the input's shape [..., D], all `vectors` [D]. The first of
+/// the places may be bf16 where the input is f32, the others have its elements.
 static LogicalResult verifyNorm(Operation *op, Value input,
                                 ArrayRef<std::pair<StringRef, Value>> places,
                                 ArrayRef<std::pair<StringRef, Value>> vectors) {
+  bool narrows = typeOf(places.front().second).getElementType().isBF16();
+  if (failed(expectElements(op, input, places.drop_front(narrows))))
+    return failure();
   if (typeOf(input).getRank() < 1)
     return op->emitOpError("needs an input of rank 1 or more");
   for (auto [what, place] : places)
@@ -310,11 +340,14 @@ LogicalResult CrossEntropyOp::verify() {
       failed(expect(*this, "lse", getLse(), rows)) ||
       failed(expect(*this, "cotangent", getCotangent(), {})))
     return failure();
+  if (getDLogits() && failed(expectElement(*this, "d_logits", getDLogits(), getLogits())))
+    return failure();
   return expect(*this, "d_logits", getDLogits(), shapeOf(getLogits()));
 }
 
 LogicalResult CrossEntropyGradOp::verify() {
-  if (failed(expectRank(*this, "logits", getLogits(), 2)))
+  if (failed(expectRank(*this, "logits", getLogits(), 2)) ||
+      failed(expectElement(*this, "d_logits", getDLogits(), getLogits())))
     return failure();
   Shape rows{shapeOf(getLogits())[0]};
   if (failed(expect(*this, "labels", getLabels(), rows)) ||
@@ -333,6 +366,7 @@ LogicalResult LossOp::verify() { return expect(*this, "value", getValue(), {}); 
 LogicalResult RopeOp::verify() {
   if (failed(expectRank(*this, "input", getInput(), 4)) ||
       failed(expect(*this, "result", getResult(), shapeOf(getInput()))) ||
+      failed(expectElement(*this, "result", getResult(), getInput())) ||
       failed(expectRank(*this, "cos", getCos(), 3)))
     return failure();
   auto x = shapeOf(getInput());
@@ -359,7 +393,8 @@ static LogicalResult verifyAttention(Operation *op, Value q, Value k, Value v, V
       failed(expect(op, "value", v, {batch, kvHeads, keys, vs[3]})) ||
       failed(expect(op, "result", result, {batch, heads, queries, vs[3]})) ||
       failed(expect(op, "lse", lse, {batch, heads, queries})) ||
-      failed(expect(op, "mask", mask, {batch, heads, queries, keys})))
+      failed(expect(op, "mask", mask, {batch, heads, queries, keys})) ||
+      failed(expectElements(op, q, {{"key", k}, {"value", v}, {"result", result}})))
     return failure();
   return expectUnitStride(op, "result", result);
 }
@@ -380,7 +415,8 @@ LogicalResult AttentionGradOp::verify() {
                              {"d_query", getDQuery()},
                              {"d_key", getDKey()},
                              {"d_value", getDValue()}})
-    if (failed(expectUnitStride(*this, what, place)))
+    if (failed(expectUnitStride(*this, what, place)) ||
+        failed(expectElement(*this, what, place, getQuery())))
       return failure();
   return success();
 }
@@ -429,12 +465,15 @@ static LogicalResult verifyRouted(Operation *op, Value routing, StringRef rowsNa
 }
 
 LogicalResult DispatchOp::verify() {
+  if (failed(expectElement(*this, "rows", getRows(), getInput())))
+    return failure();
   return verifyRouted(*this, getRouting(), "rows", getRows(), "input", getInput());
 }
 
 LogicalResult CombineOp::verify() {
   auto type = routingOf(getRouting());
-  if (failed(verifyRouted(*this, getRouting(), "rows", getRows(), "result", getResult())))
+  if (failed(verifyRouted(*this, getRouting(), "rows", getRows(), "result", getResult())) ||
+      failed(expectElement(*this, "result", getResult(), getRows())))
     return failure();
   return expect(*this, "weights", getWeights(), {type.getTokens(), type.getK()});
 }
@@ -443,7 +482,9 @@ LogicalResult CombineGradOp::verify() {
   auto type = routingOf(getRouting());
   if (!getDRows() && !getDWeights())
     return emitOpError("needs at least one result");
-  if (failed(verifyRouted(*this, getRouting(), "rows", getRows(), "cotangent", getCotangent())) ||
+  if (failed(expectElements(*this, getRows(),
+                            {{"cotangent", getCotangent()}, {"d_rows", getDRows()}})) ||
+      failed(verifyRouted(*this, getRouting(), "rows", getRows(), "cotangent", getCotangent())) ||
       failed(expect(*this, "weights", getWeights(), {type.getTokens(), type.getK()})) ||
       failed(expect(*this, "d_weights", getDWeights(), {type.getTokens(), type.getK()})))
     return failure();

@@ -50,6 +50,11 @@ def Exec_Dense : Type<CPred<"::moire::exec::isDense($_self)">,
                       "dense memref of static shape", "::mlir::MemRefType">;
 def Exec_F32 : Exec_PlaceOf<".isF32()", "f32 memref of static shape and strides">;
 def Exec_DenseF32 : Exec_DenseOf<".isF32()", "dense f32 memref">;
+def Exec_Float : Type<CPred<"::moire::exec::isPlace($_self) && ::moire::exec::isF32OrBF16($_self)">,
+                      "f32 or bf16 memref of static shape and strides", "::mlir::MemRefType">;
+def Exec_DenseFloat : Type<CPred<"::moire::exec::isDense($_self) && ::moire::exec::isF32OrBF16($_self)">,
+                           "dense f32 or bf16 memref", "::mlir::MemRefType">;
+def Exec_DenseBF16 : Exec_DenseOf<".isBF16()", "dense bf16 memref">;
 def Exec_DenseI64 : Exec_DenseOf<".isSignlessInteger(64)", "dense i64 memref">;
 def Exec_Mask : Type<CPred<[{::moire::exec::isPlace($_self) &&
     (::llvm::cast<::mlir::MemRefType>($_self).getElementType().isF32() ||
@@ -124,6 +129,20 @@ def Exec_GradOp : Exec_ParameterPlace<"grad", "The gradient of a parameter"> {
   let description = [{
     Constraints: names a pipe.parameter that is not frozen; shape is the parameter's.
   }];
+}
+
+def Exec_ShadowOp : Exec_Op<"shadow", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "A parameter rounded to bf16";
+  let description = [{
+    Lies in a block of the runtime's and is made once a step, by @prepare.
+    Constraints: names a pipe.parameter; shape is the parameter's.
+    ```mlir
+    %0 = exec.shadow @fc.weight : memref<128x32xbf16>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$parameter);
+  let results = (outs Exec_DenseBF16:$result);
+  let assemblyFormat = "$parameter attr-dict `:` type($result)";
 }
 
 def Exec_ConstantOp : Exec_Op<"constant", [Pure]> {
@@ -235,6 +254,14 @@ def Exec_CopyOp : Exec_Op<"copy"> {
   let hasVerifier = 1;
 }
 
+def Exec_RoundOp : Exec_Op<"round"> {
+  let summary = "Copies f32 elements to bf16, rounded to the nearest, ties to even";
+  let description = [{ Constraints: equal shapes. }];
+  let arguments = (ins In<Exec_DenseF32>:$source, Out<Exec_DenseBF16>:$target);
+  let assemblyFormat = "$source `to` $target attr-dict `:` type($source) `to` type($target)";
+  let hasVerifier = 1;
+}
+
 def Exec_FillOp : Exec_Op<"fill"> {
   let summary = "Sets every element";
   let description = [{
@@ -315,15 +342,18 @@ def Exec_GemmOp : Exec_Op<"gemm"> {
   let summary = "Matrix product C = A B (+ bias), or added to C";
   let description = [{
     A [M, K], B [K, N], C [M, N], or all three with one batch dim in front;
-    transposition is a view: the strides tell. bias [N].
+    transposition is a view: the strides tell. bias [N]. Sums are f32, and are
+    stored so or, where A and B are bf16, rounded.
     Constraints: matching shapes of rank 2 or 3; A and B have a unit stride in
-    one of the last two dims, C in the last; a bias needs mode `overwrite`.
+    one of the last two dims, C in the last; equal element
+    types of A and B, and of C unless it is f32; a bias needs mode `overwrite`,
+    another mode an f32 result.
     ```mlir
     exec.gemm %a, %b bias %c to %d : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32>
     ```
   }];
-  let arguments = (ins In<Exec_F32>:$lhs, In<Exec_F32>:$rhs, OptionalIn<Exec_DenseF32>:$bias,
-                       Out<Exec_F32>:$result, Exec_ModeArg:$mode);
+  let arguments = (ins In<Exec_Float>:$lhs, In<Exec_Float>:$rhs, OptionalIn<Exec_DenseF32>:$bias,
+                       Out<Exec_Float>:$result, Exec_ModeArg:$mode);
   let assemblyFormat = [{
     $lhs `,` $rhs (`bias` $bias^)? `to` $result (`mode` $mode^)? attr-dict
     `:` type($lhs) `,` type($rhs) (`,` type($bias)^)? `to` type($result)
@@ -336,10 +366,11 @@ def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
   let description = [{
     rows [R, K], weight [E, K, N] or, with `transpose_weight`, [E, N, K] ->
     [R, N]. Experts without rows cost nothing.
-    Constraints: R and E are the routing's; matching K and N.
+    Constraints: R and E are the routing's; matching K and N; equal element types
+    of rows and weight, and of the result unless it is f32.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$rows, In<Exec_DenseF32>:$weight, In<Exec_Routing>:$routing,
-                       Out<Exec_DenseF32>:$result, UnitAttr:$transpose_weight);
+  let arguments = (ins In<Exec_DenseFloat>:$rows, In<Exec_DenseFloat>:$weight, In<Exec_Routing>:$routing,
+                       Out<Exec_DenseFloat>:$result, UnitAttr:$transpose_weight);
   let assemblyFormat = [{
     $rows `,` $weight `,` $routing `to` $result attr-dict
     `:` type($rows) `,` type($weight) `,` type($routing) `to` type($result)
@@ -351,9 +382,10 @@ def Exec_GroupedGemmGradWeightOp : Exec_Op<"grouped_gemm_grad_weight"> {
   let summary = "Per expert: (its rows of lhs)^T times (its rows of rhs)";
   let description = [{
     lhs [R, K], rhs [R, N] -> [E, K, N].
-    Constraints: R and E are the routing's; matching K and N.
+    Constraints: R and E are the routing's; matching K and N; equal element types
+    of lhs and rhs.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$lhs, In<Exec_DenseF32>:$rhs, In<Exec_Routing>:$routing,
+  let arguments = (ins In<Exec_DenseFloat>:$lhs, In<Exec_DenseFloat>:$rhs, In<Exec_Routing>:$routing,
                        Out<Exec_DenseF32>:$result, Exec_ModeArg:$mode);
   let assemblyFormat = [{
     $lhs `,` $rhs `,` $routing `to` $result (`mode` $mode^)? attr-dict
@@ -366,7 +398,8 @@ def Exec_ReduceOp : Exec_Op<"reduce"> {
   let summary = "Sum, max, min or product over dims, which disappear";
   let description = [{
     Constraints: dims strictly increasing, within the rank; the result's shape
-    is what remains; sums of f32 only where the mode is not `overwrite`.
+    is what remains, its element type the input's, or f32 for a sum of bf16; sums
+    to f32 only where the mode is not `overwrite`.
   }];
   let arguments = (ins In<Exec_Dense>:$input, Out<Exec_Dense>:$result, Exec_ReduceKind:$kind,
                        DenseI64ArrayAttr:$dims, Exec_ModeArg:$mode);
@@ -405,11 +438,12 @@ def Exec_LayerNormOp : Exec_Op<"layer_norm", [AttrSizedOperandSegments]> {
   let description = [{
     With `residual`, input + residual is normalized and stored to `sum`.
     Constraints: input, residual, sum and result have one shape [..., D]; scale
-    and bias [D]; residual and sum come together.
+    and bias [D]; residual and sum come together; one element type for input, residual and
+    sum, and for the result, which may be bf16 where that is f32.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       OptionalIn<Exec_DenseF32>:$bias, OptionalIn<Exec_DenseF32>:$residual,
-                       Out<Exec_DenseF32>:$result, OptionalOut<Exec_DenseF32>:$sum,
+  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
+                       OptionalIn<Exec_DenseF32>:$bias, OptionalIn<Exec_DenseFloat>:$residual,
+                       Out<Exec_DenseFloat>:$result, OptionalOut<Exec_DenseFloat>:$sum,
                        F64Attr:$epsilon);
   let assemblyFormat = [{
     $input (`scale` $scale^)? (`bias` $bias^)? (`residual` $residual^)? `eps` $epsilon
@@ -425,11 +459,12 @@ def Exec_RMSNormOp : Exec_Op<"rms_norm", [AttrSizedOperandSegments]> {
   let description = [{
     With `residual`, input + residual is normalized and stored to `sum`.
     Constraints: input, residual, sum and result have one shape [..., D]; scale
-    [D]; residual and sum come together.
+    [D]; residual and sum come together; one element type for input, residual and
+    sum, and for the result, which may be bf16 where that is f32.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       OptionalIn<Exec_DenseF32>:$residual, Out<Exec_DenseF32>:$result,
-                       OptionalOut<Exec_DenseF32>:$sum, F64Attr:$epsilon);
+  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
+                       OptionalIn<Exec_DenseFloat>:$residual, Out<Exec_DenseFloat>:$result,
+                       OptionalOut<Exec_DenseFloat>:$sum, F64Attr:$epsilon);
   let assemblyFormat = [{
     $input (`scale` $scale^)? (`residual` $residual^)? `eps` $epsilon
     `to` $result (`sum` $sum^)? attr-dict
@@ -445,11 +480,13 @@ def Exec_LayerNormGradOp : Exec_Op<"layer_norm_grad", [AttrSizedOperandSegments]
     `add` is added to the input's cotangent: the gradient that comes by the
     residual path. Results that are not wanted are absent.
     Constraints: cotangent, add and d_input have the input's shape [..., D];
-    scale, d_scale and d_bias [D]; at least one result.
+    scale, d_scale and d_bias [D]; at least one result; one element type for
+    input, add and d_input, and for the cotangent, which may be bf16 where that is
+    f32.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       In<Exec_DenseF32>:$cotangent, OptionalIn<Exec_DenseF32>:$add,
-                       OptionalOut<Exec_DenseF32>:$d_input, OptionalOut<Exec_DenseF32>:$d_scale,
+  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
+                       In<Exec_DenseFloat>:$cotangent, OptionalIn<Exec_DenseFloat>:$add,
+                       OptionalOut<Exec_DenseFloat>:$d_input, OptionalOut<Exec_DenseF32>:$d_scale,
                        OptionalOut<Exec_DenseF32>:$d_bias, F64Attr:$epsilon,
                        Exec_ModeArg:$scale_mode, Exec_ModeArg:$bias_mode);
   let assemblyFormat = [{
@@ -467,11 +504,13 @@ def Exec_RMSNormGradOp : Exec_Op<"rms_norm_grad", [AttrSizedOperandSegments]> {
   let description = [{
     `add` is added to the input's cotangent. Results that are not wanted are absent.
     Constraints: cotangent, add and d_input have the input's shape [..., D];
-    scale and d_scale [D]; at least one result.
+    scale and d_scale [D]; at least one result; one element type for
+    input, add and d_input, and for the cotangent, which may be bf16 where that is
+    f32.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       In<Exec_DenseF32>:$cotangent, OptionalIn<Exec_DenseF32>:$add,
-                       OptionalOut<Exec_DenseF32>:$d_input, OptionalOut<Exec_DenseF32>:$d_scale,
+  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
+                       In<Exec_DenseFloat>:$cotangent, OptionalIn<Exec_DenseFloat>:$add,
+                       OptionalOut<Exec_DenseFloat>:$d_input, OptionalOut<Exec_DenseF32>:$d_scale,
                        F64Attr:$epsilon, Exec_ModeArg:$scale_mode);
   let assemblyFormat = [{
     $input (`scale` $scale^)? `cotangent` $cotangent (`add` $add^)? `eps` $epsilon `to`
@@ -504,11 +543,12 @@ def Exec_CrossEntropyOp : Exec_Op<"cross_entropy", [AttrSizedOperandSegments]> {
   let description = [{
     logits [N, V], labels [N] -> losses [N], lse [N]; with `cotangent` (one
     value for all rows) also d_logits [N, V], which may be the logits' place.
-    Constraints: matching shapes; cotangent and d_logits come together.
+    Constraints: matching shapes; d_logits has the logits' element type; cotangent
+    and d_logits come together.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$logits, In<Exec_DenseI64>:$labels,
+  let arguments = (ins In<Exec_DenseFloat>:$logits, In<Exec_DenseI64>:$labels,
                        OptionalIn<Exec_DenseF32>:$cotangent, Out<Exec_DenseF32>:$losses,
-                       Out<Exec_DenseF32>:$lse, OptionalOut<Exec_DenseF32>:$d_logits,
+                       Out<Exec_DenseF32>:$lse, OptionalOut<Exec_DenseFloat>:$d_logits,
                        I64Attr:$ignore_index);
   let assemblyFormat = [{
     $logits `,` $labels (`cotangent` $cotangent^)? `ignore` $ignore_index
@@ -523,10 +563,10 @@ def Exec_CrossEntropyGradOp : Exec_Op<"cross_entropy_grad"> {
   let summary = "(softmax(logits) - onehot(label)) * cotangent; 0 in ignored rows";
   let description = [{
     The cotangent may have stride 0; d_logits may be the logits' place.
-    Constraints: matching shapes.
+    Constraints: matching shapes; d_logits has the logits' element type.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$logits, In<Exec_DenseI64>:$labels, In<Exec_DenseF32>:$lse,
-                       In<Exec_F32>:$cotangent, Out<Exec_DenseF32>:$d_logits, I64Attr:$ignore_index);
+  let arguments = (ins In<Exec_DenseFloat>:$logits, In<Exec_DenseI64>:$labels, In<Exec_DenseF32>:$lse,
+                       In<Exec_F32>:$cotangent, Out<Exec_DenseFloat>:$d_logits, I64Attr:$ignore_index);
   let assemblyFormat = [{
     $logits `,` $labels `,` $lse `cotangent` $cotangent `ignore` $ignore_index `to` $d_logits attr-dict
     `:` type($logits) `,` type($labels) `,` type($lse) `,` type($cotangent) `to` type($d_logits)
@@ -550,10 +590,10 @@ def Exec_RopeOp : Exec_Op<"rope"> {
   let summary = "Rotary position embedding";
   let description = [{
     input, result [B, H, S, D], last dim of unit stride; cos, sin [B or 1, S, D/2].
-    Constraints: matching shapes.
+    Constraints: matching shapes; equal element types of input and result.
   }];
-  let arguments = (ins In<Exec_F32>:$input, In<Exec_DenseF32>:$cos, In<Exec_DenseF32>:$sin,
-                       Out<Exec_F32>:$result, UnitAttr:$interleaved, UnitAttr:$inverse);
+  let arguments = (ins In<Exec_Float>:$input, In<Exec_DenseF32>:$cos, In<Exec_DenseF32>:$sin,
+                       Out<Exec_Float>:$result, UnitAttr:$interleaved, UnitAttr:$inverse);
   let assemblyFormat = [{
     $input `,` $cos `,` $sin `to` $result attr-dict
     `:` type($input) `,` type($cos) `,` type($sin) `to` type($result)
@@ -566,10 +606,11 @@ def Exec_AttentionOp : Exec_Op<"attention"> {
   let description = [{
     Shapes as nn.attention; the last dim of query, key, value and result has
     unit stride. The mask is i1 or f32, expanded by strides of 0.
-    Constraints: matching shapes; mask of shape [B, H, Sq, Skv]; unit strides.
+    Constraints: matching shapes; mask of shape [B, H, Sq, Skv]; unit strides; one element
+    type for query, key, value and result.
   }];
-  let arguments = (ins In<Exec_F32>:$query, In<Exec_F32>:$key, In<Exec_F32>:$value,
-                       OptionalIn<Exec_Mask>:$mask, Out<Exec_F32>:$result, Out<Exec_DenseF32>:$lse,
+  let arguments = (ins In<Exec_Float>:$query, In<Exec_Float>:$key, In<Exec_Float>:$value,
+                       OptionalIn<Exec_Mask>:$mask, Out<Exec_Float>:$result, Out<Exec_DenseF32>:$lse,
                        F64Attr:$scale, UnitAttr:$causal);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`mask` $mask^)? `scale` $scale `to` $result `,` $lse attr-dict
@@ -584,10 +625,10 @@ def Exec_AttentionGradOp : Exec_Op<"attention_grad"> {
   let description = [{
     Constraints: as exec.attention; each cotangent has the shape of its operand.
   }];
-  let arguments = (ins In<Exec_F32>:$query, In<Exec_F32>:$key, In<Exec_F32>:$value,
-                       OptionalIn<Exec_Mask>:$mask, In<Exec_F32>:$output, In<Exec_DenseF32>:$lse,
-                       In<Exec_F32>:$cotangent, Out<Exec_F32>:$d_query, Out<Exec_F32>:$d_key,
-                       Out<Exec_F32>:$d_value, F64Attr:$scale, UnitAttr:$causal);
+  let arguments = (ins In<Exec_Float>:$query, In<Exec_Float>:$key, In<Exec_Float>:$value,
+                       OptionalIn<Exec_Mask>:$mask, In<Exec_Float>:$output, In<Exec_DenseF32>:$lse,
+                       In<Exec_Float>:$cotangent, Out<Exec_Float>:$d_query, Out<Exec_Float>:$d_key,
+                       Out<Exec_Float>:$d_value, F64Attr:$scale, UnitAttr:$causal);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`mask` $mask^)? `output` $output `lse` $lse
     `cotangent` $cotangent `scale` $scale `to` $d_query `,` $d_key `,` $d_value attr-dict
@@ -637,17 +678,18 @@ def Exec_RouteOp : Exec_Op<"route"> {
 
 def Exec_DispatchOp : Exec_Op<"dispatch"> {
   let summary = "rows[r, :] = input[token(r), :]";
-  let description = [{ Constraints: input [T, H], rows [R, H] of the routing. }];
-  let arguments = (ins In<Exec_DenseF32>:$input, In<Exec_Routing>:$routing, Out<Exec_DenseF32>:$rows);
+  let description = [{ Constraints: input [T, H], rows [R, H] of the routing; equal element types. }];
+  let arguments = (ins In<Exec_DenseFloat>:$input, In<Exec_Routing>:$routing, Out<Exec_DenseFloat>:$rows);
   let assemblyFormat = "$input `,` $routing `to` $rows attr-dict `:` type($input) `,` type($routing) `to` type($rows)";
   let hasVerifier = 1;
 }
 
 def Exec_CombineOp : Exec_Op<"combine"> {
   let summary = "result[t, :] = sum over k of weights[t, k] * rows[row(t, k), :]";
-  let description = [{ Constraints: rows [R, H], weights [T, K], result [T, H] of the routing. }];
-  let arguments = (ins In<Exec_DenseF32>:$rows, OptionalIn<Exec_DenseF32>:$weights,
-                       In<Exec_Routing>:$routing, Out<Exec_DenseF32>:$result);
+  let description = [{ Constraints: rows [R, H], weights [T, K], result [T, H] of the routing;
+    equal element types of rows and result.  }];
+  let arguments = (ins In<Exec_DenseFloat>:$rows, OptionalIn<Exec_DenseF32>:$weights,
+                       In<Exec_Routing>:$routing, Out<Exec_DenseFloat>:$result);
   let assemblyFormat = [{
     $rows (`weights` $weights^)? `,` $routing `to` $result attr-dict
     `:` type($rows) (`weights` type($weights)^)? `,` type($routing) `to` type($result)
@@ -659,11 +701,12 @@ def Exec_CombineGradOp : Exec_Op<"combine_grad", [AttrSizedOperandSegments]> {
   let summary = "Cotangents of a combine's rows and weights";
   let description = [{
     A result that is not wanted is absent.
-    Constraints: shapes as exec.combine has them; at least one result.
+    Constraints: shapes as exec.combine has them; one element type for rows,
+    cotangent and d_rows; at least one result.
   }];
-  let arguments = (ins In<Exec_DenseF32>:$rows, In<Exec_DenseF32>:$weights,
-                       In<Exec_DenseF32>:$cotangent, In<Exec_Routing>:$routing,
-                       OptionalOut<Exec_DenseF32>:$d_rows, OptionalOut<Exec_DenseF32>:$d_weights);
+  let arguments = (ins In<Exec_DenseFloat>:$rows, In<Exec_DenseF32>:$weights,
+                       In<Exec_DenseFloat>:$cotangent, In<Exec_Routing>:$routing,
+                       OptionalOut<Exec_DenseFloat>:$d_rows, OptionalOut<Exec_DenseF32>:$d_weights);
   let assemblyFormat = [{
     $rows `,` $weights `,` $cotangent `,` $routing `to` (`rows` $d_rows^)? (`weights` $d_weights^)?
     attr-dict `:` type($rows) `,` type($weights) `,` type($cotangent) `,` type($routing) `to`

@@ -21,6 +21,16 @@ static void printTypeOf(OpAsmPrinter &printer, Operation *, Value operand, Type 
     printer << ", " << type;
 }
 
+// A result type that is the operand's unless it is told.
+static ParseResult parseResultOf(OpAsmParser &parser, Type operand, Type &type) {
+  type = operand;
+  return succeeded(parser.parseOptionalArrow()) ? parser.parseType(type) : success();
+}
+static void printResultOf(OpAsmPrinter &printer, Operation *, Type operand, Type type) {
+  if (operand != type)
+    printer << " -> " << type;
+}
+
 #include "dialects/nn/NNOpsDialect.cpp.inc"
 #include "dialects/nn/NNOpsEnums.cpp.inc"
 #include "dialects/nn/NNInterfaces.cpp.inc"

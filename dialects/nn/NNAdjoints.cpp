@@ -212,12 +212,22 @@ ADJOINT(ScatterElementsOp) {
 // Contractions, reductions, order
 //===----------------------------------------------------------------------===//
 
+/// A product of narrow operands as its f32 sum and the rounding of it, so that a
+/// reader that widens it again can leave the rounding out.
+static Value roundedProduct(OpBuilder &b, Operation *product) {
+  Value sum = product->getResult(0);
+  Type narrow = typeOf(sum).getElementType();
+  sum.setType(cast<RankedTensorType>(widened(sum.getType())));
+  return castElements(b, product->getLoc(), sum, narrow);
+}
+
 ADJOINT(MatmulOp) {
   Location loc = getLoc();
   Value lhs = getLhs(), rhs = getRhs(), dy = cotangents[0], dLhs, dRhs;
   bool tl = getTransposeLhs(), tr = getTransposeRhs();
+  dy = castElements(b, loc, dy, typeOf(lhs).getElementType());
   auto product = [&](Value l, Value r, bool transposeL, bool transposeR) {
-    return b.create<MatmulOp>(loc, l, r, transposeL, transposeR).getResult();
+    return roundedProduct(b, b.create<MatmulOp>(loc, l, r, transposeL, transposeR));
   };
   // y = l r  =>  dl = dy r^T, dr = l^T dy; a stored transpose takes the
   // transposed product instead.
@@ -296,8 +306,10 @@ static Value extremumAdjoint(ReduceOp op, OpBuilder &b, Value dy) {
 ADJOINT(ReduceOp) {
   switch (getKind()) {
   case ReduceKind::sum:
-    return {broadcastAlong(b, getLoc(), cotangents[0], getInput().getType(),
-                           getDims())};
+    return {broadcastAlong(b, getLoc(),
+                           castElements(b, getLoc(), cotangents[0],
+                                        getInput().getType().getElementType()),
+                           getInput().getType(), getDims())};
   case ReduceKind::prod:
     return {prodAdjoint(*this, b, cotangents[0])};
   case ReduceKind::max:
@@ -339,7 +351,7 @@ ADJOINT(SoftmaxOp) {
 }
 
 ADJOINT(LayerNormOp) {
-  Type vector = typeOf(getInput()).clone(shapeOf(getInput()).take_back());
+  Type vector = widened(typeOf(getInput()).clone(shapeOf(getInput()).take_back()));
   auto grad = b.create<LayerNormGradOp>(
       getLoc(), TypeRange{getInput().getType(), vector, vector}, getInput(),
       getScale(), cotangents[0], getEpsilonAttr());
@@ -352,7 +364,7 @@ ADJOINT(LayerNormOp) {
 }
 
 ADJOINT(RMSNormOp) {
-  Type vector = typeOf(getInput()).clone(shapeOf(getInput()).take_back());
+  Type vector = widened(typeOf(getInput()).clone(shapeOf(getInput()).take_back()));
   auto grad = b.create<RMSNormGradOp>(
       getLoc(), TypeRange{getInput().getType(), vector}, getInput(), getScale(),
       cotangents[0], getEpsilonAttr());
@@ -417,16 +429,17 @@ ADJOINT(CombineOp) {
 }
 
 ADJOINT(GroupedMatmulOp) {
-  Value dRows, dWeight, dy = cotangents[0];
+  Value dRows, dWeight;
+  Value dy = castElements(b, getLoc(), cotangents[0], typeOf(getRows()).getElementType());
   if (wanted[0])
-    dRows = b.create<GroupedMatmulOp>(getLoc(), dy, getWeight(), getRouting(),
-                                      !getTransposeWeight());
+    dRows = roundedProduct(b, b.create<GroupedMatmulOp>(getLoc(), dy, getWeight(), getRouting(),
+                                                        !getTransposeWeight()));
   if (wanted[1]) {
     Value lhs = getRows(), rhs = dy;
     if (getTransposeWeight())
       std::swap(lhs, rhs);
-    dWeight =
-        b.create<GroupedMatmulGradWeightOp>(getLoc(), lhs, rhs, getRouting());
+    dWeight = roundedProduct(
+        b, b.create<GroupedMatmulGradWeightOp>(getLoc(), lhs, rhs, getRouting()));
   }
   return {dRows, dWeight, Value()};
 }

@@ -93,7 +93,7 @@ LogicalResult MatmulOp::canonicalize(MatmulOp op, PatternRewriter &rewriter) {
   if (!lhs && !rhs)
     return failure();
   rewriter.replaceOpWithNewOp<MatmulOp>(
-      op, lhs ? lhs : op.getLhs(), rhs ? rhs : op.getRhs(),
+      op, op.getType(), lhs ? lhs : op.getLhs(), rhs ? rhs : op.getRhs(),
       /*transpose_lhs=*/op.getTransposeLhs() != (bool)lhs,
       /*transpose_rhs=*/op.getTransposeRhs() != (bool)rhs);
   return success();

@@ -97,6 +97,29 @@ class NN_InferOp<string mnemonic, list<Trait> traits = []>
   }];
 }
 
+/// Products and sums add up in f32, so of narrow operands (bf16, f16) they can
+/// give that sum too.
+class NN_WideningOp<string mnemonic, list<Trait> traits = []>
+    : NN_Op<mnemonic, !listconcat(traits, [Infer])> {
+  let extraClassDeclaration = [{
+    static bool isCompatibleReturnTypes(::mlir::TypeRange inferred, ::mlir::TypeRange given) {
+      return inferred == given ||
+             (given.size() == 1 && given[0] == ::moire::nn::widened(inferred[0]));
+    }
+  }];
+}
+
+/// Normalizations compute in f32 and can round what they give to bf16.
+class NN_NarrowingOp<string mnemonic, list<Trait> traits = []>
+    : NN_Op<mnemonic, !listconcat(traits, [Infer])> {
+  let extraClassDeclaration = [{
+    static bool isCompatibleReturnTypes(::mlir::TypeRange inferred, ::mlir::TypeRange given) {
+      return inferred == given ||
+             (given.size() == 1 && ::moire::nn::isNarrowed(inferred[0], given[0]));
+    }
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Core: data movement
 //===----------------------------------------------------------------------===//
@@ -265,14 +288,16 @@ def NN_ScatterElementsOp : NN_InferOp<"scatter_elements", [Diff]> {
 // Core: contractions, reductions, order
 //===----------------------------------------------------------------------===//
 
-def NN_MatmulOp : NN_InferOp<"matmul", [Diff, Cost]> {
+def NN_MatmulOp : NN_WideningOp<"matmul", [Diff, Cost]> {
   let summary = "Batched matrix product with optional transposition of either side";
   let description = [{
     lhs [B..., M, K] (or [B..., K, M] with `transpose_lhs`), rhs [B..., K, N]
     (or [B..., N, K] with `transpose_rhs`) -> [B..., M, N]. rhs may have rank 2
-    while lhs has batch dims: one weight for all (a linear layer).
+    while lhs has batch dims: one weight for all (a linear layer). Of bf16 or
+    f16 the result may be f32: the sum before it is rounded.
     Constraints: ranks >= 2; equal batch dims or rhs of rank 2; equal K; equal
-    element types; `transpose_lhs` with a rank-2 rhs only where lhs has rank 2.
+    element types of both sides; `transpose_lhs` with a rank-2 rhs only where lhs
+    has rank 2.
   }];
   let arguments = (ins NN_FloatTensor:$lhs, NN_FloatTensor:$rhs,
                        UnitAttr:$transpose_lhs, UnitAttr:$transpose_rhs);
@@ -281,10 +306,11 @@ def NN_MatmulOp : NN_InferOp<"matmul", [Diff, Cost]> {
   let hasCanonicalizeMethod = 1;
 }
 
-def NN_ReduceOp : NN_InferOp<"reduce", [Diff]> {
+def NN_ReduceOp : NN_WideningOp<"reduce", [Diff]> {
   let summary = "Sum, max, min or product over dims, which disappear";
   let description = [{
     Max and min give their derivative to the first position that attains them.
+    Of bf16 or f16 the result may be f32.
     Constraints: dims strictly increasing, within the rank.
     ```mlir
     %y = nn.reduce sum %x [1] : tensor<20x32xf32> -> tensor<20xf32>
@@ -349,11 +375,12 @@ def NN_SoftmaxGradOp : NN_InferOp<"softmax_grad", [Decompose]> {
   let assemblyFormat = "$output `,` $cotangent attr-dict `:` type($output) `,` type($cotangent)";
 }
 
-def NN_LayerNormOp : NN_InferOp<"layer_norm", [AttrSizedOperandSegments, Diff, Decompose]> {
+def NN_LayerNormOp : NN_NarrowingOp<"layer_norm", [AttrSizedOperandSegments, Diff, Decompose]> {
   let summary = "(x - mean) / sqrt(var + eps) * scale + bias over the last dim";
   let description = [{
-    input [..., D], scale [D], bias [D]; population variance.
-    Constraints: scale and bias of shape [D].
+    input [..., D], scale [D], bias [D]; population variance. Of a f32 input the
+    result may be bf16.
+    Constraints: scale and bias of shape [D], f32 where the input is narrower.
   }];
   let arguments = (ins NN_FloatTensor:$input, Optional<NN_FloatTensor>:$scale,
                        Optional<NN_FloatTensor>:$bias, F64Attr:$epsilon);
@@ -361,7 +388,7 @@ def NN_LayerNormOp : NN_InferOp<"layer_norm", [AttrSizedOperandSegments, Diff, D
   let assemblyFormat = [{
     $input (`scale` $scale^)? (`bias` $bias^)? `eps` $epsilon attr-dict
     `:` type($input) `` custom<TypeOf>(ref($scale), type($scale))
-    `` custom<TypeOf>(ref($bias), type($bias))
+    `` custom<TypeOf>(ref($bias), type($bias)) `` custom<ResultOf>(ref(type($input)), type($result))
   }];
 }
 
@@ -370,8 +397,8 @@ def NN_LayerNormGradOp : NN_Op<"layer_norm_grad", [Decompose]> {
   let description = [{
     Statistics are recomputed from the input. dscale and dbias are present when
     they are wanted.
-    Constraints: cotangent and d_input have the input's type; d_scale and
-    d_bias have shape [D].
+    Constraints: cotangent and d_input have the input's type, the cotangent may
+    be bf16 where that is f32; d_scale and d_bias are as the scale.
   }];
   let arguments = (ins NN_FloatTensor:$input, Optional<NN_FloatTensor>:$scale,
                        NN_FloatTensor:$cotangent, F64Attr:$epsilon);
@@ -384,20 +411,25 @@ def NN_LayerNormGradOp : NN_Op<"layer_norm_grad", [Decompose]> {
   let hasVerifier = 1;
 }
 
-def NN_RMSNormOp : NN_InferOp<"rms_norm", [Diff, Decompose]> {
+def NN_RMSNormOp : NN_NarrowingOp<"rms_norm", [Diff, Decompose]> {
   let summary = "x / sqrt(mean(x^2) + eps) * scale over the last dim";
-  let description = [{ input [..., D], scale [D] optional. Constraints: scale of shape [D]. }];
+  let description = [{
+    input [..., D], scale [D] optional. Of a f32 input the result may be bf16.
+    Constraints: scale of shape [D], f32 where the input is narrower.
+  }];
   let arguments = (ins NN_FloatTensor:$input, Optional<NN_FloatTensor>:$scale, F64Attr:$epsilon);
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
-    $input (`scale` $scale^)? `eps` $epsilon attr-dict `:` type($input) (`,` type($scale)^)?
+    $input (`scale` $scale^)? `eps` $epsilon attr-dict `:` type($input)
+    `` custom<TypeOf>(ref($scale), type($scale)) `` custom<ResultOf>(ref(type($input)), type($result))
   }];
 }
 
 def NN_RMSNormGradOp : NN_Op<"rms_norm_grad", [Decompose]> {
   let summary = "Cotangents of nn.rms_norm's input and scale";
   let description = [{
-    Constraints: cotangent and d_input have the input's type; d_scale has shape [D].
+    Constraints: cotangent and d_input have the input's type, the cotangent may
+    be bf16 where that is f32; d_scale is as the scale.
   }];
   let arguments = (ins NN_FloatTensor:$input, Optional<NN_FloatTensor>:$scale,
                        NN_FloatTensor:$cotangent, F64Attr:$epsilon);
@@ -436,7 +468,7 @@ def NN_AttentionOp : NN_InferOp<"attention", [Diff, Decompose, Cost]> {
     lse [B, H, Sq]. Query head h uses key head h / (H / Hkv). mask is i1 (true =
     attend) or float (added), rank 4, each dim 1 or full. `causal` hides keys
     j > i. A row that may attend to nothing gives 0 and derivative 0. A float
-    mask gets no derivative.
+    mask gets no derivative. lse is f32 where q is narrower.
     Constraints: H a multiple of Hkv; equal D; mask dims 1 or full.
   }];
   let arguments = (ins NN_FloatTensor:$query, NN_FloatTensor:$key, NN_FloatTensor:$value,
@@ -473,7 +505,8 @@ def NN_AttentionGradOp : NN_InferOp<"attention_grad", [Decompose, Cost]> {
 def NN_CrossEntropyOp : NN_InferOp<"cross_entropy", [Diff, Decompose]> {
   let summary = "lse(logits) - logits[label] per row; 0 where the label is ignored";
   let description = [{
-    logits [N, V], labels [N] i64 -> losses [N], lse [N].
+    logits [N, V], labels [N] i64 -> losses [N], lse [N], f32 where the logits
+    are narrower.
     Constraints: logits of rank 2; labels of shape [N].
   }];
   let arguments = (ins NN_FloatTensor:$logits, NN_IndexTensor:$labels,
@@ -586,12 +619,13 @@ def NN_CombineGradOp : NN_InferOp<"combine_grad"> {
   }];
 }
 
-def NN_GroupedMatmulOp : NN_InferOp<"grouped_matmul", [Diff, Cost]> {
+def NN_GroupedMatmulOp : NN_WideningOp<"grouped_matmul", [Diff, Cost]> {
   let summary = "Each row times its expert's matrix";
   let description = [{
     rows [R, K], weight [E, K, N] (or [E, N, K] with `transpose_weight`) ->
-    [R, N]; row r uses the matrix of the expert that the routing gives it.
-    Constraints: R and E are the routing's; equal K.
+    [R, N]; row r uses the matrix of the expert that the routing gives it. Of
+    bf16 or f16 the result may be f32.
+    Constraints: R and E are the routing's; equal K; equal element types of both.
   }];
   let arguments = (ins NN_FloatTensor:$rows, NN_FloatTensor:$weight, NN_Routing:$routing,
                        UnitAttr:$transpose_weight);
@@ -602,11 +636,12 @@ def NN_GroupedMatmulOp : NN_InferOp<"grouped_matmul", [Diff, Cost]> {
   }];
 }
 
-def NN_GroupedMatmulGradWeightOp : NN_InferOp<"grouped_matmul_grad_weight", [Cost]> {
+def NN_GroupedMatmulGradWeightOp : NN_WideningOp<"grouped_matmul_grad_weight", [Cost]> {
   let summary = "Per expert: (its rows of lhs)^T times (its rows of rhs)";
   let description = [{
-    lhs [R, K], rhs [R, N] -> [E, K, N]; zeros for an expert without rows.
-    Constraints: R is the routing's.
+    lhs [R, K], rhs [R, N] -> [E, K, N]; zeros for an expert without rows. Of
+    bf16 or f16 the result may be f32.
+    Constraints: R is the routing's; equal element types of both.
   }];
   let arguments = (ins NN_FloatTensor:$lhs, NN_FloatTensor:$rhs, NN_Routing:$routing);
   let results = (outs NN_FloatTensor:$result);

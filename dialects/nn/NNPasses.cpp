@@ -23,7 +23,7 @@ struct NNDecompose : moire::nn::impl::NNDecomposeBase<NNDecompose> {
       if (!only.empty() && !llvm::is_contained(only, op->getName().getStringRef()))
         return;
       OpBuilder builder(op);
-      SmallVector<Value> parts = op.decompose(builder);
+      SmallVector<Value> parts = moire::nn::decompose(op, builder);
       for (auto [result, part] : llvm::zip_equal(op->getResults(), parts))
         if (part)
           result.replaceAllUsesWith(part);

@@ -20,6 +20,10 @@ static Type elementOf(Value v) { return tensorType(v).getElementType(); }
 static RankedTensorType withShape(Value v, ArrayRef<int64_t> shape) {
   return RankedTensorType::get(shape, elementOf(v));
 }
+/// The same with elements in which sums and statistics are.
+static RankedTensorType wideWithShape(Value v, ArrayRef<int64_t> shape) {
+  return RankedTensorType::get(shape, wideElement(elementOf(v)));
+}
 static std::string str(ArrayRef<int64_t> dims) {
   std::string s;
   llvm::raw_string_ostream os(s);
@@ -307,14 +311,14 @@ INFER(CumsumOp) {
 // Normalizations
 //===----------------------------------------------------------------------===//
 
-/// Scale and bias must be vectors of the input's last dim.
+/// Scale and bias must be vectors of the input's last dim, never narrow.
 static LogicalResult checkVector(Loc loc, Value v, Value input, StringRef what) {
   auto shape = shapeOf(input);
   if (shape.empty())
     return emitOptionalError(loc, "input must have rank 1 or more");
-  if (v && v.getType() != withShape(input, shape.back()))
+  if (v && v.getType() != wideWithShape(input, shape.back()))
     return emitOptionalError(loc, what, " of type ", v.getType(), " must be ",
-                             withShape(input, shape.back()));
+                             wideWithShape(input, shape.back()));
   return success();
 }
 
@@ -363,10 +367,10 @@ INFER(RMSNormOp) {
 
 template <typename OpTy>
 static LogicalResult verifyNormGrad(OpTy op) {
-  if (op.getCotangent().getType() != op.getInput().getType() ||
-      op.getDInput().getType() != op.getInput().getType())
-    return op.emitOpError("cotangent and input cotangent must have the input's type ")
-           << op.getInput().getType();
+  Type type = op.getInput().getType();
+  if ((op.getCotangent().getType() != type && !isNarrowed(type, op.getCotangent().getType())) ||
+      op.getDInput().getType() != type)
+    return op.emitOpError("cotangent and input cotangent must have the input's type ") << type;
   if (failed(checkVector(op.getLoc(), op.getScale(), op.getInput(), "scale")) ||
       failed(checkVector(op.getLoc(), op.getDScale(), op.getInput(), "scale cotangent")))
     return failure();
@@ -398,6 +402,9 @@ LogicalResult RopeOp::verify() {
 
 template <typename Adaptor>
 static LogicalResult checkAttention(Loc loc, Adaptor op) {
+  if (elementOf(op.getQuery()) != elementOf(op.getKey()) ||
+      elementOf(op.getQuery()) != elementOf(op.getValue()))
+    return emitOptionalError(loc, "element types of query, key and value must be equal");
   auto q = shapeOf(op.getQuery()), k = shapeOf(op.getKey()), v = shapeOf(op.getValue());
   if (q.size() != 4 || k.size() != 4 || v.size() != 4)
     return emitOptionalError(loc, "query, key and value must have rank 4");
@@ -426,7 +433,7 @@ INFER(AttentionOp) {
     return failure();
   auto q = shapeOf(op.getQuery()), v = shapeOf(op.getValue());
   types.push_back(withShape(op.getQuery(), {q[0], q[1], q[2], v[3]}));
-  types.push_back(withShape(op.getQuery(), q.drop_back()));
+  types.push_back(wideWithShape(op.getQuery(), q.drop_back()));
   return success();
 }
 
@@ -437,9 +444,9 @@ INFER(AttentionGradOp) {
   auto q = shapeOf(op.getQuery()), v = shapeOf(op.getValue());
   Type out = withShape(op.getQuery(), {q[0], q[1], q[2], v[3]});
   if (op.getOutput().getType() != out || op.getCotangent().getType() != out ||
-      op.getLse().getType() != withShape(op.getQuery(), q.drop_back()))
+      op.getLse().getType() != wideWithShape(op.getQuery(), q.drop_back()))
     return emitOptionalError(loc, "output and cotangent must be ", out, " and lse ",
-                             withShape(op.getQuery(), q.drop_back()));
+                             wideWithShape(op.getQuery(), q.drop_back()));
   types.append({op.getQuery().getType(), op.getKey().getType(), op.getValue().getType()});
   return success();
 }
@@ -450,7 +457,7 @@ INFER(CrossEntropyOp) {
   if (logits.size() != 2 || labels != logits.drop_back())
     return emitOptionalError(loc, "logits ", op.getLogits().getType(), " and labels ",
                              op.getLabels().getType(), " must have shapes [N, V] and [N]");
-  types.append(2, withShape(op.getLogits(), labels));
+  types.append(2, wideWithShape(op.getLogits(), labels));
   return success();
 }
 LogicalResult CrossEntropyGradOp::verify() {
@@ -558,6 +565,9 @@ INFER(GroupedMatmulOp) {
   if (failed(checkFirst(loc, op.getRows(), 2, r.getRows(), "rows")) ||
       failed(checkFirst(loc, op.getWeight(), 3, r.getExperts(), "weight")))
     return failure();
+  if (elementOf(op.getRows()) != elementOf(op.getWeight()))
+    return emitOptionalError(loc, "element types ", elementOf(op.getRows()), " and ",
+                             elementOf(op.getWeight()), " must be equal");
   auto w = shapeOf(op.getWeight());
   int64_t k = w[1], n = w[2];
   if (op.getTransposeWeight())
@@ -575,6 +585,9 @@ INFER(GroupedMatmulGradWeightOp) {
   if (failed(checkFirst(loc, op.getLhs(), 2, r.getRows(), "lhs")) ||
       failed(checkFirst(loc, op.getRhs(), 2, r.getRows(), "rhs")))
     return failure();
+  if (elementOf(op.getLhs()) != elementOf(op.getRhs()))
+    return emitOptionalError(loc, "element types ", elementOf(op.getLhs()), " and ",
+                             elementOf(op.getRhs()), " must be equal");
   types.push_back(
       withShape(op.getLhs(), {r.getExperts(), shapeOf(op.getLhs())[1], shapeOf(op.getRhs())[1]}));
   return success();

@@ -143,7 +143,7 @@ LogicalResult Evaluator::runComposite(Operation *op, ArrayRef<RuntimeValue> oper
     builder.setInsertionPointAfter(copy);
     Operation *end = builder.create<func::ReturnOp>(op->getLoc(), copy->getResults());
     builder.setInsertionPoint(copy);
-    SmallVector<Value> parts = cast<nn::DecomposableOpInterface>(copy).decompose(builder);
+    SmallVector<Value> parts = nn::decompose(cast<nn::DecomposableOpInterface>(copy), builder);
     if (parts.size() != copy->getNumResults() || llvm::is_contained(parts, Value())) {
       decompositions.erase(entry);
       return Call{op, operands, results, options}.error("has no decomposition yet");

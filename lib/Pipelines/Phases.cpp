@@ -82,6 +82,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       train.aux = options.aux;
       train.freeze = options.freeze;
       train.optimizer = options.optimizer;
+      train.precision = options.precision;
+      train.precisionOverrides = options.precisionOverrides;
       train::buildTrainPipeline(passes, train);
       break;
     }

@@ -158,7 +158,7 @@ bool Clustering::storedAnyway(Value value, int64_t position) const {
 /// Whether a value is in memory until a position without our doing.
 bool Clustering::livesUntil(Value value, int64_t position) const {
   Operation *def = value.getDefiningOp();
-  if (!def || isa<pipe::ReadOp, arith::ConstantOp>(def))
+  if (!def || isa<pipe::ReadOp, arith::ConstantOp>(def) || isShadow(def))
     return true;
   return isViewOp(def) ? livesUntil(def->getOperand(0), position) || storedAnyway(value, position)
                        : storedAnyway(value, position);
@@ -267,7 +267,7 @@ std::vector<Cluster> Clustering::run() {
       continue;
     }
     close(&op);
-    if (!isViewOp(&op) && !isa<arith::ConstantOp, pipe::ReadOp, nn::IotaOp>(op))
+    if (!isViewOp(&op) && !isa<arith::ConstantOp, pipe::ReadOp, nn::IotaOp>(op) && !isShadow(&op))
       ++libraryCalls;
   }
   for (State &state : states) {

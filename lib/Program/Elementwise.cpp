@@ -4,9 +4,16 @@
 //===----------------------------------------------------------------------===//
 #include "Elementwise.h"
 #include "dialects/nn/NN.h"
+#include "dialects/pipe/Pipe.h"
 
 using namespace mlir;
 using namespace moire;
+
+bool program::isShadow(Operation *op) {
+  return isa_and_nonnull<arith::TruncFOp>(op) &&
+         op->getOperand(0).getDefiningOp<pipe::ReadOp>() &&
+         getElementTypeOrSelf(op->getResult(0).getType()).isBF16();
+}
 
 bool program::isElementwise(Operation *op) {
   if (op->getNumResults() != 1 || op->getNumOperands() == 0 || op->getNumRegions())
@@ -14,7 +21,7 @@ bool program::isElementwise(Operation *op) {
   if (!isa<nn::SigmoidOp>(op) && !isa<arith::ArithDialect, math::MathDialect>(op->getDialect()))
     return false;
   auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
-  if (!type || !type.hasStaticShape())
+  if (!type || !type.hasStaticShape() || isShadow(op))
     return false;
   return llvm::all_of(op->getOperandTypes(), [&](Type operand) {
     auto tensor = dyn_cast<RankedTensorType>(operand);

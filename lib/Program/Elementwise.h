@@ -10,8 +10,11 @@
 
 namespace moire::program {
 
+/// A parameter that is rounded to bf16: made once a step, as a whole.
+bool isShadow(mlir::Operation *op);
+
 /// An op of arith or math, or nn.sigmoid, with one result whose operands are all
-/// tensors of the result's shape.
+/// tensors of the result's shape, and not a shadow.
 bool isElementwise(mlir::Operation *op);
 
 /// The scalar form of an elementwise op on `operands`, its elements.

@@ -90,8 +90,15 @@ bool Folds::matchBias(arith::AddFOp add) {
     if (!matmul || !broadcast || !matmul->hasOneUse() || anchors.count(matmul) ||
         broadcast.getDimensions() != ArrayRef<int64_t>{matmul.getType().getRank() - 1})
       continue;
-    bias[add] = {matmul, broadcast.getInput()};
-    fold(matmul, add);
+    Operation *stored = add;
+    if (auto rounding = add->hasOneUse() ? dyn_cast<arith::TruncFOp>(*add->user_begin()) : nullptr;
+        rounding && elementOf(rounding.getResult()).isBF16() && elementOf(matmul.getLhs()).isBF16()) {
+      stored = rounding;
+      fold(add, stored);
+      kept.insert(stored);
+    }
+    bias[stored] = {matmul, broadcast.getInput()};
+    fold(matmul, stored);
     return true;
   }
   return false;
@@ -120,6 +127,10 @@ bool Folds::matchResidual(arith::AddFOp add) {
   // The norms read dense rows.
   for (Value summand : add->getOperands())
     if (summand.getDefiningOp<nn::BroadcastOp>() || splatValue(summand))
+      return false;
+  // A kernel that adds can widen in passing.
+  for (Value summand : add->getOperands())
+    if (summand.getDefiningOp<arith::ExtFOp>() && summand.hasOneUse())
       return false;
   residual[first] = add;
   fold(add, first);

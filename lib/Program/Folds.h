@@ -24,7 +24,8 @@ namespace moire::program {
 struct Folds {
   explicit Folds(mlir::func::FuncOp func);
 
-  /// matmul + broadcast(bias), by the addition.
+  /// matmul + broadcast(bias), by the addition, or by the rounding to bf16 of its
+  /// sum alone.
   struct Bias {
     nn::MatmulOp matmul;
     mlir::Value bias;

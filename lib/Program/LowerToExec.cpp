@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
 #include "moire/Program/Passes.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace moire::program {
 #define GEN_PASS_DEF_LOWERTOEXEC
@@ -31,7 +32,30 @@ struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
     Placement placement(func, folds);
     KernelTable kernels(getOperation());
     if (failed(Lowering(func, folds, placement, kernels).run()))
-      signalPassFailure();
+      return signalPassFailure();
+    makeShadows(func);
+  }
+
+  /// @prepare rounds the parameters of which the function reads shadows, in the
+  /// order in which it first does.
+  void makeShadows(func::FuncOp microStep) {
+    llvm::MapVector<Attribute, exec::ShadowOp> shadows;
+    for (auto shadow : microStep.getBody().front().getOps<exec::ShadowOp>())
+      shadows.insert({shadow.getParameterAttr(), shadow});
+    if (shadows.empty())
+      return;
+    OpBuilder b(microStep);
+    Location loc = microStep.getLoc();
+    auto prepare = b.create<func::FuncOp>(loc, "prepare", b.getFunctionType({}, {}));
+    b.setInsertionPointToEnd(prepare.addEntryBlock());
+    for (auto [name, read] : shadows) {
+      auto parameter = cast<FlatSymbolRefAttr>(name);
+      auto type = MemRefType::get(read.getType().getShape(), b.getF32Type());
+      Value value = b.create<exec::ParamOp>(read.getLoc(), type, parameter);
+      Value shadow = b.create<exec::ShadowOp>(read.getLoc(), read.getType(), parameter);
+      b.create<exec::RoundOp>(read.getLoc(), value, shadow);
+    }
+    b.create<func::ReturnOp>(loc);
   }
 
   /// A training program needs the loss; what only other results need goes.

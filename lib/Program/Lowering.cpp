@@ -71,6 +71,8 @@ Value Lowering::rootPlace(int index) {
     return known = builder.create<exec::BufferOp>(loc, type);
   case Root::Param:
     return known = builder.create<exec::ParamOp>(loc, type, root.parameter);
+  case Root::Shadow:
+    return known = builder.create<exec::ShadowOp>(loc, type, root.parameter);
   case Root::Input:
     return known = body->getArgument(cast<BlockArgument>(root.value).getArgNumber());
   case Root::Constant: {
@@ -221,7 +223,7 @@ LogicalResult Lowering::lower(Operation *op) {
   if (auto accumulate = dyn_cast<pipe::AccumulateOp>(op))
     return lowerAccumulate(accumulate);
   // These have a place wherever they are used.
-  if (isa<pipe::ReadOp, arith::ConstantOp, tensor::EmptyOp>(op))
+  if (isa<pipe::ReadOp, arith::ConstantOp, tensor::EmptyOp>(op) || isShadow(op))
     return success();
   if (auto ret = dyn_cast<func::ReturnOp>(op)) {
     if (ret.getNumOperands() > 0)

@@ -179,7 +179,7 @@ bool Placement::accepts(OpOperand &use, const Layout &layout) const {
     return number == 0 ? lastIsContiguous(layout) : layout.isDense();
   if (isa<nn::CrossEntropyGradOp>(op) && number == 3)
     return true;
-  if (folds.bias.count(op))
+  if (folds.bias.count(folds.anchor(op)))
     return true; // the product is not stored, the bias is read behind its broadcast
   if (isElementwise(op) && !folds.keeps(op))
     return true;

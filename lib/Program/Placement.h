@@ -31,9 +31,9 @@ namespace moire::program {
 
 /// A piece of memory that values lie in.
 struct Root {
-  enum Kind { Arena, Param, Grad, Input, Constant } kind = Arena;
+  enum Kind { Arena, Param, Shadow, Grad, Input, Constant } kind = Arena;
   mlir::Value value;                ///< whose memory it is (Grad: null)
-  mlir::FlatSymbolRefAttr parameter; ///< of Param and Grad
+  mlir::FlatSymbolRefAttr parameter; ///< of Param, Shadow and Grad
   llvm::SmallVector<int64_t> shape;
   mlir::Type element;
   int64_t lastUse = -1; ///< index of the last op that reads or writes it

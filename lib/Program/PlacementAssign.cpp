@@ -63,6 +63,9 @@ void Placement::assign(Value value) {
   } else if (auto read = dyn_cast<pipe::ReadOp>(def)) {
     root.kind = Root::Param;
     root.parameter = read.getParameterAttr();
+  } else if (isShadow(def)) {
+    root.kind = Root::Shadow;
+    root.parameter = def->getOperand(0).getDefiningOp<pipe::ReadOp>().getParameterAttr();
   } else if (isa<arith::ConstantOp>(def)) {
     root.kind = Root::Constant;
     if (splatValue(value)) { // one element, repeated

@@ -176,6 +176,8 @@ std::string FunctorWriter::conversion(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::string>(op)
       .Case<arith::ExtFOp, arith::TruncFOp, arith::FPToSIOp>([&](Operation *) {
         // A float becomes a bit by its integer's lowest one.
+        if (to.isBF16())
+          return "roundToBf16(" + a + ")";
         return to.isInteger(1) ? "(int64_t(" + a + ") & 1) != 0" : type + "(" + a + ")";
       })
       .Case<arith::SIToFPOp, arith::ExtSIOp>(
@@ -279,6 +281,15 @@ FailureOr<std::string> FunctorWriter::run() {
         return op.emitError("has no literal in C++");
       // A negative one must not run into a minus before it.
       names[constant] = value[0] == '-' ? "(" + value + ")" : value;
+      continue;
+    }
+    // A bf16 that is read is a float already, one that is only stored is rounded
+    // by the store.
+    bool isWidening = isa<arith::ExtFOp>(op) && op.getOperand(0).getType().isBF16();
+    bool isStored = isa<arith::TruncFOp>(op) && op.getResult(0).getType().isBF16() &&
+                    llvm::all_of(op.getUsers(), llvm::IsaPred<exec::YieldOp>);
+    if (isWidening || isStored) {
+      names[op.getResult(0)] = of(op.getOperand(0));
       continue;
     }
     StringRef type = op.getNumResults() == 1 ? scalarType(op.getResult(0).getType()) : "";

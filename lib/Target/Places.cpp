@@ -37,6 +37,8 @@ std::string StatementWriter::pointer(Value place) {
     base = "ctx.input<" + type + ">(inputs::" + info.inputs[argument.getArgNumber()].identifier + ")";
   else if (auto param = place.getDefiningOp<exec::ParamOp>())
     base = "ctx.param(at::" + info.parameters[info.parameterOf.lookup(param.getParameter())].identifier + ")";
+  else if (auto shadow = place.getDefiningOp<exec::ShadowOp>())
+    base = "ctx.shadow<bf16>(shadows::" + info.parameters[info.parameterOf.lookup(shadow.getParameter())].identifier + ")";
   else if (auto grad = place.getDefiningOp<exec::GradOp>())
     base = "ctx.grad(at::" + info.parameters[info.parameterOf.lookup(grad.getParameter())].identifier + ")";
   else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {

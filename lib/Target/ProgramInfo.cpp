@@ -26,6 +26,7 @@ private:
   LogicalResult readParameters();
   LogicalResult readUpdates();
   LogicalResult readBuffers();
+  LogicalResult readShadows();
   int64_t number(StringRef name) {
     auto attr = module->getAttrOfType<IntegerAttr>(name);
     return attr ? attr.getInt() : 0;
@@ -223,6 +224,27 @@ LogicalResult Collector::readBuffers() {
   return failure(walk.wasInterrupted());
 }
 
+/// @prepare makes every shadow that the micro-step reads, in the order of the block.
+LogicalResult Collector::readShadows() {
+  llvm::StringSet<> made;
+  info.prepare = module.lookupSymbol<func::FuncOp>("prepare");
+  if (info.prepare)
+    for (auto round : info.prepare.getOps<exec::RoundOp>()) {
+      auto shadow = round.getTarget().getDefiningOp<exec::ShadowOp>();
+      if (!shadow)
+        return round.emitOpError("in @prepare must write an exec.shadow");
+      if (!made.insert(shadow.getParameter()).second)
+        return round.emitOpError("makes the shadow of @") << shadow.getParameter() << " twice";
+      unsigned parameter = info.parameterOf.lookup(shadow.getParameter());
+      info.shadows.push_back({parameter, info.shadowBytes});
+      info.shadowBytes += llvm::alignTo(info.parameters[parameter].elements * 2, 64);
+    }
+  for (auto shadow : info.microStep.getOps<exec::ShadowOp>())
+    if (!made.contains(shadow.getParameter()))
+      return shadow.emitOpError("of @") << shadow.getParameter() << " is not made by @prepare";
+  return success();
+}
+
 FailureOr<ProgramInfo> Collector::run() {
   info.microStep = module.lookupSymbol<func::FuncOp>("micro_step");
   if (!info.microStep || info.microStep.getBody().empty())
@@ -230,7 +252,7 @@ FailureOr<ProgramInfo> Collector::run() {
   if (!llvm::hasSingleElement(info.microStep.getBody()))
     return info.microStep.emitError("must be straight-line code");
   if (failed(readAttributes()) || failed(readInputs()) || failed(readParameters()) ||
-      failed(readUpdates()) || failed(readBuffers()))
+      failed(readUpdates()) || failed(readBuffers()) || failed(readShadows()))
     return failure();
   return std::move(info);
 }

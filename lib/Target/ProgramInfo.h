@@ -64,6 +64,14 @@ struct ProgramInfo {
   std::vector<ParameterEntry> parameters; ///< in model order
   std::vector<InputEntry> inputs;
   llvm::StringMap<unsigned> parameterOf; ///< by symbol
+  mutable mlir::func::FuncOp prepare;    ///< null where nothing is done once a step
+  /// Parameters that it rounds to bf16, with their places in the block of shadows.
+  struct Shadow {
+    unsigned parameter;
+    int64_t offset; ///< in bytes, a multiple of 64
+  };
+  std::vector<Shadow> shadows;
+  int64_t shadowBytes = 0;
 };
 
 /// Reads the module's attributes, parameters and functions, and gives every

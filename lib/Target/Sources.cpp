@@ -35,6 +35,7 @@ public:
 private:
   LogicalResult readSteps();
   LogicalResult writeKernels();
+  LogicalResult writePrepare();
   void writeHeader();
   void writeSteps();
   void add(StringRef name, StringRef what, StringRef text) {
@@ -158,10 +159,33 @@ void SourceWriter::writeHeader() {
               std::to_string(constant.bytes) + " bytes\n";
     text += "};\n} // namespace tables\n\n";
   }
+  if (info.prepare) {
+    text += "/// Where each parameter's rounded copy begins, in bytes.\n"
+            "namespace shadows {\nenum : int64_t {\n";
+    for (const ProgramInfo::Shadow &shadow : info.shadows)
+      text += "  " + info.parameters[shadow.parameter].identifier + " = " +
+              std::to_string(shadow.offset) + ",\n";
+    text += "};\n} // namespace shadows\n\nvoid prepare(moire::rt::Context &ctx);\n";
+  }
   for (size_t i = 0; i < functions.size(); ++i)
     text += "void step" + std::to_string(i + 1) + "(moire::rt::Context &ctx);\n";
   text += "\nextern const moire::rt::Program program;\n\n#endif // PROGRAM_H\n";
   add("program.h", "parameters, inputs and steps", text);
+}
+
+LogicalResult SourceWriter::writePrepare() {
+  if (!info.prepare)
+    return success();
+  std::string text = "#include \"moire/rt/kernels.h\"\n#include \"program.h\"\n\n"
+                     "using namespace moire::rt;\n\nvoid prepare(Context &ctx) {\n";
+  for (Operation &op : info.prepare.getBody().front()) {
+    auto statement = writer.emit(&op);
+    if (failed(statement))
+      return failure();
+    text += *statement;
+  }
+  add("prepare.cpp", "the weights in bf16, once a step", text + "}\n");
+  return success();
 }
 
 void SourceWriter::writeSteps() {
@@ -181,7 +205,7 @@ void SourceWriter::writeSteps() {
 }
 
 FailureOr<std::vector<SourceFile>> SourceWriter::run() {
-  if (failed(readSteps()) || failed(writeKernels()))
+  if (failed(readSteps()) || failed(writeKernels()) || failed(writePrepare()))
     return failure();
   writeHeader();
   writeSteps();

@@ -23,12 +23,16 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
     if (auto type = dyn_cast<MemRefType>(result.getType()))
       if (memoryType(type.getElementType()).empty())
         return op->emitError("has elements of ")
-               << type.getElementType() << " but a program holds f32, f64, i64, i32 and i1 only";
+               << type.getElementType() << " but a program holds f32, f64, bf16, i64, i32 and i1 only";
   return llvm::TypeSwitch<Operation *, Result>(op)
-      .Case<exec::BufferOp, exec::ParamOp, exec::GradOp, exec::ConstantOp, exec::ViewOp,
+      .Case<exec::BufferOp, exec::ParamOp, exec::ShadowOp, exec::GradOp, exec::ConstantOp, exec::ViewOp,
             exec::RoutingOp, func::ReturnOp>([](Operation *) -> Result { return std::string(); })
       .Case([&](exec::LaunchOp op) { return launch(op); })
       .Case([&](exec::CopyOp op) { return copy(op); })
+      .Case([&](exec::RoundOp op) {
+        return call("convert", {"ctx", std::to_string(placeOf(op.getSource()).getNumElements()),
+                                pointer(op.getSource()), pointer(op.getTarget())});
+      })
       .Case([&](exec::FillOp op) { return fill(op); })
       .Case([&](exec::GatherOp op) {
         return rows(op, "gather", op.getTable(), op.getIndices(),

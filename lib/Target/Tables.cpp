@@ -41,7 +41,10 @@ static FailureOr<std::string> constantTable(exec::ConstantOp op, StringRef name)
   };
   if (isa<FloatType>(element)) {
     for (const llvm::APFloat &value : elements.getValues<llvm::APFloat>())
-      add(element.isF32() ? literal(value.convertToFloat()) : literal(value.convertToDouble()));
+      if (element.isBF16())
+        add("bf16(" + literal(value.convertToFloat()) + ")");
+      else
+        add(element.isF32() ? literal(value.convertToFloat()) : literal(value.convertToDouble()));
   } else {
     for (const llvm::APInt &value : elements.getValues<llvm::APInt>())
       add(value.getBitWidth() == 64 && value.isMinSignedValue()
@@ -96,7 +99,13 @@ FailureOr<std::string>
 target::emitTables(const ProgramInfo &info,
                    ArrayRef<ConstantEntry> constants,
                    size_t numSteps) {
-  std::string text = "#include \"program.h\"\n#include <cmath>\n\n"
+  bool narrow = llvm::any_of(constants, [](const ConstantEntry &constant) {
+    return exec::ConstantOp(constant.op).getType().getElementType().isBF16();
+  });
+  std::string text = "#include \"program.h\"\n";
+  if (narrow)
+    text += "#include \"moire/rt/bf16.h\"\n";
+  text += "#include <cmath>\n\n"
                      "using namespace moire::rt;\n\n";
   // 1. Constants.
   for (const ConstantEntry &constant : constants) {
@@ -184,6 +193,10 @@ target::emitTables(const ProgramInfo &info,
   number("numInputs", info.inputs.size());
   field("inputs", "inputTable");
   field("microStep", "microStep");
+  if (info.prepare) {
+    field("prepare", "prepare");
+    number("shadowBytes", info.shadowBytes);
+  }
   auto prefix = info.module->getAttrOfType<StringAttr>("moire.name_prefix");
   field("namePrefix", prefix ? quoted(prefix.getValue()) : "nullptr");
   return text + "};\n";

@@ -91,6 +91,8 @@ std::string target::literal(TypedAttr value) {
   if (auto f = dyn_cast<FloatAttr>(value)) {
     if (f.getType().isF32())
       return literal(f.getValue().convertToFloat());
+    if (f.getType().isBF16())
+      return "bf16(" + literal(f.getValue().convertToFloat()) + ")";
     return f.getType().isF64() ? literal(f.getValue().convertToDouble()) : "";
   }
   auto i = dyn_cast<IntegerAttr>(value);
@@ -106,11 +108,13 @@ std::string target::literal(TypedAttr value) {
 }
 
 StringRef target::memoryType(Type element) {
+  if (element.isBF16())
+    return "bf16";
   return element.isInteger(1) ? "uint8_t" : scalarType(element);
 }
 
 StringRef target::scalarType(Type element) {
-  if (element.isF32())
+  if (element.isF32() || element.isBF16())
     return "float";
   if (element.isF64())
     return "double";

@@ -34,7 +34,8 @@ std::string literal(float value);
 std::string literal(double value);
 
 /// The C++ type of an element in memory; empty for types that have none. A
-/// scalar of i1 is a bool, in memory it is a uint8_t.
+/// scalar of i1 is a bool, in memory it is a uint8_t; one of bf16 is a float that
+/// a bf16 holds exactly.
 llvm::StringRef memoryType(mlir::Type element);
 llvm::StringRef scalarType(mlir::Type element);
 

@@ -105,9 +105,20 @@ void Differentiator::countShares() {
   ++pending[block.getTerminator()->getOperand(0)];
 }
 
+/// A narrow cotangent as f32: before it was rounded, where that is known.
+static Value widen(OpBuilder &builder, Value cotangent) {
+  Type wide = nn::wideElement(getElementTypeOrSelf(cotangent.getType()));
+  if (auto rounding = cotangent.getDefiningOp<arith::TruncFOp>())
+    if (getElementTypeOrSelf(rounding.getIn().getType()) == wide)
+      return rounding.getIn();
+  return nn::castElements(builder, cotangent.getLoc(), cotangent, wide);
+}
+
+/// Sums are f32 whatever the value is.
 void Differentiator::addTo(Value v, Value cotangent) {
   Value &sum = cotangents[v];
-  sum = sum ? builder.create<arith::AddFOp>(cotangent.getLoc(), sum, cotangent)
+  sum = sum ? builder.create<arith::AddFOp>(cotangent.getLoc(), widen(builder, sum),
+                                            widen(builder, cotangent))
             : cotangent;
 }
 
@@ -118,8 +129,12 @@ LogicalResult Differentiator::differentiate(Operation *op) {
     return success();
 
   SmallVector<Value> given;
-  for (Value result : op->getResults())
-    given.push_back(cotangents.lookup(result));
+  for (Value result : op->getResults()) {
+    Value sum = cotangents.lookup(result);
+    given.push_back(sum ? nn::castElements(builder, op->getLoc(), sum,
+                                           getElementTypeOrSelf(result.getType()))
+                        : sum);
+  }
   bool reached = llvm::any_of(given, [](Value v) { return (bool)v; });
 
   if (auto read = dyn_cast<pipe::ReadOp>(op)) {

@@ -52,7 +52,8 @@ struct TransposedProduct : OpRewritePattern<nn::TransposeOp> {
     for (auto [i, p] : llvm::enumerate(op.getPermutation()))
       if (p != (int64_t)(i + 2 < (size_t)rank ? i : 2 * rank - 3 - i))
         return failure();
-    rewriter.replaceOpWithNewOp<nn::MatmulOp>(op, product.getRhs(), product.getLhs(),
+    rewriter.replaceOpWithNewOp<nn::MatmulOp>(op, op.getType(), product.getRhs(),
+                                              product.getLhs(),
                                               !product.getTransposeRhs(),
                                               !product.getTransposeLhs());
     return success();

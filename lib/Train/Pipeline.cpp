@@ -18,10 +18,20 @@ void train::buildTrainPipeline(OpPassManager &passes, const TrainOptions &option
   // The other outputs are dead now; what they alone needed is not differentiated.
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
+  bool mixed = options.precision != "f32" || !options.precisionOverrides.empty();
+  if (mixed) {
+    MixedPrecisionOptions precision;
+    precision.policy = options.precision;
+    precision.overrides = options.precisionOverrides;
+    passes.addPass(createMixedPrecision(std::move(precision)));
+    passes.addNestedPass<func::FuncOp>(createCSEPass());
+  }
   passes.addPass(createTrainAutodiff());
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createTrainCleanUp());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
+  if (mixed)
+    passes.addNestedPass<func::FuncOp>(createTrainCasts());
   passes.addPass(createTrainOptimizer({options.optimizer}));
   // Last, because CSE would merge what this repeats with the original again.
   passes.addNestedPass<func::FuncOp>(createTrainRecompute());

@@ -46,6 +46,12 @@ bool addsToProduct(Operation *op) {
   return false;
 }
 
+/// The kernel of a product rounds what it adds up.
+bool roundsProduct(Operation *op) {
+  Operation *sum = isa<arith::TruncFOp>(op) ? op->getOperand(0).getDefiningOp() : nullptr;
+  return sum && addsToProduct(sum);
+}
+
 /// A change of indices: free inside a fused kernel, but a copy for any other
 /// reader.
 bool isView(Operation *op) {
@@ -58,7 +64,7 @@ bool isCheap(Operation *op) {
     return true;
   StringRef dialect = op->getDialect() ? op->getDialect()->getNamespace() : "";
   return (dialect == "arith" || dialect == "math") && !isFree(op->getResult(0)) &&
-         !addsToProduct(op);
+         !addsToProduct(op) && !roundsProduct(op);
 }
 
 int64_t bytesOf(Value v) {

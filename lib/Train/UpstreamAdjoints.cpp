@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NN.h"
+#include "dialects/pipe/Pipe.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Matchers.h"
@@ -151,9 +152,29 @@ Adjoints rule(arith::SelectOp op, Math &m, Value dy, Wanted wanted) {
 }
 
 Adjoints rule(arith::ExtFOp op, Math &m, Value dy, Wanted) {
-  return {m.b.create<arith::TruncFOp>(m.loc, op.getIn().getType(), dy)};
+  if (!isa<RankedTensorType>(dy.getType()))
+    return {m.b.create<arith::TruncFOp>(m.loc, op.getIn().getType(), dy)};
+  return {nn::castElements(m.b, m.loc, dy, getElementTypeOrSelf(op.getIn().getType()))};
 }
+
+/// Whether a value is a parameter, or a view of one.
+bool isParameter(Value v) {
+  while (isa_and_nonnull<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::BroadcastOp>(
+      v.getDefiningOp()))
+    v = v.getDefiningOp()->getOperand(0);
+  return isa_and_nonnull<pipe::ReadOp>(v.getDefiningOp());
+}
+
+/// The cotangent is widened again. One that was rounded just before is taken as it
+/// was where nothing is gained by the rounding: at a parameter, whose gradient is
+/// f32, and unless it comes from a product, which rounds in passing.
 Adjoints rule(arith::TruncFOp op, Math &m, Value dy, Wanted) {
+  if (auto rounding = dy.getDefiningOp<arith::TruncFOp>();
+      rounding && rounding.getIn().getType() == op.getIn().getType()) {
+    Operation *source = rounding.getIn().getDefiningOp();
+    if (isParameter(op.getIn()) || !isa_and_nonnull<nn::MatmulOp, nn::GroupedMatmulOp>(source))
+      return {rounding.getIn()};
+  }
   return {m.b.create<arith::ExtFOp>(m.loc, op.getIn().getType(), dy)};
 }
 

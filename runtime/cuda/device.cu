@@ -26,7 +26,9 @@ char *DeviceMemory::allocate(int64_t bytes) {
   if (error != cudaSuccess)
     throw RunError("the GPU has no room for " + std::to_string(bytes) + " bytes (" +
                    cudaGetErrorString(error) + "); use a smaller batch or sequence in --bind");
+  // The ranks' streams do not wait for the stream that this runs in.
   MOIRE_CUDA(cudaMemset(memory, 0, bytes));
+  MOIRE_CUDA(cudaStreamSynchronize(nullptr));
   return static_cast<char *>(memory);
 }
 void DeviceMemory::release(char *memory, int64_t) { cudaFree(memory); }
@@ -63,7 +65,6 @@ Device::~Device() {
   libraries.reset();
   cudaStreamDestroy(stream);
 }
-
 
 /// The library holds code for one architecture: say so before a kernel fails.
 __global__ static void probe() {}
@@ -128,13 +129,25 @@ void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
     MOIRE_CUDA(cudaMemcpyAsync(block.data(), host, bytes, cudaMemcpyHostToDevice, device.stream));
 }
 
+static void runProgram(Context &ctx) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.program->microStep(ctx);
+}
+
 void runMicroStep(Context &ctx) {
   Device &device = *ctx.device;
+  // Scratch memory has moved, by the norm of a step say: what was captured
+  // before points to the old one.
+  if (device.scratch != ctx.scratch(0)) {
+    device.dropGraphs();
+    device.scratch = ctx.scratch(0);
+  }
   Device::Graph &graph = device.graphs[ctx.first() ? 0 : 1];
   if (!graph.exec && graph.runs++ > 0) {
     MOIRE_CUDA(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed));
     cudaGraph_t captured = nullptr;
-    ctx.program->microStep(ctx);
+    runProgram(ctx);
     MOIRE_CUDA(cudaStreamEndCapture(device.stream, &captured));
     MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
     MOIRE_CUDA(cudaGraphDestroy(captured));
@@ -142,17 +155,8 @@ void runMicroStep(Context &ctx) {
   if (graph.exec) {
     MOIRE_CUDA(cudaGraphLaunch(graph.exec, device.stream));
   } else {
-    ctx.program->microStep(ctx);
-    // Scratch memory has moved: what was captured before points to the old one.
-    if (device.scratch != ctx.scratch(0)) {
-      device.dropGraphs();
-      device.scratch = ctx.scratch(0);
-    }
+    runProgram(ctx);
   }
-  // The caller may change its inputs and reports errors of this step here.
-  MOIRE_CUDA(cudaStreamSynchronize(device.stream));
-  if (device.libraries)
-    checkFaults(ctx);
 }
 
 __global__ static void addLoss(const float *value, double *sum, bool first) {
@@ -164,7 +168,8 @@ void loss(Context &ctx, const float *value) {
 }
 double lossOfStep(Context &ctx) {
   double sum = 0;
-  download(ctx, &sum, ctx.device->loss.data(), sizeof sum);
+  download(ctx, &sum, ctx.device->loss.data(), sizeof sum); // waits for the step
+  checkFaults(ctx);
   return sum;
 }
 

@@ -17,13 +17,14 @@ Context::Context(const Program &p, int threadCount, bool momentum) : Context(thr
   const int64_t first = adamw || momentum ? p.gradElements * 4 : 0;
   const int64_t second = adamw ? p.gradElements * 4 : 0;
   checkMemory(*this, p.paramElements * 4 + p.gradElements * 4 + first + second + p.arenaBytes +
-                         p.tableBytes);
+                         p.tableBytes + p.shadowBytes);
   params = DeviceBlock(p.paramElements * 4);
   grads = DeviceBlock(p.gradElements * 4);
   m = DeviceBlock(first);
   v = DeviceBlock(second);
   arena = DeviceBlock(p.arenaBytes);
   tables = DeviceBlock(p.tableBytes);
+  shadows = DeviceBlock(p.shadowBytes);
   for (int64_t i = 0; i < p.numTables; ++i)
     upload(*this, tables.data() + p.tables[i].offset, p.tables[i].data, p.tables[i].bytes);
   inputStorage = std::make_unique<const void *[]>(p.numInputs + 1);

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/device.h"
+#include "kernels/bgemm.h"
 #include "moire/rt/loss.h"
 
 #include <cstring>
@@ -18,7 +19,12 @@ struct Device {
 };
 std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
 std::string describeDevice(const Context &ctx) {
-  return std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
+  std::string text = std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
+  // Said once: whoever compares speeds should know.
+  if (ctx.shadows.size())
+    text += multipliesBf16() ? ", products of bf16 by oneDNN"
+                             : ", products of bf16 widened to float: this processor has no AVX-512";
+  return text;
 }
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
@@ -40,7 +46,11 @@ void HostCopy::store() {}
 void setInput(Context &ctx, int64_t index, const void *host, int64_t) {
   ctx.inputs[index] = host;
 }
-void runMicroStep(Context &ctx) { ctx.program->microStep(ctx); }
+void runMicroStep(Context &ctx) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.program->microStep(ctx);
+}
 
 void loss(Context &ctx, const float *value) {
   ctx.device->loss = (ctx.first() ? 0 : ctx.device->loss) + *value;

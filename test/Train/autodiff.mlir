@@ -80,3 +80,47 @@ func.func @micro_step() -> tensor<f32> {
   // CHECK-NEXT: return
   return %loss : tensor<f32>
 }
+
+// -----
+
+// The parameter's gradient is the product's f32 sum; what goes on to %x is rounded
+// and widened again, and two such shares are added in f32.
+pipe.parameter @w : tensor<4x3xf32> from [#pipe.source<"w", "", 0, 0, f32, same, 0>]
+pipe.parameter @x : tensor<2x4xf32> from [#pipe.source<"x", "", 0, 0, f32, same, 0>]
+// CHECK-LABEL: func.func @micro_step
+func.func @micro_step() -> tensor<f32> {
+  %w = pipe.read @w : tensor<4x3xf32>
+  %wb = arith.truncf %w : tensor<4x3xf32> to tensor<4x3xbf16>
+  %x = pipe.read @x : tensor<2x4xf32>
+  %e = math.exp %x : tensor<2x4xf32>
+  %eb = arith.truncf %e : tensor<2x4xf32> to tensor<2x4xbf16>
+  %y = nn.matmul %eb, %wb : tensor<2x4xbf16>, tensor<4x3xbf16> -> tensor<2x3xf32>
+  %loss = nn.reduce sum %y [0, 1] : tensor<2x3xf32> -> tensor<f32>
+  // CHECK: %[[DY:.*]] = arith.truncf %{{.*}} : tensor<2x3xf32> to tensor<2x3xbf16>
+  // CHECK: %[[DE:.*]] = nn.matmul %[[DY]], %{{.*}} {transpose_rhs} : tensor<2x3xbf16>, tensor<4x3xbf16> -> tensor<2x4xf32>
+  // CHECK: %[[DEB:.*]] = arith.truncf %[[DE]]
+  // CHECK: %[[DW:.*]] = nn.matmul %{{.*}}, %[[DY]] {transpose_lhs} : tensor<2x4xbf16>, tensor<2x3xbf16> -> tensor<4x3xf32>
+  // CHECK: %[[DEF:.*]] = arith.extf %[[DEB]] : tensor<2x4xbf16> to tensor<2x4xf32>
+  // CHECK: arith.mulf %[[DEF]], %{{.*}} : tensor<2x4xf32>
+  // CHECK: pipe.accumulate @w, %[[DW]] : tensor<4x3xf32>
+  return %loss : tensor<f32>
+}
+
+// -----
+
+pipe.parameter @x : tensor<2x4xf32> from [#pipe.source<"x", "", 0, 0, f32, same, 0>]
+// CHECK-LABEL: func.func @micro_step
+func.func @micro_step(%a: tensor<4x3xbf16>, %b: tensor<4x3xbf16>) -> tensor<f32> {
+  %x = pipe.read @x : tensor<2x4xf32>
+  %e = math.exp %x : tensor<2x4xf32>
+  %eb = arith.truncf %e : tensor<2x4xf32> to tensor<2x4xbf16>
+  %y = nn.matmul %eb, %a : tensor<2x4xbf16>, tensor<4x3xbf16> -> tensor<2x3xf32>
+  %z = nn.matmul %eb, %b : tensor<2x4xbf16>, tensor<4x3xbf16> -> tensor<2x3xf32>
+  %s = arith.addf %y, %z : tensor<2x3xf32>
+  %loss = nn.reduce sum %s [0, 1] : tensor<2x3xf32> -> tensor<f32>
+  // CHECK: %[[DZ:.*]] = nn.matmul %{{.*}}, %arg1 {transpose_rhs} : {{.*}} -> tensor<2x4xf32>
+  // CHECK: %[[DY:.*]] = nn.matmul %{{.*}}, %arg0 {transpose_rhs} : {{.*}} -> tensor<2x4xf32>
+  // CHECK: %[[SUM:.*]] = arith.addf %[[DZ]], %[[DY]] : tensor<2x4xf32>
+  // CHECK: arith.mulf %[[SUM]], %{{.*}} : tensor<2x4xf32>
+  return %loss : tensor<f32>
+}

@@ -88,6 +88,14 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("--optimizer", compile.optimizer, "adamw or sgd")
       ->type_name("KIND")
       ->capture_default_str();
+  app.add_option("--precision", compile.precision,
+                 "f32 or bf16: what products and attention compute in and store. Weights, their "
+                 "gradients and the optimizer are float32 always")
+      ->type_name("POLICY")
+      ->capture_default_str();
+  app.add_option("--precision-override", compile.precisionOverrides,
+                 "Another policy for nodes whose name, or a parameter that they read, matches")
+      ->type_name("REGEX=POLICY");
   app.add_option("--freeze", compile.freeze, "Do not train parameters whose names match")
       ->type_name("REGEX");
   app.add_option("--logits-limit", compile.logitsLimit,

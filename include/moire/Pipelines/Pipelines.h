@@ -27,6 +27,8 @@ struct CompileOptions {
   std::string loss = "auto";        ///< auto, next-token, token, class, mse, output:NAME
   std::vector<std::string> aux;     ///< "NAME=WEIGHT": scalar outputs that count
   std::string optimizer = "adamw";  ///< sgd, adamw
+  std::string precision = "f32";    ///< f32, bf16
+  std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY" for ops by name
   std::string freeze;               ///< parameters whose names match are not trained
   int64_t logitsLimit = 256;        ///< MiB of logits that are stored at once
   bool init = false;                ///< fresh weights; the weight file may be missing

@@ -29,6 +29,8 @@ struct TrainOptions {
   std::vector<std::string> aux;
   std::string freeze; ///< empty: nothing is frozen
   std::string optimizer = "adamw";
+  std::string precision = "f32"; ///< a policy of lib/Train/Precision.cpp
+  std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY"
 };
 
 /// @forward over pipe.parameters ~~> @micro_step and @optimizer_step.

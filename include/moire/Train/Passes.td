@@ -63,6 +63,37 @@ def TrainLoss : Pass<"train-loss", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::nn::NNDialect"];
 }
 
+def MixedPrecision : Pass<"mixed-precision", "::mlir::ModuleOp"> {
+  let summary = "Lets products, attention and logits be bf16";
+  let description = [{
+    Under the policy `bf16`, products and attention take operands that are
+    rounded to bf16, and what they give is stored so; rope, the sum over a
+    token's experts and the loss read the narrow values. All else is f32. What a
+    product gives is rounded after its bias is added, and not at all where it is
+    only added to a f32 tensor. `overrides` (REGEX=POLICY) choose another policy
+    for ops whose ONNX node, or a parameter that they read, has such a name; the
+    last that matches counts, and one that matches nothing is an error.
+
+    Scalars stay f32: bf16 is an element type of tensors, between arith.truncf
+    and arith.extf and at ops that read or give it.
+
+    ```mlir
+    %y = nn.matmul %x, %w : tensor<20x32xf32>, tensor<32x96xf32> -> tensor<20x96xf32>
+    ~~>
+    %0 = arith.truncf %x : tensor<20x32xf32> to tensor<20x32xbf16>
+    %1 = arith.truncf %w : tensor<32x96xf32> to tensor<32x96xbf16>
+    %2 = nn.matmul %0, %1 : tensor<20x32xbf16>, tensor<32x96xbf16> -> tensor<20x96xf32>
+    %3 = arith.truncf %2 : tensor<20x96xf32> to tensor<20x96xbf16>
+    %y = arith.extf %3 : tensor<20x96xbf16> to tensor<20x96xf32>
+    ```
+  }];
+  let options = [
+    Option<"policy", "policy", "std::string", "\"bf16\"", "f32 or bf16">,
+    ListOption<"overrides", "overrides", "std::string", "REGEX=POLICY over node and parameter names">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::nn::NNDialect"];
+}
+
 def TrainAutodiff : Pass<"train-autodiff", "::mlir::ModuleOp"> {
   let summary = "Appends the backward pass to @micro_step";
   let description = [{
@@ -98,6 +129,30 @@ def TrainCleanUp : Pass<"train-clean-up", "::mlir::func::FuncOp"> {
     %s = arith.addf %a, %b : tensor<2x8xf32>
     ~~>
     %s = nn.concat %x, %y dim 1 : tensor<2x5xf32>, tensor<2x3xf32> -> tensor<2x8xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::nn::NNDialect"];
+}
+
+def TrainCasts : Pass<"train-casts", "::mlir::func::FuncOp"> {
+  let summary = "Moves casts to where they cost least";
+  let description = [{
+    Roundings move up and widenings down over ops that only move elements, until
+    they meet, or reach a parameter, or a kernel that can do them: a product, a
+    normalization, its gradient's cotangent, a sum over rows. A parameter is
+    rounded as a whole then, once for all its readers.
+
+    ```mlir
+    %w = pipe.read @w : tensor<96x32xf32>
+    %t = nn.transpose %w [1, 0] : tensor<96x32xf32> -> tensor<32x96xf32>
+    %b = arith.truncf %t : tensor<32x96xf32> to tensor<32x96xbf16>
+    %y = nn.matmul %x, %b : tensor<20x32xbf16>, tensor<32x96xbf16> -> tensor<20x96xf32>
+    %z = arith.truncf %y : tensor<20x96xf32> to tensor<20x96xbf16>
+    ~~>
+    %w = pipe.read @w : tensor<96x32xf32>
+    %b = arith.truncf %w : tensor<96x32xf32> to tensor<96x32xbf16>
+    %t = nn.transpose %b [1, 0] : tensor<96x32xbf16> -> tensor<32x96xbf16>
+    %z = nn.matmul %x, %t : tensor<20x32xbf16>, tensor<32x96xbf16> -> tensor<20x96xbf16>
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::nn::NNDialect"];

@@ -1,4 +1,4 @@
-//===- bgemm.cpp - A matrix product of bf16 in blocks of float --------------===//
+//===- bgemm.cpp - A block of a matrix product of bf16 ----------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -8,8 +8,29 @@
 #include "kernels/sgemm.h"
 
 #include <algorithm>
+#include <dnnl.h>
+
+// In the library since 1.0 but not in its headers; null in one that has dropped it.
+extern "C" __attribute__((weak)) dnnl_status_t
+dnnl_gemm_bf16bf16f32(char transA, char transB, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k,
+                      float alpha, const moire::rt::bf16 *a, dnnl_dim_t lda,
+                      const moire::rt::bf16 *b, dnnl_dim_t ldb, float beta, float *c,
+                      dnnl_dim_t ldc);
 
 namespace moire::rt {
+
+bool multipliesBf16() {
+  // [1 2; 3 4] times [1 0; 0 2].
+  static const bool works = [] {
+    if (!dnnl_gemm_bf16bf16f32)
+      return false;
+    const bf16 a[] = {bf16(1), bf16(2), bf16(3), bf16(4)}, b[] = {bf16(1), bf16(0), bf16(0), bf16(2)};
+    float c[4] = {0};
+    return dnnl_gemm_bf16bf16f32('N', 'N', 2, 2, 2, 1, a, 2, b, 2, 0, c, 2) == dnnl_success &&
+           c[0] == 1 && c[1] == 4 && c[2] == 3 && c[3] == 8;
+  }();
+  return works;
+}
 
 namespace {
 void widenBlock(const bf16 *x, int64_t ld, int64_t rows, int64_t cols, float *y) {
@@ -25,7 +46,10 @@ void bgemm(bool transA, bool transB, int64_t m, int64_t n, int64_t k, float alph
   float *wideA = memory, *wideB = wideA + kBlockRows * kBlockDepth,
         *sum = wideB + kBlockDepth * kBlockColumns;
   std::fill(sum, sum + m * n, 0.0f);
-  for (int64_t p = 0; p < k; p += kBlockDepth) {
+  const bool whole = k > 0 && multipliesBf16() &&
+                     dnnl_gemm_bf16bf16f32(transA ? 'T' : 'N', transB ? 'T' : 'N', m, n, k, alpha,
+                                           a, lda, b, ldb, 0, sum, n) == dnnl_success;
+  for (int64_t p = 0; p < k && !whole; p += kBlockDepth) {
     const int64_t depth = std::min(kBlockDepth, k - p);
     // Stored as they lie: [depth, m] or [m, depth].
     if (transA)

@@ -1,10 +1,11 @@
-//===- bgemm.h - A matrix product of bf16 in blocks of float ----------------===//
+//===- bgemm.h - A block of a matrix product of bf16 ------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// For processors without instructions for it: blocks of both sides are widened
-// and multiplied as floats. A block's widening costs a twentieth of its product.
+// oneDNN multiplies bf16 where the processor has AVX-512 (with AVX512_BF16 or AMX
+// by their instructions). Elsewhere blocks of both sides are widened and multiplied
+// as floats, which costs a twentieth of the product more.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,6 +23,9 @@ inline constexpr int64_t kBlockRows = 256, kBlockColumns = 256, kBlockDepth = 10
 /// What bgemm() needs of memory, in floats.
 inline constexpr int64_t kBgemmFloats =
     kBlockRows * kBlockDepth + kBlockDepth * kBlockColumns + kBlockRows * kBlockColumns;
+
+/// Whether oneDNN multiplies bf16 on this processor.
+bool multipliesBf16();
 
 /// C [m, n] = alpha · op(A) · op(B) + beta · C (+ bias [n]), row-major, m and n at
 /// most a block's; on the calling thread inside a parallel region. C is bf16 or

@@ -61,12 +61,15 @@ void Report::start(const Context &ctx, const std::string &data) {
   const int64_t states = ctx.m.size() + ctx.v.size();
   std::printf("%s: %lld parameters, %lld trained, %s\n", program.name,
               (long long)all, (long long)trainable, describeDevice(ctx).c_str());
-  std::printf("memory: %s = parameters %s + gradients %s + optimizer %s + arena "
+  const int64_t shadows = ctx.shadows.size();
+  std::printf("memory: %s = parameters %s + %sgradients %s + optimizer %s + arena "
               "%s (exact peak)\n",
-              size(ctx.params.size() + ctx.grads.size() + states +
+              size(ctx.params.size() + shadows + ctx.grads.size() + states +
                    ctx.arena.size()).c_str(),
-              size(ctx.params.size()).c_str(), size(ctx.grads.size()).c_str(),
-              size(states).c_str(), size(ctx.arena.size()).c_str());
+              size(ctx.params.size()).c_str(),
+              shadows ? ("in bf16 " + size(shadows) + " + ").c_str() : "",
+              size(ctx.grads.size()).c_str(), size(states).c_str(),
+              size(ctx.arena.size()).c_str());
   for (int64_t i = 0; i < program.numPeak; ++i)
     std::printf("  at the peak: %s %s\n", size(program.peak[i].bytes).c_str(),
                 program.peak[i].what);

@@ -525,3 +525,109 @@ exec.kernel @foreign(%x: f32) {
 exec.kernel @tensors(%x: tensor<f32>) {
   exec.yield
 }
+
+// -----
+
+func.func @shadow_unknown() {
+  // expected-error @+1 {{names @w, which is not a pipe.parameter}}
+  %0 = exec.shadow @w : memref<4x3xbf16>
+  return
+}
+
+// -----
+
+pipe.parameter @w : tensor<4x3xf32> from [#pipe.source<"w", "", 0, 0, f32, same, 0>]
+func.func @shadow_shape() {
+  // expected-error @+1 {{type 'memref<3x4xbf16>' must have the shape of the parameter's 'tensor<4x3xf32>'}}
+  %0 = exec.shadow @w : memref<3x4xbf16>
+  return
+}
+
+// -----
+
+func.func @round_shape(%x: memref<4xf32>, %y: memref<5xbf16>) {
+  // expected-error @+1 {{'exec.round' op target has shape [5] but must have [4]}}
+  exec.round %x to %y : memref<4xf32> to memref<5xbf16>
+  return
+}
+
+// -----
+
+func.func @gemm_sides(%x: memref<2x3xbf16>, %y: memref<3x4xf32>, %c: memref<2x4xf32>) {
+  // expected-error @+1 {{'exec.gemm' op rhs has element type 'f32' but must have 'bf16'}}
+  exec.gemm %x, %y to %c : memref<2x3xbf16>, memref<3x4xf32> to memref<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_result(%x: memref<2x3xf32>, %y: memref<3x4xf32>, %c: memref<2x4xbf16>) {
+  // expected-error @+1 {{'exec.gemm' op result has element type 'bf16' but must have 'f32'}}
+  exec.gemm %x, %y to %c : memref<2x3xf32>, memref<3x4xf32> to memref<2x4xbf16>
+  return
+}
+
+// -----
+
+func.func @gemm_adds_narrow(%x: memref<2x3xbf16>, %y: memref<3x4xbf16>, %c: memref<2x4xbf16>) {
+  // expected-error @+1 {{'exec.gemm' op adds to elements of type 'bf16' but only f32 can be added to}}
+  exec.gemm %x, %y to %c mode add : memref<2x3xbf16>, memref<3x4xbf16> to memref<2x4xbf16>
+  return
+}
+
+// -----
+
+func.func @reduce_max_wide(%x: memref<2x3xbf16>, %y: memref<2xf32>) {
+  // expected-error @+1 {{'exec.reduce' op result has element type 'f32' but must have 'bf16'}}
+  exec.reduce max %x [1] to %y : memref<2x3xbf16> to memref<2xf32>
+  return
+}
+
+// -----
+
+func.func @norm_widens(%x: memref<2x3xbf16>, %y: memref<2x3xf32>) {
+  // expected-error @+1 {{'exec.layer_norm' op result has element type 'f32' but must have 'bf16'}}
+  exec.layer_norm %x eps 1.0e-05 to %y : memref<2x3xbf16> to memref<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @norm_grad_input(%x: memref<2x3xbf16>, %y: memref<2x3xf32>) {
+  // expected-error @+1 {{'exec.rms_norm_grad' op d_input has element type 'f32' but must have 'bf16'}}
+  exec.rms_norm_grad %x cotangent %x eps 1.0e-05 to input %y : memref<2x3xbf16>, memref<2x3xbf16> to input memref<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @softmax_narrow(%x: memref<2x3xbf16>) {
+  // expected-error @+1 {{'exec.softmax' op operand #0 must be dense f32 memref}}
+  exec.softmax %x to %x : memref<2x3xbf16> to memref<2x3xbf16>
+  return
+}
+
+// -----
+
+func.func @cross_entropy_gradient(%x: memref<2x3xbf16>, %l: memref<2xi64>, %v: memref<2xf32>, %d: memref<2x3xf32>) {
+  // expected-error @+1 {{'exec.cross_entropy_grad' op d_logits has element type 'f32' but must have 'bf16'}}
+  exec.cross_entropy_grad %x, %l, %v cotangent %v ignore -100 to %d : memref<2x3xbf16>, memref<2xi64>, memref<2xf32>, memref<2xf32> to memref<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @rope_result(%x: memref<1x2x3x4xbf16>, %t: memref<1x3x2xf32>, %y: memref<1x2x3x4xf32>) {
+  // expected-error @+1 {{'exec.rope' op result has element type 'f32' but must have 'bf16'}}
+  exec.rope %x, %t, %t to %y : memref<1x2x3x4xbf16>, memref<1x3x2xf32>, memref<1x3x2xf32> to memref<1x2x3x4xf32>
+  return
+}
+
+// -----
+
+func.func @dispatch_rows(%x: memref<2x3xbf16>, %y: memref<4x3xf32>, %m: memref<48xi32>) {
+  %r = exec.routing %m : memref<48xi32> to <tokens = 2, k = 2, experts = 3>
+  // expected-error @+1 {{'exec.dispatch' op rows has element type 'f32' but must have 'bf16'}}
+  exec.dispatch %x, %r to %y : memref<2x3xbf16>, <tokens = 2, k = 2, experts = 3> to memref<4x3xf32>
+  return
+}

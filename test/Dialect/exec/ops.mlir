@@ -154,3 +154,27 @@ func.func @experts(%logits: memref<20x8xf32>, %weights: memref<20x2xf32>, %ids: 
   exec.per_expert_sum %rows, %r to %values mode add : memref<40x32xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<8x32xf32>
   return
 }
+
+// CHECK-LABEL: func.func @narrow
+func.func @narrow(%x: memref<20x32xbf16>, %y: memref<20x32xf32>, %c: memref<20x96xbf16>, %f: memref<20x96xf32>,
+                  %b: memref<96xf32>, %labels: memref<20xi64>, %v: memref<20xf32>) {
+  // CHECK: exec.shadow @w : memref<32x96xbf16>
+  %w = exec.shadow @w : memref<32x96xbf16>
+  // CHECK: exec.param
+  %p = exec.param @w : memref<32x96xf32>
+  // CHECK: exec.round %{{.*}} to %{{.*}} : memref<32x96xf32> to memref<32x96xbf16>
+  exec.round %p to %w : memref<32x96xf32> to memref<32x96xbf16>
+  // CHECK: exec.gemm {{.*}} : memref<20x32xbf16>, memref<32x96xbf16>, memref<96xf32> to memref<20x96xbf16>
+  exec.gemm %x, %w bias %b to %c : memref<20x32xbf16>, memref<32x96xbf16>, memref<96xf32> to memref<20x96xbf16>
+  // CHECK: exec.gemm {{.*}} mode add : memref<20x32xbf16>, memref<32x96xbf16> to memref<20x96xf32>
+  exec.gemm %x, %w to %f mode add : memref<20x32xbf16>, memref<32x96xbf16> to memref<20x96xf32>
+  // CHECK: exec.reduce sum %{{.*}} [0] to %{{.*}} : memref<20x96xbf16> to memref<96xf32>
+  exec.reduce sum %c [0] to %b : memref<20x96xbf16> to memref<96xf32>
+  // CHECK: exec.rms_norm {{.*}} : memref<20x32xf32> to memref<20x32xbf16>
+  exec.rms_norm %y eps 1.0e-05 to %x : memref<20x32xf32> to memref<20x32xbf16>
+  // CHECK: exec.rms_norm_grad {{.*}} : memref<20x32xf32>, memref<20x32xbf16> to input memref<20x32xf32>
+  exec.rms_norm_grad %y cotangent %x eps 1.0e-05 to input %y : memref<20x32xf32>, memref<20x32xbf16> to input memref<20x32xf32>
+  // CHECK: exec.cross_entropy {{.*}} : memref<20x96xbf16>, memref<20xi64> to memref<20xf32>, memref<20xf32>
+  exec.cross_entropy %c, %labels ignore -100 to %v, %v : memref<20x96xbf16>, memref<20xi64> to memref<20xf32>, memref<20xf32>
+  return
+}

@@ -326,7 +326,8 @@ func.func @softmax_grad_types(%x: tensor<2x3xf32>, %y: tensor<2x4xf32>) {
 // -----
 
 func.func @layer_norm_scale(%x: tensor<2x3xf32>, %s: tensor<2xf32>, %b: tensor<3xf32>) {
-  // expected-error @+1 {{scale of type 'tensor<2xf32>' must be 'tensor<3xf32>'}}
+  // expected-error @+2 {{scale of type 'tensor<2xf32>' must be 'tensor<3xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
   %0 = nn.layer_norm %x scale %s bias %b eps 1.0e-05 : tensor<2x3xf32>, tensor<2xf32>, tensor<3xf32>
   return
 }
@@ -334,7 +335,8 @@ func.func @layer_norm_scale(%x: tensor<2x3xf32>, %s: tensor<2xf32>, %b: tensor<3
 // -----
 
 func.func @layer_norm_bias(%x: tensor<2x3xf32>, %s: tensor<3xf32>, %b: tensor<1xf32>) {
-  // expected-error @+1 {{bias of type 'tensor<1xf32>' must be 'tensor<3xf32>'}}
+  // expected-error @+2 {{bias of type 'tensor<1xf32>' must be 'tensor<3xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
   %0 = nn.layer_norm %x scale %s bias %b eps 1.0e-05 : tensor<2x3xf32>, tensor<3xf32>, tensor<1xf32>
   return
 }
@@ -358,7 +360,8 @@ func.func @layer_norm_grad_bias(%x: tensor<2x3xf32>) {
 // -----
 
 func.func @rms_norm_scale(%x: tensor<2x3xf32>, %s: tensor<2xf32>) {
-  // expected-error @+1 {{scale of type 'tensor<2xf32>' must be 'tensor<3xf32>'}}
+  // expected-error @+2 {{scale of type 'tensor<2xf32>' must be 'tensor<3xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
   %0 = nn.rms_norm %x scale %s eps 1.0e-05 : tensor<2x3xf32>, tensor<2xf32>
   return
 }
@@ -580,5 +583,68 @@ func.func @per_expert_sum_rows(%x: tensor<3x5xf32>, %r: !nn.routing<tokens = 4, 
 func.func @dynamic_shape(%x: tensor<?x3xf32>) {
   // expected-error @+1 {{'nn.softmax' op operand #0 must be statically shaped tensor}}
   %0 = nn.softmax %x : tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @matmul_result(%x: tensor<2x3xf32>, %y: tensor<3x2xf32>) {
+  // Only what is summed in f32 may be wider than the operands.
+  // expected-error @+2 {{'nn.matmul' op inferred type(s) 'tensor<2x2xf32>' are incompatible with return type(s) of operation 'tensor<2x2xbf16>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.matmul %x, %y : tensor<2x3xf32>, tensor<3x2xf32> -> tensor<2x2xbf16>
+  return
+}
+
+// -----
+
+func.func @layer_norm_result(%x: tensor<2x3xbf16>) {
+  // expected-error @+2 {{'nn.layer_norm' op inferred type(s) 'tensor<2x3xbf16>' are incompatible with return type(s) of operation 'tensor<2x3xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.layer_norm %x eps 1.0e-05 : tensor<2x3xbf16> -> tensor<2x3xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_narrow_scale(%x: tensor<2x3xbf16>, %s: tensor<3xbf16>) {
+  // expected-error @+2 {{scale of type 'tensor<3xbf16>' must be 'tensor<3xf32>'}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.rms_norm %x scale %s eps 1.0e-05 : tensor<2x3xbf16>, tensor<3xbf16>
+  return
+}
+
+// -----
+
+func.func @rms_norm_grad_wide_cotangent(%x: tensor<2x3xbf16>, %c: tensor<2x3xf32>) {
+  // expected-error @+1 {{'nn.rms_norm_grad' op cotangent and input cotangent must have the input's type 'tensor<2x3xbf16>'}}
+  %0, %1 = nn.rms_norm_grad %x cotangent %c eps 1.0e-05 : tensor<2x3xbf16>, tensor<2x3xf32> -> tensor<2x3xbf16>, tensor<3xf32>
+  return
+}
+
+// -----
+
+func.func @attention_elements(%q: tensor<1x2x3x4xbf16>, %k: tensor<1x2x3x4xf32>) {
+  // expected-error @+2 {{element types of query, key and value must be equal}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0, %1 = nn.attention %q, %k, %k scale 1.0 : tensor<1x2x3x4xbf16>, tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32> -> tensor<1x2x3x4xbf16>, tensor<1x2x3xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_matmul_elements(%x: tensor<4x3xbf16>, %w: tensor<2x3x5xf32>, %r: !nn.routing<tokens = 2, k = 2, experts = 2>) {
+  // expected-error @+2 {{element types 'bf16' and 'f32' must be equal}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.grouped_matmul %x, %w, %r : tensor<4x3xbf16>, tensor<2x3x5xf32>, !nn.routing<tokens = 2, k = 2, experts = 2> -> tensor<4x5xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_matmul_grad_weight_elements(%x: tensor<4x3xbf16>, %y: tensor<4x5xf32>, %r: !nn.routing<tokens = 2, k = 2, experts = 2>) {
+  // expected-error @+2 {{element types 'bf16' and 'f32' must be equal}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.grouped_matmul_grad_weight %x, %y, %r : tensor<4x3xbf16>, tensor<4x5xf32>, !nn.routing<tokens = 2, k = 2, experts = 2> -> tensor<2x3x5xf32>
   return
 }

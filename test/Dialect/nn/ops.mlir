@@ -130,3 +130,28 @@ func.func @experts(%x: tensor<4x8xf32>, %l: tensor<4x3xf32>, %b: tensor<3xf32>, 
   %9, %10 = nn.combine_grad %3, %p, %7, %r : tensor<8x8xf32>, tensor<4x2xf32>, tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>, tensor<4x2xf32>
   return
 }
+
+// Elements of bf16: sums and statistics are f32, a result may be wide or narrow.
+// CHECK-LABEL: @narrow
+func.func @narrow(%x: tensor<4x3xbf16>, %w: tensor<3x5xbf16>, %wide: tensor<4x3xf32>, %s: tensor<3xf32>,
+                  %q: tensor<1x2x3x4xbf16>, %labels: tensor<4xi64>) {
+  // CHECK: nn.matmul {{.*}} : tensor<4x3xbf16>, tensor<3x5xbf16> -> tensor<4x5xbf16>
+  %0 = nn.matmul %x, %w : tensor<4x3xbf16>, tensor<3x5xbf16> -> tensor<4x5xbf16>
+  // CHECK: nn.matmul {{.*}} : tensor<4x3xbf16>, tensor<3x5xbf16> -> tensor<4x5xf32>
+  %1 = nn.matmul %x, %w : tensor<4x3xbf16>, tensor<3x5xbf16> -> tensor<4x5xf32>
+  // CHECK: nn.reduce  sum {{.*}} : tensor<4x3xbf16> -> tensor<3xf32>
+  %2 = nn.reduce sum %x [0] : tensor<4x3xbf16> -> tensor<3xf32>
+  // CHECK: nn.layer_norm {{.*}} : tensor<4x3xf32>, tensor<3xf32>, tensor<3xf32> -> tensor<4x3xbf16>
+  %3 = nn.layer_norm %wide scale %s bias %s eps 1.0e-05 : tensor<4x3xf32>, tensor<3xf32>, tensor<3xf32> -> tensor<4x3xbf16>
+  // CHECK: nn.rms_norm %{{.*}} eps 1.000000e-05 : tensor<4x3xf32> -> tensor<4x3xbf16>
+  %4 = nn.rms_norm %wide eps 1.0e-05 : tensor<4x3xf32> -> tensor<4x3xbf16>
+  // CHECK: nn.rms_norm %{{.*}} scale {{.*}} : tensor<4x3xbf16>, tensor<3xf32>{{$}}
+  %5 = nn.rms_norm %x scale %s eps 1.0e-05 : tensor<4x3xbf16>, tensor<3xf32>
+  // CHECK: nn.rms_norm_grad {{.*}} : tensor<4x3xf32>, tensor<4x3xbf16> -> tensor<4x3xf32>, tensor<3xf32>
+  %6, %7 = nn.rms_norm_grad %wide cotangent %x eps 1.0e-05 : tensor<4x3xf32>, tensor<4x3xbf16> -> tensor<4x3xf32>, tensor<3xf32>
+  // CHECK: nn.attention {{.*}} -> tensor<1x2x3x4xbf16>, tensor<1x2x3xf32>
+  %8, %9 = nn.attention %q, %q, %q scale 0.5 : tensor<1x2x3x4xbf16>, tensor<1x2x3x4xbf16>, tensor<1x2x3x4xbf16> -> tensor<1x2x3x4xbf16>, tensor<1x2x3xf32>
+  // CHECK: nn.cross_entropy {{.*}} : tensor<4x3xbf16>, tensor<4xi64> -> tensor<4xf32>, tensor<4xf32>
+  %10, %11 = nn.cross_entropy %x, %labels : tensor<4x3xbf16>, tensor<4xi64> -> tensor<4xf32>, tensor<4xf32>
+  return
+}

@@ -157,6 +157,31 @@ TEST(Trainer, SGDWithMomentumClippingAndAccumulationByHand) {
   }
 }
 
+namespace {
+int prepared, checked;
+void prepareShadows(Context &ctx) {
+  ++prepared;
+  convert(ctx, 32, ctx.param(0), ctx.shadow<bf16>(0));
+}
+void checkShadows(Context &ctx) {
+  for (int i = 0; i < 32; ++i)
+    checked += ctx.shadow<bf16>(0)[i].bits == bf16(ctx.param(0)[i]).bits;
+  microStep(ctx);
+}
+} // namespace
+
+TEST(Trainer, PreparesOnceAStepForAllMicroBatches) {
+  Trainer t(OptimizerKind::adamw);
+  t.p.prepare = prepareShadows;
+  t.p.shadowBytes = 64;
+  t.p.microStep = checkShadows;
+  prepared = checked = 0;
+  auto r = t.run({"--data", t.dir.path, "--steps", "3", "--lr", "0.5", "--accumulate", "2"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(prepared, 3);
+  EXPECT_EQ(checked, 3 * 2 * 32);
+}
+
 TEST(Trainer, SchedulesAndWarmup) {
   Trainer t(OptimizerKind::adamw);
   auto rates = [&](const std::string &schedule) {

@@ -239,6 +239,57 @@ const Case experts[] = {
       return %w, %v : tensor<4x2xf32>, tensor<4x1xf32>)"},
 };
 
+// Casts and ops on bf16. In f64 nothing is rounded, so that their derivatives are
+// those of the wide ops.
+const Case narrow[] = {
+    {"casts_with_two_readers", {{"x", "3x4"}, {"w", "4x2"}}, R"(
+      %xb = arith.truncf %x : tensor<3x4xf32> to tensor<3x4xbf16>
+      %wb = arith.truncf %w : tensor<4x2xf32> to tensor<4x2xbf16>
+      %a = nn.matmul %xb, %wb : tensor<3x4xbf16>, tensor<4x2xbf16> -> tensor<3x2xf32>
+      %b = nn.matmul %xb, %wb : tensor<3x4xbf16>, tensor<4x2xbf16> -> tensor<3x2xbf16>
+      %bw = arith.extf %b : tensor<3x2xbf16> to tensor<3x2xf32>
+      %y = arith.mulf %a, %bw : tensor<3x2xf32>
+      return %y : tensor<3x2xf32>)"},
+    {"narrow_linear", {{"x", "2x3x4"}, {"w", "5x4"}}, R"(
+      %xb = arith.truncf %x : tensor<2x3x4xf32> to tensor<2x3x4xbf16>
+      %wb = arith.truncf %w : tensor<5x4xf32> to tensor<5x4xbf16>
+      %y = nn.matmul %xb, %wb {transpose_rhs} : tensor<2x3x4xbf16>, tensor<5x4xbf16> -> tensor<2x3x5xf32>
+      return %y : tensor<2x3x5xf32>)"},
+    {"narrow_norms", {{"x", "3x4"}, {"s", "4"}, {"b", "4"}}, R"(
+      %y = nn.layer_norm %x scale %s bias %b eps 1.0e-02 : tensor<3x4xf32>, tensor<4xf32>, tensor<4xf32> -> tensor<3x4xbf16>
+      %z = nn.rms_norm %y scale %s eps 1.0e-02 : tensor<3x4xbf16>, tensor<4xf32>
+      %w = arith.extf %z : tensor<3x4xbf16> to tensor<3x4xf32>
+      return %w : tensor<3x4xf32>)"},
+    {"narrow_attention", {{"q", "1x2x3x4"}, {"k", "1x1x3x4"}, {"v", "1x1x3x4"}}, R"(
+      %qb = arith.truncf %q : tensor<1x2x3x4xf32> to tensor<1x2x3x4xbf16>
+      %kb = arith.truncf %k : tensor<1x1x3x4xf32> to tensor<1x1x3x4xbf16>
+      %vb = arith.truncf %v : tensor<1x1x3x4xf32> to tensor<1x1x3x4xbf16>
+      %y, %lse = nn.attention %qb, %kb, %vb scale 0.5 {causal} : tensor<1x2x3x4xbf16>, tensor<1x1x3x4xbf16>, tensor<1x1x3x4xbf16> -> tensor<1x2x3x4xbf16>, tensor<1x2x3xf32>
+      %w = arith.extf %y : tensor<1x2x3x4xbf16> to tensor<1x2x3x4xf32>
+      return %w : tensor<1x2x3x4xf32>)"},
+    {"narrow_experts", {{"x", "3x4"}, {"e", "2x4x5"}, {"p", "3x2"}}, R"(
+      %ids = arith.constant dense<[[1, 0], [1, 0], [0, 1]]> : tensor<3x2xi64>
+      %r = nn.route %ids : tensor<3x2xi64> -> <tokens = 3, k = 2, experts = 2>
+      %xb = arith.truncf %x : tensor<3x4xf32> to tensor<3x4xbf16>
+      %eb = arith.truncf %e : tensor<2x4x5xf32> to tensor<2x4x5xbf16>
+      %d = nn.dispatch %xb, %r : tensor<3x4xbf16>, <tokens = 3, k = 2, experts = 2> -> tensor<6x4xbf16>
+      %g = nn.grouped_matmul %d, %eb, %r : tensor<6x4xbf16>, tensor<2x4x5xbf16>, <tokens = 3, k = 2, experts = 2> -> tensor<6x5xf32>
+      %gb = arith.truncf %g : tensor<6x5xf32> to tensor<6x5xbf16>
+      %c = nn.combine %gb weights %p, %r : tensor<6x5xbf16>, tensor<3x2xf32>, <tokens = 3, k = 2, experts = 2> -> tensor<3x5xbf16>
+      %w = arith.extf %c : tensor<3x5xbf16> to tensor<3x5xf32>
+      return %w : tensor<3x5xf32>)"},
+    {"narrow_cross_entropy", {{"x", "3x4"}}, R"(
+      %labels = arith.constant dense<[2, -100, 0]> : tensor<3xi64>
+      %xb = arith.truncf %x : tensor<3x4xf32> to tensor<3x4xbf16>
+      %y, %lse = nn.cross_entropy %xb, %labels : tensor<3x4xbf16>, tensor<3xi64> -> tensor<3xf32>, tensor<3xf32>
+      return %y : tensor<3xf32>)"},
+    {"wide_sum_of_narrow", {{"x", "3x4"}}, R"(
+      %xb = arith.truncf %x : tensor<3x4xf32> to tensor<3x4xbf16>
+      %y = nn.reduce sum %xb [0] : tensor<3x4xbf16> -> tensor<4xf32>
+      return %y : tensor<4xf32>)"},
+};
+
+INSTANTIATE_TEST_SUITE_P(Narrow, Adjoint, testing::ValuesIn(narrow), caseName);
 INSTANTIATE_TEST_SUITE_P(Movement, Adjoint, testing::ValuesIn(movement), caseName);
 INSTANTIATE_TEST_SUITE_P(Indexing, Adjoint, testing::ValuesIn(indexing), caseName);
 INSTANTIATE_TEST_SUITE_P(Contraction, Adjoint, testing::ValuesIn(contraction), caseName);

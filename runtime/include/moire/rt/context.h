@@ -53,6 +53,7 @@ struct Context {
   DeviceBlock v; ///< second moment (AdamW)
   DeviceBlock arena;
   DeviceBlock tables; ///< the program's constants
+  DeviceBlock shadows; ///< parameters rounded to bf16, made once a step
   /// One per Program::inputs, in its order: the current micro-batch, in device
   /// memory.
   const void **inputs = nullptr;
@@ -76,6 +77,9 @@ struct Context {
   float *grad(int64_t element) const { return grads.as<float>() + element; }
   template <typename T> const T *table(int64_t byteOffset) const {
     return reinterpret_cast<const T *>(tables.data() + byteOffset);
+  }
+  template <typename T> T *shadow(int64_t byteOffset) const {
+    return reinterpret_cast<T *>(shadows.data() + byteOffset);
   }
   template <typename T> const T *input(int64_t i) const {
     return static_cast<const T *>(inputs[i]);

@@ -46,11 +46,12 @@ private:
 };
 
 /// Makes `bytes` at `host` the input number `index` of the next micro-step. They
-/// must stay as they are until runMicroStep returns.
+/// must stay as they are until lossOfStep returns.
 void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes);
-/// Runs the program's micro-step number ctx.microBatch.
+/// Starts the program's micro-step number ctx.microBatch.
 void runMicroStep(Context &ctx);
-/// The sum of the losses of the micro-batches since the first one.
+/// The sum of the losses of the micro-batches since the first one; waits for
+/// them. Throws RunError for what a kernel found wrong, e.g. a label out of range.
 double lossOfStep(Context &ctx);
 
 } // namespace moire::rt

@@ -26,7 +26,7 @@ namespace moire::rt {
 struct Context;
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 2;
+inline constexpr uint32_t kAbiVersion = 3;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -171,6 +171,10 @@ struct Program {
   /// Forward and backward of one micro-batch: reads ctx.inputs and ctx.params,
   /// adds into ctx.grads (sets them when ctx.first()), gives its loss to loss().
   void (*microStep)(Context &);
+  /// Once a step, before its first micro-batch: fills ctx.shadows from ctx.params.
+  /// Null: nothing to do.
+  void (*prepare)(Context &);
+  int64_t shadowBytes; ///< length of Context::shadows
 
   /// The leading component that all PyTorch names share, tied names among them,
   /// e.g. "m."; --dump-grads drops it. Null: found from the parameters' names.

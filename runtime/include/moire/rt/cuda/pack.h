@@ -8,60 +8,68 @@
 
 #include "moire/rt/cuda/launch.h"
 
-namespace moire::rt::device {
+#include <cstring>
 
-/// N elements that are loaded and stored at once; N · sizeof(T) is 1 to 16.
-template <typename T, int N> struct alignas(sizeof(T) * N) Pack {
-  T at[N];
-};
+namespace moire::rt::device {
 
 /// Bytes of one access to W neighbours of T.
 template <typename T, int W>
 inline constexpr int kAccessBytes = int(sizeof(T)) * W < 16 ? int(sizeof(T)) * W : 16;
 
+#if defined(MOIRE_CUDA_MODEL)
+// g++ takes memory of another type for other memory unless told.
+#define MOIRE_MAY_ALIAS __attribute__((may_alias))
+#else
+#define MOIRE_MAY_ALIAS
+#endif
+/// What one access moves, of any type: nvcc takes a vector of 16-bit elements
+/// apart where it sees one.
+template <int Bytes> struct MOIRE_MAY_ALIAS Word {
+  alignas(Bytes) uint32_t w[Bytes / 4];
+};
+template <> struct MOIRE_MAY_ALIAS Word<1> {
+  uint8_t w;
+};
+template <> struct MOIRE_MAY_ALIAS Word<2> {
+  uint16_t w;
+};
+#undef MOIRE_MAY_ALIAS
+
 /// W neighbours in registers, moved in accesses of at most 16 bytes to which the
 /// pointer is aligned.
 template <typename T, int W> struct Run {
   static constexpr int kCount = W;
-  static constexpr int kPer = kAccessBytes<T, W> / int(sizeof(T));
+  static constexpr int kBytes = kAccessBytes<T, W>, kPer = kBytes / int(sizeof(T));
   T at[W];
   __device__ __forceinline__ void load(const T *p) {
 #pragma unroll
     for (int i = 0; i < W; i += kPer) {
-      const auto pack = *reinterpret_cast<const Pack<T, kPer> *>(p + i);
+      const Word<kBytes> word = *reinterpret_cast<const Word<kBytes> *>(p + i);
+      memcpy(static_cast<void *>(at + i), &word, kBytes);
+    }
+  }
+  __device__ __forceinline__ void store(T *p) const {
 #pragma unroll
-      for (int j = 0; j < kPer; ++j)
-        at[i + j] = pack.at[j];
+    for (int i = 0; i < W; i += kPer) {
+      Word<kBytes> word;
+      memcpy(&word, at + i, kBytes);
+      *reinterpret_cast<Word<kBytes> *>(p + i) = word;
     }
   }
   /// The same in shared memory.
   __device__ __forceinline__ void loadShared(SharedPtr<T> p) {
 #pragma unroll
     for (int i = 0; i < W; i += kPer) {
-      const Pack<T, kPer> pack = sharedCast<Pack<T, kPer>>(p + i)[0];
-#pragma unroll
-      for (int j = 0; j < kPer; ++j)
-        at[i + j] = pack.at[j];
+      const Word<kBytes> word = sharedCast<Word<kBytes>>(p + i)[0];
+      memcpy(static_cast<void *>(at + i), &word, kBytes);
     }
   }
   __device__ __forceinline__ void storeShared(SharedPtr<T> p) const {
 #pragma unroll
     for (int i = 0; i < W; i += kPer) {
-      Pack<T, kPer> pack;
-#pragma unroll
-      for (int j = 0; j < kPer; ++j)
-        pack.at[j] = at[i + j];
-      sharedCast<Pack<T, kPer>>(p + i)[0] = pack;
-    }
-  }
-  __device__ __forceinline__ void store(T *p) const {
-#pragma unroll
-    for (int i = 0; i < W; i += kPer) {
-      Pack<T, kPer> pack;
-#pragma unroll
-      for (int j = 0; j < kPer; ++j)
-        pack.at[j] = at[i + j];
-      *reinterpret_cast<Pack<T, kPer> *>(p + i) = pack;
+      Word<kBytes> word;
+      memcpy(&word, at + i, kBytes);
+      sharedCast<Word<kBytes>>(p + i)[0] = word;
     }
   }
 };
