@@ -74,8 +74,8 @@ struct Rows {
 };
 
 /// s → exp((s - max) · scale), hidden keys 0. query: of the thread's first row.
-[[maybe_unused]] __device__ inline void softmax(const Attention &a, const HeadMask &mask, int64_t key,
-                                                int64_t query, int64_t groupQuery,
+[[maybe_unused]] __device__ inline void softmax(const Attention &a, const HeadMask &mask,
+                                                int64_t key, int64_t query, int64_t groupQuery,
                                                 float (&s)[kKeys / 2], Rows &rows) {
   const float scale = a.scale * kLog2e;
   const int32_t column = int32_t(threadIdx.x) % 4 * 2;
@@ -142,9 +142,8 @@ __device__ void multiplyAll(const Attention &a, const Part &part, char *queries,
   const int32_t ownRow = int32_t(threadIdx.x) / kWarp * 16 + lane / 4;
   const int64_t query = part.first + ownRow, groupQuery = part.first + group * 64;
   const char *own = queries + group * 64 * 128, *tiles = queries + M::kQueryBytes;
-  const HeadMask hidden{
-      mask ? mask + part.batch * a.mask.batch + part.head * a.mask.head : nullptr, a.mask.query,
-      a.mask.key};
+  const HeadMask hidden{mask ? mask + part.batch * a.mask.batch + part.head * a.mask.head : nullptr,
+                        a.mask.query, a.mask.key};
   float o[D / 2], s[kKeys / 2];
   uint32_t p[kKeys / 16][4];
   clear(o);

@@ -51,8 +51,7 @@ __device__ inline void weigh(float (&d)[D / 2], const uint32_t (&p)[rows / 16][4
 }
 
 /// A result d [64, N] as the left factor of a product.
-template <int N>
-__device__ inline void narrow(const float (&d)[N / 2], uint32_t (&p)[N / 16][4]) {
+template <int N> __device__ inline void narrow(const float (&d)[N / 2], uint32_t (&p)[N / 16][4]) {
 #pragma unroll
   for (int i = 0; i < N / 16; ++i)
 #pragma unroll
@@ -93,10 +92,11 @@ inline TensorMap headMap(Context &ctx, const bf16 *data, int64_t dim, int64_t le
 }
 
 /// Whether the copy engine and the tensor cores take the operands.
-template <typename... P>
-bool takesHeads(const Attention &a, const float *bias, const P *...p) {
+template <typename... P> bool takesHeads(const Attention &a, const float *bias, const P *...p) {
   const auto fits = [&](const Strides &s, int64_t rows, int64_t heads) {
-    const auto one = [](int64_t stride, int64_t n) { return n == 1 || (stride > 0 && stride % 8 == 0); };
+    const auto one = [](int64_t stride, int64_t n) {
+      return n == 1 || (stride > 0 && stride % 8 == 0);
+    };
     return one(s.row, rows) && one(s.head, heads) && one(s.batch, a.batch);
   };
   return !bias && a.scale > 0 && a.dim == a.valueDim && (a.dim == 64 || a.dim == 128) &&

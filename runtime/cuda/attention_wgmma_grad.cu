@@ -117,7 +117,8 @@ __device__ void copyAll(const Problem &p, const TensorMap &ownA, const TensorMap
 }
 
 /// lse · log2 e of a query, so that a hidden one's probabilities become 0.
-[[maybe_unused]] __device__ inline float exponent(const Problem &p, const float *lse, int32_t query) {
+[[maybe_unused]] __device__ inline float exponent(const Problem &p, const float *lse,
+                                                  int32_t query) {
   const float x = query < p.queries ? lse[query] : -HUGE_VALF;
   return x == -HUGE_VALF ? HUGE_VALF : x * kLog2e;
 }
@@ -265,8 +266,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   using M = Memory<D>;
   MOIRE_SHARED_DYNAMIC(char, memory);
   char *resident = alignedShared(memory, 1024);
-  auto *full =
-      reinterpret_cast<Barrier *>(resident + 2 * M::kResident + M::kPairs * 2 * M::kTile);
+  auto *full = reinterpret_cast<Barrier *>(resident + 2 * M::kResident + M::kPairs * 2 * M::kTile);
   Barrier *empty = full + M::kPairs, *ready = empty + M::kPairs;
   if (threadIdx.x == 0) {
     for (int i = 0; i < M::kPairs; ++i) {
@@ -319,8 +319,9 @@ bool tensorAttentionGrad(Context &ctx, const Attention &a, const bf16 *q, const 
     constexpr int D = decltype(dim)::value;
     constexpr bool hasMask = decltype(masked)::value;
     MOIRE_LAUNCH(streamOf(ctx), blocks(a.queries, a.heads), dim3(kThreads), Memory<D>::kShared,
-                 gradKernel<D, false, hasMask>, p, queries(q, a.q, kOwned), queries(dout, a.dout, kOwned),
-                 keys(k, a.k, kBrought), keys(v, a.v, kBrought), Result{dq, a.dq}, Result{});
+                 gradKernel<D, false, hasMask>, p, queries(q, a.q, kOwned),
+                 queries(dout, a.dout, kOwned), keys(k, a.k, kBrought), keys(v, a.v, kBrought),
+                 Result{dq, a.dq}, Result{});
     MOIRE_LAUNCH(streamOf(ctx), blocks(a.keys, a.kvHeads), dim3(kThreads), Memory<D>::kShared,
                  gradKernel<D, true, hasMask>, p, keys(k, a.k, kOwned), keys(v, a.v, kOwned),
                  queries(q, a.q, kBrought), queries(dout, a.dout, kBrought), Result{dk, a.dk},

@@ -32,9 +32,9 @@ namespace moire::rt {
 namespace {
 using namespace hopper;
 
-constexpr int kRows = 128;       ///< of a tile of the result
-constexpr int kDepth = 64;       ///< of the reduced dim in a stage: 128 bytes
-constexpr int kBox = 64 * 128;   ///< bytes of 64 rows of 128 bytes
+constexpr int kRows = 128;     ///< of a tile of the result
+constexpr int kDepth = 64;     ///< of the reduced dim in a stage: 128 bytes
+constexpr int kBox = 64 * 128; ///< bytes of 64 rows of 128 bytes
 
 /// Shared memory of a block with tiles of kRows × N.
 template <int N> struct Stages {
@@ -49,8 +49,8 @@ enum class Form { rowsAlongN, rowsAlongK, weight };
 struct Problem {
   const int32_t *offsets;
   int32_t experts;
-  int32_t m;     ///< rows of an expert's result; Form::weight only
-  int32_t n, k;  ///< k: the reduced dim; not for Form::weight
+  int32_t m;    ///< rows of an expert's result; Form::weight only
+  int32_t n, k; ///< k: the reduced dim; not for Form::weight
   float beta;
   const float *bias; ///< [experts, n] or null
 };
@@ -252,8 +252,7 @@ bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, con
                        const bf16 *w, C *y, const float *bias) {
   if (!takes(g.n, g.k, x, w, y) || !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets,    int32_t(r.experts), 0,     int32_t(g.n),
-                  int32_t(g.k), g.beta,             bias};
+  const Problem p{r.offsets, int32_t(r.experts), 0, int32_t(g.n), int32_t(g.k), g.beta, bias};
   const bool wide = wideTiles(g.n);
   const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {kDepth, kRows});
   if (g.transB) {

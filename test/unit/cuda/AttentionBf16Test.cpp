@@ -60,13 +60,14 @@ Result reference(const Problem &p) {
   r.dk.resize(p.k.size());
   r.dv.resize(p.v.size());
   for (int64_t row = 0; row < a.batch * a.heads * a.queries; ++row) {
-    const int64_t i = row % a.queries, h = row / a.queries % a.heads,
-                  b = row / a.queries / a.heads, kv = (b * a.kvHeads + h / group) * a.keys;
+    const int64_t i = row % a.queries, h = row / a.queries % a.heads, b = row / a.queries / a.heads,
+                  kv = (b * a.kvHeads + h / group) * a.keys;
     Doubles s(a.keys, -INFINITY);
     double sum = 0, delta = 0;
     for (int64_t j = 0; j < a.keys; ++j) {
-      if ((a.causal && j > i + a.causalOffset) || (!p.mask.empty() && !p.mask[b * a.mask.batch + h * a.mask.head +
-                                                       i * a.mask.query + j * a.mask.key]))
+      if ((a.causal && j > i + a.causalOffset) ||
+          (!p.mask.empty() &&
+           !p.mask[b * a.mask.batch + h * a.mask.head + i * a.mask.query + j * a.mask.key]))
         continue;
       double dot = 0;
       for (int64_t d = 0; d < D; ++d)
@@ -118,7 +119,8 @@ void check(const Problem &p) {
   const Result want = reference(p);
   Context ctx;
   const bf16 unset(NAN);
-  Narrow out(p.q.size(), unset), dq(p.q.size(), unset), dk(p.k.size(), unset), dv(p.v.size(), unset);
+  Narrow out(p.q.size(), unset), dq(p.q.size(), unset), dk(p.k.size(), unset),
+      dv(p.v.size(), unset);
   Floats lse(want.lse.size(), NAN);
   const uint8_t *mask = p.mask.empty() ? nullptr : p.mask.data();
   const float *bias = p.bias.empty() ? nullptr : p.bias.data();
@@ -237,8 +239,8 @@ TEST(AttentionTensor, StridedOperandsGiveTheSameBits) {
   a.out = {S * H * D, D, H * D};
   attention(ctx, a, qkv.data(), qkv.data() + H * D, qkv.data() + (H + KV) * D, nullptr, nullptr,
             o.data(), lse2.data());
-  attentionGrad(ctx, a, qkv.data(), qkv.data() + H * D, qkv.data() + (H + KV) * D, nullptr,
-                nullptr, o.data(), lse2.data(), dout.data(), dqkv.data(), dqkv.data() + H * D,
+  attentionGrad(ctx, a, qkv.data(), qkv.data() + H * D, qkv.data() + (H + KV) * D, nullptr, nullptr,
+                o.data(), lse2.data(), dout.data(), dqkv.data(), dqkv.data() + H * D,
                 dqkv.data() + (H + KV) * D);
   EXPECT_EQ(lse, lse2);
   each(H, [&](int64_t slice, int64_t dense, int64_t row) {
