@@ -9,8 +9,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/cuda/launch.h"
 #include "moire/rt/attention.h"
+#include "moire/rt/cuda/launch.h"
 #include "moire/rt/device.h"
 #include "moire/rt/gemm.h"
 
@@ -62,7 +62,8 @@ public:
   bool wants(const std::string &name) const { return name.find(filter) != std::string::npos; }
 
   /// work: of one run, in operations or bytes.
-  void run(const std::string &name, double work, bool operations, const std::function<void()> &body) {
+  void run(const std::string &name, double work, bool operations,
+           const std::function<void()> &body) {
     if (!wants(name))
       return;
     cudaEvent_t begin, end;
@@ -90,7 +91,9 @@ public:
                 rate / (operations ? 1e12 : 1e9), operations ? "TFLOP/s" : "GB/s   ", share * 100);
     std::fflush(stdout);
     if (file)
-      std::fprintf(file, "%s\n{\"kernel\": \"%s\", \"us\": %.2f, \"rate\": %.2f, \"unit\": \"%s\", \"share\": %.4f}",
+      std::fprintf(file,
+                   "%s\n{\"kernel\": \"%s\", \"us\": %.2f, \"rate\": %.2f, \"unit\": \"%s\", "
+                   "\"share\": %.4f}",
                    rows++ ? "," : "", name.c_str(), once * 1e3, rate / (operations ? 1e12 : 1e9),
                    operations ? "TFLOP/s" : "GB/s", share);
   }
@@ -108,8 +111,10 @@ void gemms(Bench &b) {
     const char *what;
     int64_t m, n, k;
   };
-  for (Shape s : {Shape{"8192 cube", 8192, 8192, 8192}, {"GPT-2 qkv", 32768, 2304, 768},
-                  {"GPT-2 up", 32768, 3072, 768}, {"GPT-2 down", 32768, 768, 3072},
+  for (Shape s : {Shape{"8192 cube", 8192, 8192, 8192},
+                  {"GPT-2 qkv", 32768, 2304, 768},
+                  {"GPT-2 up", 32768, 3072, 768},
+                  {"GPT-2 down", 32768, 768, 3072},
                   {"GPT-2 logits", 8192, 50304, 768}}) {
     const std::string name = std::string("gemm ") + s.what;
     if (!b.wants(name))
@@ -117,8 +122,9 @@ void gemms(Bench &b) {
     Random<bf16> x(b.ctx, s.m * s.k, 1), w(b.ctx, s.k * s.n, 2), y(b.ctx, s.m * s.n, 3);
     Random<float> bias(b.ctx, s.n, 4), dw(b.ctx, s.k * s.n, 5);
     const double work = 2.0 * s.m * s.n * s.k;
-    b.run(name + ", with bias", work, true,
-          [&] { gemm<bf16, bf16>(b.ctx, {s.m, s.n, s.k}, x, w, y, bias); });
+    b.run(name + ", with bias", work, true, [&] {
+      gemm<bf16, bf16>(b.ctx, {s.m, s.n, s.k}, x, w, y, bias);
+    });
     b.run(name + ", input gradient", work, true, [&] {
       gemm<bf16, bf16>(b.ctx, {s.m, s.k, s.n, false, true}, y, w, x, nullptr);
     });
@@ -133,7 +139,8 @@ void experts(Bench &b) {
     const char *what;
     int64_t tokens, k, experts, dim, hidden;
   };
-  for (Shape s : {Shape{"S", 32768, 4, 32, 1024, 512}, {"M", 16384, 8, 64, 2048, 1024},
+  for (Shape s : {Shape{"S", 32768, 4, 32, 1024, 512},
+                  {"M", 16384, 8, 64, 2048, 1024},
                   {"C", 16384, 2, 8, 2048, 4096}}) {
     const std::string name = std::string("experts ") + s.what;
     if (!b.wants(name))
@@ -164,17 +171,14 @@ void experts(Bench &b) {
     b.run(name + ", weight gradient in float", work, true,
           [&] { groupedGemmWeightGrad<bf16>(ctx, up, r, sent, y, dw); });
     const double moved = 2.0 * rows * s.dim;
-    b.run(name + ", route", 16.0 * rows, false,
-          [&] { route(ctx, r, deviceIds.as<int64_t>()); });
-    b.run(name + ", dispatch", moved * 2, false,
-          [&] { dispatch<bf16>(ctx, r, s.dim, x, sent); });
+    b.run(name + ", route", 16.0 * rows, false, [&] { route(ctx, r, deviceIds.as<int64_t>()); });
+    b.run(name + ", dispatch", moved * 2, false, [&] { dispatch<bf16>(ctx, r, s.dim, x, sent); });
     b.run(name + ", combine", moved + moved / s.k, false,
           [&] { combine<bf16>(ctx, r, s.dim, sent, weights, x, 0); });
     Random<float> dweights(ctx, rows, 7);
     Random<bf16> drows(ctx, rows * s.dim, 8);
-    b.run(name + ", combine backward", moved * 3, false, [&] {
-      combineGrad<bf16>(ctx, r, s.dim, sent, weights, x, drows, dweights);
-    });
+    b.run(name + ", combine backward", moved * 3, false,
+          [&] { combineGrad<bf16>(ctx, r, s.dim, sent, weights, x, drows, dweights); });
   }
 }
 
@@ -193,8 +197,8 @@ void attentions(Bench &b) {
       continue;
     const int64_t n = s.batch * s.heads * s.length * s.dim;
     const int64_t m = s.batch * s.kvHeads * s.length * s.dim;
-    Random<bf16> q(b.ctx, n, 1), k(b.ctx, m, 2), v(b.ctx, m, 3), out(b.ctx, n, 4), dout(b.ctx, n, 5),
-        dq(b.ctx, n, 6), dk(b.ctx, m, 7), dv(b.ctx, m, 8);
+    Random<bf16> q(b.ctx, n, 1), k(b.ctx, m, 2), v(b.ctx, m, 3), out(b.ctx, n, 4),
+        dout(b.ctx, n, 5), dq(b.ctx, n, 6), dk(b.ctx, m, 7), dv(b.ctx, m, 8);
     Random<float> lse(b.ctx, s.batch * s.heads * s.length, 9);
     Attention a;
     a.batch = s.batch;
@@ -206,9 +210,8 @@ void attentions(Bench &b) {
     a.causal = s.causal;
     // Two products forward, five backward, half of them hidden.
     const double product = 2.0 * n * s.length * (s.causal ? 0.5 : 1.0);
-    b.run(name + ", forward", 2 * product, true, [&] {
-      attention<bf16>(b.ctx, a, q, k, v, nullptr, nullptr, out, lse);
-    });
+    b.run(name + ", forward", 2 * product, true,
+          [&] { attention<bf16>(b.ctx, a, q, k, v, nullptr, nullptr, out, lse); });
     b.run(name + ", backward", 5 * product, true, [&] {
       attentionGrad<bf16>(b.ctx, a, q, k, v, nullptr, nullptr, out, lse, dout, dq, dk, dv);
     });

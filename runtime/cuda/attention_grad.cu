@@ -93,9 +93,8 @@ __global__ void __launch_bounds__(kThreads)
         s[r][c] = p * (dp[r][c] - rowDelta[r]) * a.scale;
       }
     put(s, tile);
-    accumulate<chunks>(tile,
-                       Operand<T>{k + key * a.k.row, a.k.row, false, a.dim, a.keys - key}, sliceB,
-                       sum);
+    accumulate<chunks>(tile, Operand<T>{k + key * a.k.row, a.k.row, false, a.dim, a.keys - key},
+                       sliceB, sum);
   }
   write<chunks>(sum, rows, a.dim, dq + b * a.dq.batch + h * a.dq.head + first * a.dq.row, a.dq.row);
 }

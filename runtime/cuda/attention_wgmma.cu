@@ -74,8 +74,9 @@ struct Rows {
 };
 
 /// s → exp((s - max) · scale), hidden keys 0. query: of the thread's first row.
-[[maybe_unused]] __device__ inline void softmax(const Attention &a, int64_t key, int64_t query, int64_t groupQuery,
-                               float (&s)[kKeys / 2], Rows &rows) {
+[[maybe_unused]] __device__ inline void softmax(const Attention &a, const HeadMask &mask,
+                                                int64_t key, int64_t query, int64_t groupQuery,
+                                                float (&s)[kKeys / 2], Rows &rows) {
   const float scale = a.scale * kLog2e;
   const int32_t column = int32_t(threadIdx.x) % 4 * 2;
   if (key + kKeys > a.keys || (a.causal && key + kKeys - 1 > groupQuery + a.causalOffset)) {
@@ -87,6 +88,21 @@ struct Rows {
     for (int i = 0; i < kKeys / 2; ++i)
       if (i / 4 * 8 + column + i % 2 >= limit[i % 4 / 2])
         s[i] = -HUGE_VALF;
+  }
+  if (mask.data && mask.query == 0) {
+    uint32_t hidden[kKeys / 32];
+    hiddenKeys<kKeys>(mask, key, a.keys, hidden);
+#pragma unroll
+    for (int i = 0; i < kKeys / 2; ++i)
+      if (hidden[i / 16] >> (i / 4 * 8 % 32 + i % 2) & 1)
+        s[i] = -HUGE_VALF;
+  } else if (mask.data) {
+#pragma unroll
+    for (int i = 0; i < kKeys / 2; ++i) {
+      const int64_t j = key + i / 4 * 8 + column + i % 2, row = query + i % 4 / 2 * 8;
+      if (j < a.keys && row < a.queries && mask.hides(row, j))
+        s[i] = -HUGE_VALF;
+    }
   }
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -119,12 +135,15 @@ template <int D> __device__ inline void scaleRows(float (&o)[D / 2], const float
 
 template <int D>
 __device__ void multiplyAll(const Attention &a, const Part &part, char *queries, Barrier *ready,
-                            Barrier *full, Barrier *empty, bf16 *out, float *lse) {
+                            Barrier *full, Barrier *empty, const uint8_t *mask, bf16 *out,
+                            float *lse) {
   using M = Memory<D>;
   const int32_t group = int32_t(threadIdx.x) / kGroup, lane = int32_t(threadIdx.x) % kWarp;
   const int32_t ownRow = int32_t(threadIdx.x) / kWarp * 16 + lane / 4;
   const int64_t query = part.first + ownRow, groupQuery = part.first + group * 64;
   const char *own = queries + group * 64 * 128, *tiles = queries + M::kQueryBytes;
+  const HeadMask hidden{mask ? mask + part.batch * a.mask.batch + part.head * a.mask.head : nullptr,
+                        a.mask.query, a.mask.key};
   float o[D / 2], s[kKeys / 2];
   uint32_t p[kKeys / 16][4];
   clear(o);
@@ -150,7 +169,7 @@ __device__ void multiplyAll(const Attention &a, const Part &part, char *queries,
     commitProducts();
     waitProducts<0>();
     release(keys);
-    softmax(a, 0, query, groupQuery, s, rows);
+    softmax(a, hidden, 0, query, groupQuery, s, rows);
     narrow<kKeys>(s, p);
     for (int32_t i = 1; i < part.tiles; ++i) {
       const int32_t next = take(), values = take();
@@ -162,7 +181,7 @@ __device__ void multiplyAll(const Attention &a, const Part &part, char *queries,
       commitProducts();
       waitProducts<1>();
       release(next);
-      softmax(a, int64_t(i) * kKeys, query, groupQuery, s, rows);
+      softmax(a, hidden, int64_t(i) * kKeys, query, groupQuery, s, rows);
       waitProducts<0>();
       release(values);
       scaleRows<D>(o, rows.keep);
@@ -198,7 +217,7 @@ template <int D>
 __global__ void __launch_bounds__(kThreads, 1)
     attentionKernel(const __grid_constant__ Attention a, const __grid_constant__ TensorMap mapQ,
                     const __grid_constant__ TensorMap mapK, const __grid_constant__ TensorMap mapV,
-                    bf16 *out, float *lse) {
+                    const uint8_t *mask, bf16 *out, float *lse) {
 #if MOIRE_SM90A
   using M = Memory<D>;
   MOIRE_SHARED_DYNAMIC(char, memory);
@@ -221,7 +240,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       copyAll<D>(part, mapQ, mapK, mapV, queries, ready, full, empty);
   } else {
     takeRegisters<224>();
-    multiplyAll<D>(a, part, queries, ready, full, empty, out, lse);
+    multiplyAll<D>(a, part, queries, ready, full, empty, mask, out, lse);
   }
 #endif
 }
@@ -229,7 +248,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 bool tensorAttention(Context &ctx, const Attention &a, const bf16 *q, const bf16 *k, const bf16 *v,
                      const uint8_t *mask, const float *bias, bf16 *out, float *lse) {
-  if (!takesHeads(a, mask, bias, q, k, v, out) || !hasTensorCores(ctx))
+  if (!takesHeads(a, bias, q, k, v, out) || !hasTensorCores(ctx))
     return false;
   const TensorMap mapQ = headMap(ctx, q, a.dim, a.queries, a.heads, a.batch, a.q, kQueries);
   const TensorMap mapK = headMap(ctx, k, a.dim, a.keys, a.kvHeads, a.batch, a.k, kKeys);
@@ -239,7 +258,7 @@ bool tensorAttention(Context &ctx, const Attention &a, const bf16 *q, const bf16
   const auto launch = [&](auto dim) {
     constexpr int D = decltype(dim)::value;
     MOIRE_LAUNCH(streamOf(ctx), grid, dim3(kThreads), Memory<D>::kShared, attentionKernel<D>, a,
-                 mapQ, mapK, mapV, out, lse);
+                 mapQ, mapK, mapV, mask, out, lse);
   };
   if (a.dim == 64)
     launch(std::integral_constant<int, 64>());

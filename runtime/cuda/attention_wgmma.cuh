@@ -51,19 +51,34 @@ __device__ inline void weigh(float (&d)[D / 2], const uint32_t (&p)[rows / 16][4
 }
 
 /// A result d [64, N] as the left factor of a product.
-template <int N>
-__device__ inline void narrow(const float (&d)[N / 2], uint32_t (&p)[N / 16][4]) {
+template <int N> __device__ inline void narrow(const float (&d)[N / 2], uint32_t (&p)[N / 16][4]) {
 #pragma unroll
   for (int i = 0; i < N / 16; ++i)
 #pragma unroll
-    for (int j = 0; j < 4; ++j)
+    for (int j = 0; j < 4; ++j) {
       p[i][j] = packed(d[8 * i + 2 * j], d[8 * i + 2 * j + 1]);
+      pin(p[i][j]);
+    }
 }
 
-template <int count> __device__ inline void clear(float (&d)[count]) {
+/// A mask of one head; data may be null.
+struct HeadMask {
+  const uint8_t *data;
+  int64_t query, key; ///< strides; query 0: the same keys are hidden to all
+  __device__ bool hides(int64_t i, int64_t j) const { return !data[i * query + j * key]; }
+};
+
+/// Which of N keys a mask of query stride 0 hides: bit 8 i + c of all words after
+/// one another is the thread's column 8 i + 2 (lane % 4) + c. All lanes must call.
+template <int N>
+__device__ inline void hiddenKeys(const HeadMask &mask, int64_t key, int64_t keys,
+                                  uint32_t (&hidden)[N / 32]) {
+  const int32_t lane = int32_t(threadIdx.x) % kWarp;
 #pragma unroll
-  for (int i = 0; i < count; ++i)
-    d[i] = 0;
+  for (int i = 0; i < N / 32; ++i) {
+    const int64_t j = key + i * kWarp + lane;
+    hidden[i] = __ballot_sync(kFullWarp, j < keys && mask.hides(0, j)) >> (lane % 4 * 2);
+  }
 }
 
 inline constexpr float kLog2e = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
@@ -77,13 +92,14 @@ inline TensorMap headMap(Context &ctx, const bf16 *data, int64_t dim, int64_t le
 }
 
 /// Whether the copy engine and the tensor cores take the operands.
-template <typename... P>
-bool takesHeads(const Attention &a, const uint8_t *mask, const float *bias, const P *...p) {
+template <typename... P> bool takesHeads(const Attention &a, const float *bias, const P *...p) {
   const auto fits = [&](const Strides &s, int64_t rows, int64_t heads) {
-    const auto one = [](int64_t stride, int64_t n) { return n == 1 || (stride > 0 && stride % 8 == 0); };
+    const auto one = [](int64_t stride, int64_t n) {
+      return n == 1 || (stride > 0 && stride % 8 == 0);
+    };
     return one(s.row, rows) && one(s.head, heads) && one(s.batch, a.batch);
   };
-  return !mask && !bias && a.scale > 0 && a.dim == a.valueDim && (a.dim == 64 || a.dim == 128) &&
+  return !bias && a.scale > 0 && a.dim == a.valueDim && (a.dim == 64 || a.dim == 128) &&
          a.queries > 0 && a.keys > 0 && a.batch > 0 && fits(a.q, a.queries, a.heads) &&
          fits(a.k, a.keys, a.kvHeads) && fits(a.v, a.keys, a.kvHeads) &&
          fits(a.out, a.queries, a.heads) && fits(a.dq, a.queries, a.heads) &&

@@ -19,7 +19,7 @@ Attention completed(const Attention &a);
 /// attention and attentionGrad for bf16 on sm_90a; all strides and valueDim
 /// given. False, with nothing done, where they do not take it: heads must have 64
 /// or 128 columns, strides be multiples of 8 elements and pointers of 16 bytes,
-/// scale be positive; no mask and no bias.
+/// scale be positive; no bias.
 bool tensorAttention(Context &ctx, const Attention &a, const bf16 *q, const bf16 *k, const bf16 *v,
                      const uint8_t *mask, const float *bias, bf16 *out, float *lse);
 /// delta [B, H, Sq]: the products of the rows of out and dout.

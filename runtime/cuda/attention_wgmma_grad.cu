@@ -44,6 +44,8 @@ struct Problem {
   /// is larger than any key.
   int32_t offset;
   const float *lse, *delta;
+  const uint8_t *mask; ///< or null
+  MaskStrides maskStrides;
 };
 struct Result {
   bf16 *data;
@@ -115,12 +117,13 @@ __device__ void copyAll(const Problem &p, const TensorMap &ownA, const TensorMap
 }
 
 /// lse · log2 e of a query, so that a hidden one's probabilities become 0.
-[[maybe_unused]] __device__ inline float exponent(const Problem &p, const float *lse, int32_t query) {
+[[maybe_unused]] __device__ inline float exponent(const Problem &p, const float *lse,
+                                                  int32_t query) {
   const float x = query < p.queries ? lse[query] : -HUGE_VALF;
   return x == -HUGE_VALF ? HUGE_VALF : x * kLog2e;
 }
 
-template <int D, bool keysOwned>
+template <int D, bool keysOwned, bool hasMask>
 __device__ void multiplyAll(const Problem &p, char *resident, Barrier *ready, Barrier *full,
                             Barrier *empty, const Result &first, const Result &second) {
   using M = Memory<D>;
@@ -156,26 +159,59 @@ __device__ void multiplyAll(const Problem &p, char *resident, Barrier *ready, Ba
     commitProducts();
     scores<D, kOwned, kBrought>(dp, ownB, tileB);
     commitProducts();
-    waitProducts<1>();
+    // Nothing may be under way in code with many branches.
+    waitProducts<hasMask ? 0 : 1>();
     const int64_t base = int64_t(walk.batch * p.heads + head) * p.queries;
-    // Whether some key of the tile is hidden to some query, or outside.
+    // s[i] is of brought row `other`, own row ownRow + 8 half.
+    const int32_t firstOwn = walk.own + ownRow, firstOther = row + column;
+    const auto keyOf = [&](int i) {
+      return keysOwned ? firstOwn + i % 4 / 2 * 8 : firstOther + i / 4 * 8 + i % 2;
+    };
+    const auto queryOf = [&](int i) {
+      return keysOwned ? firstOther + i / 4 * 8 + i % 2 : firstOwn + i % 4 / 2 * 8;
+    };
     const int32_t lastKey = keysOwned ? walk.own + group * 64 + 63 : row + kBrought - 1;
     const int32_t firstQuery = keysOwned ? row : walk.own + group * 64;
-    const bool masked = lastKey >= p.keys || lastKey - firstQuery > p.offset;
+    if (lastKey >= p.keys || lastKey - firstQuery > p.offset) {
+#pragma unroll
+      for (int i = 0; i < kBrought / 2; ++i)
+        if (keyOf(i) >= p.keys || keyOf(i) - queryOf(i) > p.offset)
+          s[i] = -HUGE_VALF;
+    }
+    if constexpr (hasMask) {
+      const int64_t maskHead = keysOwned ? head : walk.ownHead;
+      const HeadMask mask{p.mask + walk.batch * p.maskStrides.batch + maskHead * p.maskStrides.head,
+                          p.maskStrides.query, p.maskStrides.key};
+      if (mask.query == 0) {
+        // Of the brought keys or the two own ones.
+        uint32_t hidden[kBrought / 32];
+        if constexpr (keysOwned) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+            hidden[half] = keyOf(2 * half) < p.keys && mask.hides(0, keyOf(2 * half));
+        } else {
+          hiddenKeys<kBrought>(mask, row, p.keys, hidden);
+        }
+#pragma unroll
+        for (int i = 0; i < kBrought / 2; ++i)
+          if (keysOwned ? hidden[i % 4 / 2] : hidden[i / 16] >> (i / 4 * 8 % 32 + i % 2) & 1)
+            s[i] = -HUGE_VALF;
+      } else {
+#pragma unroll
+        for (int i = 0; i < kBrought / 2; ++i)
+          if (keyOf(i) < p.keys && queryOf(i) < p.queries && mask.hides(queryOf(i), keyOf(i)))
+            s[i] = -HUGE_VALF;
+      }
+    }
 #pragma unroll
     for (int i = 0; i < kBrought / 8; ++i)
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
-        const int32_t other = row + i * 8 + column + c;
-        const float lse = keysOwned ? exponent(p, p.lse + base, other) : 0.0f;
+        const float lse = keysOwned ? exponent(p, p.lse + base, firstOther + i * 8 + c) : 0.0f;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           float &x = s[4 * i + 2 * half + c];
           x = exp2Fast(fmaf(x, scale, -(keysOwned ? lse : ownLse[half])));
-          const int32_t own = walk.own + ownRow + half * 8;
-          const int32_t key = keysOwned ? own : other, query = keysOwned ? other : own;
-          if (masked && (key >= p.keys || key - query > p.offset))
-            x = 0;
         }
       }
     if constexpr (keysOwned) {
@@ -220,7 +256,7 @@ __device__ void multiplyAll(const Problem &p, char *resident, Barrier *ready, Ba
     store(second, sumB);
 }
 
-template <int D, bool keysOwned>
+template <int D, bool keysOwned, bool hasMask>
 __global__ void __launch_bounds__(kThreads, 1)
     gradKernel(const __grid_constant__ Problem p, const __grid_constant__ TensorMap ownA,
                const __grid_constant__ TensorMap ownB, const __grid_constant__ TensorMap mapA,
@@ -230,8 +266,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   using M = Memory<D>;
   MOIRE_SHARED_DYNAMIC(char, memory);
   char *resident = alignedShared(memory, 1024);
-  auto *full =
-      reinterpret_cast<Barrier *>(resident + 2 * M::kResident + M::kPairs * 2 * M::kTile);
+  auto *full = reinterpret_cast<Barrier *>(resident + 2 * M::kResident + M::kPairs * 2 * M::kTile);
   Barrier *empty = full + M::kPairs, *ready = empty + M::kPairs;
   if (threadIdx.x == 0) {
     for (int i = 0; i < M::kPairs; ++i) {
@@ -248,7 +283,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       copyAll<D, keysOwned>(p, ownA, ownB, mapA, mapB, resident, ready, full, empty);
   } else {
     takeRegisters<240>();
-    multiplyAll<D, keysOwned>(p, resident, ready, full, empty, first, second);
+    multiplyAll<D, keysOwned, hasMask>(p, resident, ready, full, empty, first, second);
   }
 #endif
 }
@@ -257,7 +292,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 bool tensorAttentionGrad(Context &ctx, const Attention &a, const bf16 *q, const bf16 *k,
                          const bf16 *v, const uint8_t *mask, const float *bias, const float *lse,
                          const bf16 *dout, const float *delta, bf16 *dq, bf16 *dk, bf16 *dv) {
-  if (!takesHeads(a, mask, bias, q, k, v, dout, dq, dk, dv) || !hasTensorCores(ctx))
+  if (!takesHeads(a, bias, q, k, v, dout, dq, dk, dv) || !hasTensorCores(ctx))
     return false;
   const int64_t most = INT32_MAX / 2;
   const Problem p{int32_t(a.heads),
@@ -267,7 +302,9 @@ bool tensorAttentionGrad(Context &ctx, const Attention &a, const bf16 *q, const 
                   a.scale,
                   int32_t(a.causal ? std::clamp(a.causalOffset, -most, most) : most),
                   lse,
-                  delta};
+                  delta,
+                  mask,
+                  a.mask};
   const auto queries = [&](const bf16 *data, const Strides &s, int64_t rows) {
     return headMap(ctx, data, a.dim, a.queries, a.heads, a.batch, s, rows);
   };
@@ -278,20 +315,25 @@ bool tensorAttentionGrad(Context &ctx, const Attention &a, const bf16 *q, const 
     return dim3(static_cast<unsigned>((rows + kOwned - 1) / kOwned), static_cast<unsigned>(heads),
                 static_cast<unsigned>(a.batch));
   };
-  const auto launch = [&](auto dim) {
+  const auto launch = [&](auto dim, auto masked) {
     constexpr int D = decltype(dim)::value;
+    constexpr bool hasMask = decltype(masked)::value;
     MOIRE_LAUNCH(streamOf(ctx), blocks(a.queries, a.heads), dim3(kThreads), Memory<D>::kShared,
-                 gradKernel<D, false>, p, queries(q, a.q, kOwned), queries(dout, a.dout, kOwned),
-                 keys(k, a.k, kBrought), keys(v, a.v, kBrought), Result{dq, a.dq}, Result{});
+                 gradKernel<D, false, hasMask>, p, queries(q, a.q, kOwned),
+                 queries(dout, a.dout, kOwned), keys(k, a.k, kBrought), keys(v, a.v, kBrought),
+                 Result{dq, a.dq}, Result{});
     MOIRE_LAUNCH(streamOf(ctx), blocks(a.keys, a.kvHeads), dim3(kThreads), Memory<D>::kShared,
-                 gradKernel<D, true>, p, keys(k, a.k, kOwned), keys(v, a.v, kOwned),
+                 gradKernel<D, true, hasMask>, p, keys(k, a.k, kOwned), keys(v, a.v, kOwned),
                  queries(q, a.q, kBrought), queries(dout, a.dout, kBrought), Result{dk, a.dk},
                  Result{dv, a.dv});
   };
+  const auto withMask = [&](auto dim) {
+    mask ? launch(dim, std::true_type()) : launch(dim, std::false_type());
+  };
   if (a.dim == 64)
-    launch(std::integral_constant<int, 64>());
+    withMask(std::integral_constant<int, 64>());
   else
-    launch(std::integral_constant<int, 128>());
+    withMask(std::integral_constant<int, 128>());
   return true;
 }
 

@@ -49,8 +49,8 @@ void checkFaults(Context &ctx) {
   case FaultKind::gatherIndex:
   case FaultKind::scatterIndex:
     throw RunError(std::string(f.kind == int32_t(FaultKind::gatherIndex) ? "gather" : "scatter") +
-                   " index " + std::to_string(f.value) + " at position " +
-                   std::to_string(f.where) + " is outside 0.." + std::to_string(f.limit - 1));
+                   " index " + std::to_string(f.value) + " at position " + std::to_string(f.where) +
+                   " is outside 0.." + std::to_string(f.limit - 1));
   }
 }
 

@@ -12,9 +12,9 @@
 #ifndef MOIRE_CUDA_FAULT_H
 #define MOIRE_CUDA_FAULT_H
 
+#include "moire/rt/context.h"
 #include "moire/rt/cuda/launch.h"
 #include "moire/rt/loss.h"
-#include "moire/rt/context.h"
 
 #include <cstdint>
 

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/gemm.h"
-#include "gemm_plain.h"
 #include "gemm_lt.h"
+#include "gemm_plain.h"
 #include "grouped_wgmma.h"
+#include "moire/rt/gemm.h"
 
 namespace moire::rt {
 
@@ -20,8 +20,8 @@ void gemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float
 }
 
 template <typename A, typename C>
-void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w,
-                 C *y, const float *bias) {
+void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w, C *y,
+                 const float *bias) {
   if (r.rows() == 0 || g.n == 0)
     return;
   if constexpr (std::is_same_v<A, bf16>)

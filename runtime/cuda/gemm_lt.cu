@@ -49,9 +49,9 @@ template <> constexpr cudaDataType_t kType<bf16> = CUDA_R_16BF;
 enum class Bias : uint8_t { none, asFloat, asOutput };
 
 /// All that the choice of an algorithm depends on.
-using Key = std::tuple<int64_t, int64_t, int64_t, bool, bool, int64_t, int64_t, int64_t, int64_t,
-                       int64_t, int64_t, int64_t, bool, bool, int, int, uint32_t, uint32_t,
-                       uint32_t>;
+using Key =
+    std::tuple<int64_t, int64_t, int64_t, bool, bool, int64_t, int64_t, int64_t, int64_t, int64_t,
+               int64_t, int64_t, bool, bool, int, int, uint32_t, uint32_t, uint32_t>;
 
 /// The largest power of two that divides the address, at most 256.
 uint32_t alignmentOf(const void *p) {
@@ -133,11 +133,11 @@ void choose(const Libraries &libraries, const Gemm &g, cudaDataType_t in, cudaDa
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment[2]);
   cublasLtMatmulHeuristicResult_t result;
   int count = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-      libraries.lt, op, plan.a.get(), plan.b.get(), plan.c.get(), plan.c.get(), p, 1, &result,
-      &count);
-  plan.found = status == CUBLAS_STATUS_SUCCESS && count > 0 &&
-               result.state == CUBLAS_STATUS_SUCCESS;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(libraries.lt, op, plan.a.get(), plan.b.get(), plan.c.get(),
+                                     plan.c.get(), p, 1, &result, &count);
+  plan.found =
+      status == CUBLAS_STATUS_SUCCESS && count > 0 && result.state == CUBLAS_STATUS_SUCCESS;
   if (plan.found)
     plan.algorithm = result.algo;
 }
@@ -149,9 +149,10 @@ bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, cons
     return false;
   Libraries &libraries = librariesOf(ctx);
   const uint32_t alignment[3] = {alignmentOf(a), alignmentOf(b), alignmentOf(c)};
-  const Key key{g.m,       g.n,       g.k,       g.transA,     g.transB,    g.lda,     g.ldb,
-                g.ldc,     g.batch,   g.strideA, g.strideB,    g.strideC,   g.beta == 0,
-                bias != nullptr, kType<A>, kType<C>, alignment[0], alignment[1], alignment[2]};
+  const Key key{g.m,       g.n,          g.k,          g.transA,        g.transB,
+                g.lda,     g.ldb,        g.ldc,        g.batch,         g.strideA,
+                g.strideB, g.strideC,    g.beta == 0,  bias != nullptr, kType<A>,
+                kType<C>,  alignment[0], alignment[1], alignment[2]};
   auto [at, isNew] = libraries.gemms->plans.try_emplace(key);
   Plan &plan = at->second;
   if (isNew) {
@@ -176,9 +177,8 @@ bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, cons
     set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue);
   }
   MOIRE_LT(cublasLtMatmul(libraries.lt, plan.operation.get(), &g.alpha, b, plan.a.get(), a,
-                          plan.b.get(), &g.beta, c, plan.c.get(), c, plan.c.get(),
-                          &plan.algorithm, libraries.workspace.data(), libraries.workspace.size(),
-                          streamOf(ctx)));
+                          plan.b.get(), &g.beta, c, plan.c.get(), c, plan.c.get(), &plan.algorithm,
+                          libraries.workspace.data(), libraries.workspace.size(), streamOf(ctx)));
   return true;
 }
 

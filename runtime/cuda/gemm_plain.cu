@@ -71,8 +71,8 @@ __global__ void __launch_bounds__(kThreads)
   multiply(Operand<A>{x + begin * g.k + row, g.k, false, g.k - row, rows},
            Operand<A>{dy + begin * g.n + column, g.n, false, g.n - column, rows}, sliceA, sliceB,
            sum);
-  store(sum, {1, g.beta, nullptr}, g.k - row, g.n - column,
-        dw + (e * g.k + row) * g.n + column, g.n);
+  store(sum, {1, g.beta, nullptr}, g.k - row, g.n - column, dw + (e * g.k + row) * g.n + column,
+        g.n);
 }
 } // namespace
 
@@ -89,22 +89,22 @@ Gemm completed(Gemm g) {
 template <typename A, typename C>
 void plainGemm(Context &ctx, const Gemm &gemm, const A *a, const A *b, C *c, const float *bias) {
   const Gemm g = completed(gemm);
-  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.m), tiles(g.n), static_cast<unsigned>(g.batch)), dim3(kThreads),
-               0, plainKernel<A, C>, g, a, b, c, bias);
+  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.m), tiles(g.n), static_cast<unsigned>(g.batch)),
+               dim3(kThreads), 0, plainKernel<A, C>, g, a, b, c, bias);
 }
 
 template <typename A, typename C>
 void plainGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w,
                       C *y, const float *bias) {
-  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>(mostRowTiles(r)), tiles(g.n)), dim3(kThreads), 0,
-               groupedKernel<A, C>, g, r, x, w, y, bias);
+  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>(mostRowTiles(r)), tiles(g.n)),
+               dim3(kThreads), 0, groupedKernel<A, C>, g, r, x, w, y, bias);
 }
 
 template <typename A>
 void plainGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
                             const A *dy, float *dw) {
-  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.k), tiles(g.n), static_cast<unsigned>(r.experts)), dim3(kThreads),
-               0, weightGradKernel<A>, g, r, x, dy, dw);
+  MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.k), tiles(g.n), static_cast<unsigned>(r.experts)),
+               dim3(kThreads), 0, weightGradKernel<A>, g, r, x, dy, dw);
 }
 
 #define MOIRE_PLAIN(A, C)                                                                          \
@@ -115,8 +115,8 @@ MOIRE_PLAIN(float, float)
 MOIRE_PLAIN(bf16, bf16)
 MOIRE_PLAIN(bf16, float)
 #undef MOIRE_PLAIN
-template void plainGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &,
-                                     const float *, const float *, float *);
+template void plainGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &, const float *,
+                                     const float *, float *);
 template void plainGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &, const bf16 *,
                                      const bf16 *, float *);
 

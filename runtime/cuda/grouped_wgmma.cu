@@ -32,9 +32,9 @@ namespace moire::rt {
 namespace {
 using namespace hopper;
 
-constexpr int kRows = 128;       ///< of a tile of the result
-constexpr int kDepth = 64;       ///< of the reduced dim in a stage: 128 bytes
-constexpr int kBox = 64 * 128;   ///< bytes of 64 rows of 128 bytes
+constexpr int kRows = 128;     ///< of a tile of the result
+constexpr int kDepth = 64;     ///< of the reduced dim in a stage: 128 bytes
+constexpr int kBox = 64 * 128; ///< bytes of 64 rows of 128 bytes
 
 /// Shared memory of a block with tiles of kRows × N.
 template <int N> struct Stages {
@@ -49,8 +49,8 @@ enum class Form { rowsAlongN, rowsAlongK, weight };
 struct Problem {
   const int32_t *offsets;
   int32_t experts;
-  int32_t m;     ///< rows of an expert's result; Form::weight only
-  int32_t n, k;  ///< k: the reduced dim; not for Form::weight
+  int32_t m;    ///< rows of an expert's result; Form::weight only
+  int32_t n, k; ///< k: the reduced dim; not for Form::weight
   float beta;
   const float *bias; ///< [experts, n] or null
 };
@@ -161,9 +161,7 @@ __device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barri
   for (Tile t; walk.next(t);) {
     const int32_t depth = weight ? t.end - t.begin : p.k, blocks = depthBlocks(depth);
     float d[N / 2];
-#pragma unroll
-    for (int i = 0; i < N / 2; ++i)
-      d[i] = 0;
+    clear(d);
     Barrier *before = nullptr;
     for (int32_t block = 0; block < blocks; ++block, ring.advance()) {
       char *a = stages + ring.stage * S::kBytes;
@@ -254,8 +252,7 @@ bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, con
                        const bf16 *w, C *y, const float *bias) {
   if (!takes(g.n, g.k, x, w, y) || !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets,    int32_t(r.experts), 0,     int32_t(g.n),
-                  int32_t(g.k), g.beta,             bias};
+  const Problem p{r.offsets, int32_t(r.experts), 0, int32_t(g.n), int32_t(g.k), g.beta, bias};
   const bool wide = wideTiles(g.n);
   const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {kDepth, kRows});
   if (g.transB) {

@@ -54,8 +54,7 @@ __device__ inline char *alignedShared(char *p, uint32_t alignment) {
 
 /// A phase ends after `count` arrivals and all the bytes that were announced.
 __device__ inline void initBarrier(Barrier *barrier, uint32_t count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(sharedAddress(barrier)),
-               "r"(count)
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(sharedAddress(barrier)), "r"(count)
                : "memory");
 }
 /// Makes initialised barriers known to the copy engine; before a block barrier.
@@ -68,10 +67,10 @@ __device__ inline void arrive(Barrier *barrier) {
 }
 /// Arrives and announces bytes that the copy engine will bring.
 __device__ inline void arriveExpecting(Barrier *barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(
-                   sharedAddress(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(sharedAddress(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 /// Waits until the phase of this parity has ended.
 __device__ inline void wait(Barrier *barrier, uint32_t parity) {
@@ -148,6 +147,11 @@ template <int count> __device__ inline void takeRegisters() {
 template <int count> __device__ inline void giveRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(count));
 }
+
+/// Keeps the compiler from computing x later than here: what a product reads from
+/// registers must be there before beginProducts, which does not name them.
+__device__ inline void pin(uint32_t &x) { asm volatile("" : "+r"(x)::"memory"); }
+__device__ inline void pin(float &x) { asm volatile("" : "+f"(x)::"memory"); }
 
 /// Before the first product that uses accumulators that were written.
 __device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "cuda/libraries.h"
 #include "cuda/device.h"
+#include "cuda/libraries.h"
 
 namespace moire::rt {
 

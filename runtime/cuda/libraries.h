@@ -21,9 +21,9 @@ struct Libraries {
   Libraries(const Libraries &) = delete;
 
   int multiprocessors = 0;
-  int tensorCores = -1; ///< not yet known (hopper.cu)
+  int tensorCores = -1;            ///< not yet known (hopper.cu)
   void *encodeTensorMap = nullptr; ///< the driver's function (hopper.cu)
-  Fault *fault = nullptr; ///< host memory that the device can write
+  Fault *fault = nullptr;          ///< host memory that the device can write
   cublasLtHandle_t lt = nullptr;
   DeviceBlock workspace; ///< cuBLASLt's
   std::shared_ptr<GemmPlans> gemms;

@@ -58,8 +58,7 @@ __device__ inline void scoreAll(const Router &r, const float (&logits)[N], const
     s[i] = s[i] / sum;
 }
 
-template <int N>
-__device__ inline void load(const Router &r, const float *from, float (&to)[N]) {
+template <int N> __device__ inline void load(const Router &r, const float *from, float (&to)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     const int32_t e = i * kWarp + int32_t(threadIdx.x);
@@ -196,9 +195,8 @@ __global__ void routerGradKernel(Router r, const float *logits, const int64_t *i
   for (int i = 0; i < N; ++i) {
     const int32_t e = i * kWarp + lane;
     if (e < r.experts)
-      dlogits[t * r.experts + e] = r.scoring == Scoring::sigmoid
-                                       ? ds[i] * score[i] * (1 - score[i])
-                                       : score[i] * (ds[i] - dot);
+      dlogits[t * r.experts + e] = r.scoring == Scoring::sigmoid ? ds[i] * score[i] * (1 - score[i])
+                                                                 : score[i] * (ds[i] - dot);
   }
 }
 
@@ -228,8 +226,8 @@ void router(Context &ctx, const Router &r, const float *logits, const float *sel
   if (r.tokens == 0)
     return;
   withLanes(r, [&](auto n) {
-    MOIRE_LAUNCH(streamOf(ctx), gridOf(r), dim3(kWarp, kTokens), 0, routerKernel<decltype(n)::value>, r,
-                 logits, selectionBias, weights, ids);
+    MOIRE_LAUNCH(streamOf(ctx), gridOf(r), dim3(kWarp, kTokens), 0,
+                 routerKernel<decltype(n)::value>, r, logits, selectionBias, weights, ids);
   });
 }
 
@@ -238,8 +236,8 @@ void routerGrad(Context &ctx, const Router &r, const float *logits, const int64_
   if (r.tokens == 0)
     return;
   withLanes(r, [&](auto n) {
-    MOIRE_LAUNCH(streamOf(ctx), gridOf(r), dim3(kWarp, kTokens), 0, routerGradKernel<decltype(n)::value>, r,
-                 logits, ids, dweights, dlogits);
+    MOIRE_LAUNCH(streamOf(ctx), gridOf(r), dim3(kWarp, kTokens), 0,
+                 routerGradKernel<decltype(n)::value>, r, logits, ids, dweights, dlogits);
   });
 }
 

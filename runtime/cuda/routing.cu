@@ -97,13 +97,13 @@ template <typename T, int N>
 void combineVectors(Context &ctx, const Routing &r, int64_t width, const T *from,
                     const float *weights, T *y, bool add) {
   const rows::Shape s = rows::shape(r.tokens, width / N);
-  MOIRE_LAUNCH(streamOf(ctx), s.grid, s.block, 0, combineKernel<T, N>, r.tokens, int32_t(r.k), width / N,
-               r.pairToRow, reinterpret_cast<const Pack<T, N> *>(from), weights,
+  MOIRE_LAUNCH(streamOf(ctx), s.grid, s.block, 0, combineKernel<T, N>, r.tokens, int32_t(r.k),
+               width / N, r.pairToRow, reinterpret_cast<const Pack<T, N> *>(from), weights,
                reinterpret_cast<Pack<T, N> *>(y), add);
 }
 template <typename T>
-void combineRows(Context &ctx, const Routing &r, int64_t width, const T *from,
-                 const float *weights, T *y, bool add) {
+void combineRows(Context &ctx, const Routing &r, int64_t width, const T *from, const float *weights,
+                 T *y, bool add) {
   if (r.tokens == 0 || width == 0)
     return;
   if (rows::wide<T>(width, from, y))
@@ -175,8 +175,8 @@ __device__ inline int32_t expertOf(const int32_t *offsets, int32_t experts, int3
 }
 
 template <typename T, int N>
-__global__ void perExpertKernel(Routing r, int64_t vectors, const float *values, const Pack<T, N> *x,
-                                Pack<T, N> *to) {
+__global__ void perExpertKernel(Routing r, int64_t vectors, const float *values,
+                                const Pack<T, N> *x, Pack<T, N> *to) {
   const int64_t row = rows::row();
   if (row >= r.tokens * r.k)
     return;
@@ -206,7 +206,7 @@ constexpr unsigned kSumRows = 16;
 template <typename T>
 __global__ void perExpertSumKernel(Routing r, int64_t width, const T *from, float *sums,
                                    float beta) {
-  MOIRE_SHARED(float, partial, kSumRows * (kWarp + 1));
+  MOIRE_SHARED(float, partial, kSumRows *(kWarp + 1));
   const int64_t column = int64_t(blockIdx.x) * kWarp + threadIdx.x;
   const int32_t e = int32_t(blockIdx.y), end = r.offsets[e + 1];
   float sum = 0;
@@ -254,8 +254,8 @@ void combine(Context &ctx, const Routing &r, int64_t width, const T *rows, const
 }
 
 template <typename T>
-void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows,
-                 const float *weights, const T *dy, Same<T> *drows, float *dweights) {
+void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows, const float *weights,
+                 const T *dy, Same<T> *drows, float *dweights) {
   if (r.rows() == 0)
     return;
   if (rows::wide<T>(width, rows, dy, drows))
@@ -278,7 +278,8 @@ void perExpert(Context &ctx, const Routing &r, int64_t width, const float *value
 #define MOIRE_ROWS(T)                                                                              \
   template void dispatch(Context &, const Routing &, int64_t, const T *, T *);                     \
   template void dispatchGrad(Context &, const Routing &, int64_t, const T *, T *, float);          \
-  template void combine(Context &, const Routing &, int64_t, const T *, const float *, T *, float); \
+  template void combine(Context &, const Routing &, int64_t, const T *, const float *, T *,        \
+                        float);                                                                    \
   template void combineGrad(Context &, const Routing &, int64_t, const T *, const float *,         \
                             const T *, T *, float *);                                              \
   template void perExpert(Context &, const Routing &, int64_t, const float *, T *, const T *);

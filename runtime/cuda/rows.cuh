@@ -19,9 +19,7 @@
 namespace moire::rt::rows {
 
 /// N elements that are loaded and stored at once.
-template <typename T, int N> struct alignas(sizeof(T) * N) Pack {
-  T at[N];
-};
+template <typename T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
 
 /// Elements of T in 16 bytes.
 template <typename T> inline constexpr int kWide = 16 / int(sizeof(T));
@@ -46,8 +44,7 @@ inline Shape shape(int64_t rows, int64_t vectors) {
   while (columns < kThreads && columns * kUnroll < vectors)
     columns *= 2;
   const unsigned perBlock = kThreads / columns;
-  return {dim3(static_cast<unsigned>((rows + perBlock - 1) / perBlock)),
-          dim3(columns, perBlock)};
+  return {dim3(static_cast<unsigned>((rows + perBlock - 1) / perBlock)), dim3(columns, perBlock)};
 }
 
 /// The row of this thread.

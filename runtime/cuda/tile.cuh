@@ -20,9 +20,9 @@
 
 namespace moire::rt::tile {
 
-inline constexpr int kSize = 64;   ///< rows and columns of a tile
-inline constexpr int kDepth = 16;  ///< of a slice
-inline constexpr int kEach = 4;    ///< rows and columns of a thread
+inline constexpr int kSize = 64;  ///< rows and columns of a tile
+inline constexpr int kDepth = 16; ///< of a slice
+inline constexpr int kEach = 4;   ///< rows and columns of a thread
 inline constexpr int kThreads = 256;
 inline constexpr int kPitch = kSize + 4; ///< floats between a slice's rows
 

@@ -21,6 +21,15 @@ inline constexpr int kGroup = 128;       ///< threads of a warpgroup
 inline constexpr int kMultiplying = 256; ///< threads that multiply
 inline constexpr int kThreads = kMultiplying + kGroup;
 
+/// Zeroes accumulators, before beginProducts.
+template <int count> __device__ inline void clear(float (&d)[count]) {
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    d[i] = 0;
+    pin(d[i]);
+  }
+}
+
 /// Where in a ring of stages a thread is.
 template <int count> struct Ring {
   int32_t stage = 0;

@@ -18,6 +18,11 @@ struct Device {
   double loss = 0;
 };
 std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
+#ifdef MOIRE_CUDA_MODEL
+std::string describeDevice(const Context &) {
+  return "CUDA kernels executed on the CPU by the execution model";
+}
+#else
 std::string describeDevice(const Context &ctx) {
   std::string text = std::to_string(ctx.threads) + (ctx.threads == 1 ? " thread" : " threads");
 #ifndef MOIRE_CUDA_MODEL // which has one way only
@@ -28,6 +33,7 @@ std::string describeDevice(const Context &ctx) {
 #endif
   return text;
 }
+#endif
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
 }

@@ -70,9 +70,8 @@ void execute(const Product &p) {
   float a[2][16];
   for (int half = 0; half < 2; ++half)
     for (int k = 0; k < 16; ++k)
-      a[half][k] = p.inRegisters
-                       ? fromRegisters(p, half, k)
-                       : element(p.a, p.transA, warp * 16 + half * 8 + lane / 4, k);
+      a[half][k] = p.inRegisters ? fromRegisters(p, half, k)
+                                 : element(p.a, p.transA, warp * 16 + half * 8 + lane / 4, k);
   for (int i = 0; i < p.n / 8; ++i)
     for (int c = 0; c < 2; ++c)
       for (int k = 0; k < 16; ++k) {

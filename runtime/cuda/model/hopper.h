@@ -26,9 +26,9 @@ namespace moire::rt::hopper {
 
 /// As an mbarrier: 8 bytes of shared memory.
 struct Barrier {
-  uint32_t phase;           ///< phases that have ended
+  uint32_t phase;            ///< phases that have ended
   uint8_t expected, pending; ///< arrivals of a phase, and those still to come
-  uint16_t lines;           ///< of 16 bytes still to come
+  uint16_t lines;            ///< of 16 bytes still to come
 };
 
 struct TensorMap {
@@ -56,6 +56,7 @@ template <int id, int threads> void syncSome() { syncSome(threads); }
 template <int> void takeRegisters() {}
 template <int> void giveRegisters() {}
 
+template <typename T> void pin(T &) {}
 inline void beginProducts() {}
 void commitProducts();
 void waitProducts(int pending);

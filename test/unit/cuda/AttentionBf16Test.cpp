@@ -32,6 +32,7 @@ struct Problem {
   Attention a;
   Narrow q, k, v, dout;
   std::vector<uint8_t> mask;
+  Floats bias;
 };
 
 Problem make(int64_t b, int64_t h, int64_t kv, int64_t sq, int64_t sk, int64_t d, bool causal) {
@@ -59,17 +60,19 @@ Result reference(const Problem &p) {
   r.dk.resize(p.k.size());
   r.dv.resize(p.v.size());
   for (int64_t row = 0; row < a.batch * a.heads * a.queries; ++row) {
-    const int64_t i = row % a.queries, h = row / a.queries % a.heads,
-                  b = row / a.queries / a.heads, kv = (b * a.kvHeads + h / group) * a.keys;
+    const int64_t i = row % a.queries, h = row / a.queries % a.heads, b = row / a.queries / a.heads,
+                  kv = (b * a.kvHeads + h / group) * a.keys;
     Doubles s(a.keys, -INFINITY);
     double sum = 0, delta = 0;
     for (int64_t j = 0; j < a.keys; ++j) {
-      if ((a.causal && j > i + a.causalOffset) || (!p.mask.empty() && !p.mask[i * a.keys + j]))
+      if ((a.causal && j > i + a.causalOffset) ||
+          (!p.mask.empty() &&
+           !p.mask[b * a.mask.batch + h * a.mask.head + i * a.mask.query + j * a.mask.key]))
         continue;
       double dot = 0;
       for (int64_t d = 0; d < D; ++d)
         dot += double(p.q[row * D + d]) * p.k[(kv + j) * D + d];
-      s[j] = dot * a.scale;
+      s[j] = dot * a.scale + (p.bias.empty() ? 0 : p.bias[i * a.keys + j]);
       sum += std::exp(s[j]);
     }
     if (sum == 0)
@@ -116,11 +119,13 @@ void check(const Problem &p) {
   const Result want = reference(p);
   Context ctx;
   const bf16 unset(NAN);
-  Narrow out(p.q.size(), unset), dq(p.q.size(), unset), dk(p.k.size(), unset), dv(p.v.size(), unset);
+  Narrow out(p.q.size(), unset), dq(p.q.size(), unset), dk(p.k.size(), unset),
+      dv(p.v.size(), unset);
   Floats lse(want.lse.size(), NAN);
   const uint8_t *mask = p.mask.empty() ? nullptr : p.mask.data();
-  attention(ctx, p.a, p.q.data(), p.k.data(), p.v.data(), mask, nullptr, out.data(), lse.data());
-  attentionGrad(ctx, p.a, p.q.data(), p.k.data(), p.v.data(), mask, nullptr, out.data(), lse.data(),
+  const float *bias = p.bias.empty() ? nullptr : p.bias.data();
+  attention(ctx, p.a, p.q.data(), p.k.data(), p.v.data(), mask, bias, out.data(), lse.data());
+  attentionGrad(ctx, p.a, p.q.data(), p.k.data(), p.v.data(), mask, bias, out.data(), lse.data(),
                 p.dout.data(), dq.data(), dk.data(), dv.data());
   for (size_t i = 0; i < lse.size(); ++i) {
     if (std::isinf(want.lse[i]))
@@ -140,8 +145,8 @@ bool taken(const Problem &p) {
   Narrow out(p.q.size());
   Floats lse(p.a.batch * p.a.heads * p.a.queries);
   return tensorAttention(ctx, tile::completed(p.a), p.q.data(), p.k.data(), p.v.data(),
-                         p.mask.empty() ? nullptr : p.mask.data(), nullptr, out.data(),
-                         lse.data());
+                         p.mask.empty() ? nullptr : p.mask.data(),
+                         p.bias.empty() ? nullptr : p.bias.data(), out.data(), lse.data());
 }
 } // namespace
 
@@ -171,6 +176,34 @@ TEST(AttentionTensor, CausalOffsets) {
   p.a.causalOffset = -150; // hides whole rows, and a whole tile's
   check(p);
   p.a.causalOffset = 1000;
+  check(p);
+}
+
+TEST(AttentionTensor, MasksOfEveryBroadcastForm) {
+  std::mt19937 gen(7);
+  const auto fill = [&](Problem &p, int64_t size) {
+    p.mask.resize(size);
+    for (uint8_t &m : p.mask)
+      m = gen() % 3 != 0;
+    EXPECT_TRUE(taken(p));
+    check(p);
+  };
+  for (bool causal : {false, true}) {
+    Problem keys = make(2, 2, 1, 140, 190, 64, causal); // padding: [B, 1, 1, K]
+    keys.a.mask = {190, 0, 0, 1};
+    fill(keys, 2 * 190);
+    Problem heads = make(1, 2, 2, 70, 130, 128, causal); // [1, H, 1, K], keys apart
+    heads.a.mask = {0, 260, 0, 2};
+    fill(heads, 2 * 260);
+    Problem full = make(2, 2, 2, 135, 100, 64, causal); // [B, H, Q, K]
+    full.a.mask = {2 * 135 * 100, 135 * 100, 100, 1};
+    fill(full, 2 * 2 * 135 * 100);
+  }
+  // One batch sees nothing, of the other's keys a prefix is hidden.
+  Problem p = make(2, 1, 1, 150, 150, 64, true);
+  p.a.mask = {150, 0, 0, 1};
+  p.mask.assign(300, 0);
+  std::fill(p.mask.begin() + 13, p.mask.begin() + 150, 1);
   check(p);
 }
 
@@ -206,8 +239,8 @@ TEST(AttentionTensor, StridedOperandsGiveTheSameBits) {
   a.out = {S * H * D, D, H * D};
   attention(ctx, a, qkv.data(), qkv.data() + H * D, qkv.data() + (H + KV) * D, nullptr, nullptr,
             o.data(), lse2.data());
-  attentionGrad(ctx, a, qkv.data(), qkv.data() + H * D, qkv.data() + (H + KV) * D, nullptr,
-                nullptr, o.data(), lse2.data(), dout.data(), dqkv.data(), dqkv.data() + H * D,
+  attentionGrad(ctx, a, qkv.data(), qkv.data() + H * D, qkv.data() + (H + KV) * D, nullptr, nullptr,
+                o.data(), lse2.data(), dout.data(), dqkv.data(), dqkv.data() + H * D,
                 dqkv.data() + (H + KV) * D);
   EXPECT_EQ(lse, lse2);
   each(H, [&](int64_t slice, int64_t dense, int64_t row) {
@@ -232,11 +265,9 @@ TEST(AttentionPlain, Bf16WhereTheTensorCoresDoNotTakeIt) {
   const Problem odd = make(1, 2, 1, 70, 70, 40, true);
   EXPECT_FALSE(taken(odd));
   check(odd);
-  Problem masked = make(1, 2, 2, 66, 75, 64, false);
-  masked.a.mask = {0, 0, 75, 1};
-  std::mt19937 gen(7);
-  for (int i = 0; i < 66 * 75; ++i)
-    masked.mask.push_back(gen() % 3 != 0);
-  EXPECT_FALSE(taken(masked));
-  check(masked);
+  Problem biased = make(1, 2, 2, 66, 75, 64, false);
+  biased.a.bias = {0, 0, 75, 1};
+  biased.bias = random(66 * 75, 9);
+  EXPECT_FALSE(taken(biased));
+  check(biased);
 }

@@ -52,7 +52,8 @@ private:
       void *p = nullptr;
       const cudaError_t error = cudaMallocManaged(&p, left);
       if (error != cudaSuccess) {
-        std::fprintf(stderr, "there is no GPU that CUDA can use (%s); cuda-model-tests runs without\n",
+        std::fprintf(stderr,
+                     "there is no GPU that CUDA can use (%s); cuda-model-tests runs without\n",
                      cudaGetErrorString(error));
         std::_Exit(77);
       }

@@ -34,7 +34,10 @@ struct Routed {
 TEST(RoutingLarge, StableSortOverManyChunks) {
   for (uint32_t order : {0u, 9u})
     for (auto [tokens, k, experts] : {std::tuple<int64_t, int64_t, int64_t>{3001, 2, 3},
-                                      {1024, 8, 64}, {700, 6, 300}, {130, 8, 3000}, {9000, 1, 1}}) {
+                                      {1024, 8, 64},
+                                      {700, 6, 300},
+                                      {130, 8, 3000},
+                                      {9000, 1, 1}}) {
       setOrder(order);
       Context ctx;
       Routed x(ctx, tokens, k, experts, 7);
@@ -47,8 +50,8 @@ TEST(RoutingLarge, StableSortOverManyChunks) {
         ASSERT_EQ(x.r.pairToRow[pairs[row]], int32_t(row));
       }
       for (int64_t e = 0; e <= experts; ++e)
-        ASSERT_EQ(x.r.offsets[e], std::count_if(x.ids.begin(), x.ids.end(),
-                                                [&](int64_t id) { return id < e; }));
+        ASSERT_EQ(x.r.offsets[e],
+                  std::count_if(x.ids.begin(), x.ids.end(), [&](int64_t id) { return id < e; }));
     }
   setOrder(0);
 }
@@ -94,8 +97,8 @@ template <typename T> void rows(int64_t width) {
   dispatchGrad(ctx, x.r, width, z.data(), sum.data(), 1);
   perExpert(ctx, x.r, width, values.data(), plain.data());
   perExpert(ctx, x.r, width, values.data(), added.data(), z.data());
-  Doubles wantY(y.size()), wantRows(drows.size()), wantW(count), wantSum(before.begin(), before.end()),
-      wantAdded(added.size());
+  Doubles wantY(y.size()), wantRows(drows.size()), wantW(count),
+      wantSum(before.begin(), before.end()), wantAdded(added.size());
   for (int64_t p = 0; p < count; ++p)
     for (int64_t i = 0; i < width; ++i) {
       const int64_t row = x.r.pairToRow[p] * width + i, t = p / k * width + i;
