@@ -29,11 +29,13 @@ step() {
 unit_tests() {
   local rc=0 binary
   for binary in build/bin/*-tests; do
-    [ -x "$binary" ] || continue
+    [ "$binary" != build/bin/cuda-model-tests ] || continue # by itself, below
     "$binary" --gtest_brief=1 || rc=1
   done
   return $rc
 }
+
+cuda_runtime() { ninja -C build cuda && build/bin/cuda-model-tests --gtest_brief=1; }
 
 compile_for_cuda() {
   if ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
@@ -55,6 +57,7 @@ step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
 step "corpus: bf16, trainers and interpreter, against PyTorch's autocast" python3 utils/check-corpus.py \
   --build build --precision bf16 --phase trainer kernels
+step "CUDA runtime: compiled, and its kernels in the model of a GPU" cuda_runtime
 step "corpus: CUDA programs, executed by the model of a GPU, against PyTorch" python3 utils/check-corpus.py \
   --build build --target cuda-model --no-batch16 --entry llama_dyn23 bert_dyn18 mixtral_batched_dyn18
 step "corpus: CUDA programs compile without a warning" compile_for_cuda

@@ -30,11 +30,18 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   if (failed(sources))
     return kWrongInput;
   RuntimePaths runtime = findRuntime(options.target);
+  if (options.target == TargetKind::cuda && options.compile && options.arch != MOIRE_CUDA_ARCH) {
+    report() << "the runtime's library was built for " << MOIRE_CUDA_ARCH << ", not for "
+             << options.arch
+             << "; write the folder with --source-only and build it by make, or leave --arch out";
+    return kWrongInput;
+  }
   bool lacksNvcc = options.target == TargetKind::cuda && options.compile && findNvcc().empty();
   bool compile = options.compile && !lacksNvcc;
   if (runtime.sources.empty() || (compile && runtime.library.empty())) {
     report() << "the runtime's " << (runtime.sources.empty() ? "sources are" : "library is")
-             << " not where Moiré was built nor beside its executable; build target moire_rt"
+             << " not where Moiré was built nor beside its executable; build target "
+             << (options.target == TargetKind::cpu ? "moire_rt" : "cuda")
              << (options.target == TargetKind::cuda
                      ? ", where nvcc is installed, or leave compiling to the folder by --source-only"
                      : "");
