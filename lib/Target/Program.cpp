@@ -39,12 +39,13 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   bool lacksNvcc = options.target == TargetKind::cuda && options.compile && findNvcc().empty();
   bool compile = options.compile && !lacksNvcc;
   if (runtime.sources.empty() || (compile && runtime.library.empty())) {
-    report() << "the runtime's " << (runtime.sources.empty() ? "sources are" : "library is")
-             << " not where Moiré was built nor beside its executable; build target "
-             << (options.target == TargetKind::cpu ? "moire_rt" : "cuda")
-             << (options.target == TargetKind::cuda
-                     ? ", where nvcc is installed, or leave compiling to the folder by --source-only"
-                     : "");
+    report()
+        << "the runtime's " << (runtime.sources.empty() ? "sources are" : "library is")
+        << " not where Moiré was built nor beside its executable; build target "
+        << (options.target == TargetKind::cpu ? "moire_rt" : "cuda")
+        << (options.target == TargetKind::cuda
+                ? ", where nvcc is installed, or leave compiling to the folder by --source-only"
+                : "");
     return kFailed;
   }
 
@@ -68,8 +69,9 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   bool cpu = options.target == TargetKind::cpu;
   auto trees = cpu ? std::vector<std::string>{"/include", "/lib"}
                    : std::vector<std::string>{"/include", "/lib/train", "/cuda"};
-  auto single = cpu ? std::vector<std::string>{"/CMakeLists.txt"}
-                    : std::vector<std::string>{"/CMakeLists.txt", "/lib/context.cpp", "/lib/memory.cpp"};
+  auto single =
+      cpu ? std::vector<std::string>{"/CMakeLists.txt"}
+          : std::vector<std::string>{"/CMakeLists.txt", "/lib/context.cpp", "/lib/memory.cpp"};
   for (const std::string &part : trees)
     if (auto error = folder.copyTree(runtime.sources + part, "runtime" + part))
       return fail(module, std::move(error));
