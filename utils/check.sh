@@ -52,6 +52,7 @@ compile_for_cuda() {
 step "set-up" utils/setup.sh || exit 1
 step "build" utils/build.sh || exit 1
 step "lit" ninja -C build check-lit
+step "unit tests: compiled" ninja -C build unit-tests
 step "unit tests" unit_tests
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
