@@ -14,7 +14,8 @@ packages=(
   llvm-19-dev llvm-19-tools             # LLVM's CMake files; lit, FileCheck, not
   libprotobuf-dev protobuf-compiler     # to read ONNX files
   libdnnl-dev                           # oneDNN: matrix products on the CPU
-  nlohmann-json3-dev libcli11-dev       # JSON and the command line of the trainer
+  nlohmann-json3-dev libcli11-dev       # JSON and command lines
+  libtomlplusplus-dev                   # TOML: descriptions of clusters, models and plans
   libgtest-dev                          # unit tests
   python3                               # lit and the comparison scripts
   zlib1g-dev libzstd-dev libxml2-dev libcurl4-openssl-dev libedit-dev # LLVM's CMake files look for these
