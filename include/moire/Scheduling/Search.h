@@ -10,9 +10,8 @@
 namespace moire::scheduling {
 
 struct SearchOptions {
-  /// Actions that may be placed in all tries together; ten million take about a
-  /// second. The search is
-  /// a function of its input: it looks at no clock.
+  /// Work of all tries together, in actions placed by a policy; ten million take two to three
+  /// seconds. The search is a function of its input: it looks at no clock.
   long budget = 20000000;
   /// Most stages on a rank that are tried; limited by Workload::pieces as well.
   int stagesPerRank = 4;

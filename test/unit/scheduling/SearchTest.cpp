@@ -70,7 +70,7 @@ TEST(Search, DeepSeekV3OnTheSameRanksAndMemory) {
   work.memoryLimit = 19; // DualPipe: two copies of a stage's parameters, 17 activations
   const SearchResult result = search(work, 24000000);
   EXPECT_EQ(result.generator, "dualpipe");
-  EXPECT_LT(result.timing.makespan / 1000 + 0.29, 18.62) << "DualPipe: 18.645";
+  EXPECT_LT(result.timing.makespan / 1000 + 0.29, 18.56) << "DualPipe: 18.645";
   EXPECT_LE(result.timing.peakBytes(), 19);
   EXPECT_EQ(verify(result.problem, result.schedule).value_or(""), "");
   std::printf("DeepSeek-V3: %.3f s by %s, bound %.3f s\n", result.timing.makespan / 1000 + 0.29,
