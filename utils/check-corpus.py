@@ -44,6 +44,8 @@ FLAGS = {
 # far from the exact one, so twice the spread; eight runs show two thirds of what
 # more would. A wrong cast costs tens of units.
 BF16_TOLERANCE = 3
+# Relative distance from PyTorch's float32 losses that no run in bf16 stays under.
+NARROW_DISTANCE = 5e-5
 SKIPPED = 77
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -89,6 +91,11 @@ class Check:
             if not units <= BF16_TOLERANCE:
                 problems.append(f"{optimizer} loss at step {step + 1}: {g:.7g}, PyTorch's autocast "
                                 f"{w:.7g}, {units:.1f} spreads of {spread:.1e} apart")
+        # float32 would pass the above too: its distance from bf16 is one spread.
+        away = max((abs(g / w - 1) for g, w in zip(got, want["float32"])), default=0)
+        if away < NARROW_DISTANCE:
+            problems.append(f"{optimizer} losses are float32's to {away:.1e}; "
+                            f"bf16 is at least {NARROW_DISTANCE:.0e} away")
         return worst, problems
 
     def tool(self, name):

@@ -104,7 +104,7 @@ def main():
     args = parser.parse_args()
     nvcc = find_tool("nvcc")
     if not nvcc:
-        print("there is no nvcc; install CUDA 12.4 or later")
+        print("there is no nvcc; install CUDA (13.0 was tried)")
         return 77
     nvdisasm = find_tool("nvdisasm")
     sources = args.sources or sorted(glob.glob(f"{ROOT}/runtime/cuda/*_wgmma*.cu"))

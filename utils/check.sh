@@ -39,7 +39,7 @@ cuda_runtime() { ninja -C build cuda && build/bin/cuda-model-tests --gtest_brief
 
 compile_for_cuda() {
   if ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
-    echo "there is no nvcc; install CUDA 12.4 or later"
+    echo "there is no nvcc; install CUDA (13.0 was tried)"
     return 77
   fi
   local out rc=0

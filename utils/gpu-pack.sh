@@ -8,7 +8,7 @@
 #   --models-in DIR   folder with gpt2-124m.onnx and moe-512.onnx of
 #                     utils/export_bench_models.py; without it no benchmarks
 #
-# Needs nvcc, no GPU. The folder is ignored by git and holds trainers and corpus
+# Needs nvcc and the CUDA runtime (ninja -C build cuda), no GPU. The folder is ignored by git and holds trainers and corpus
 # files only: carry it with the checkout, the machine needs neither MLIR nor nvcc.
 set -euo pipefail
 cd "$(dirname "$0")/.."

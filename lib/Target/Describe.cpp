@@ -128,7 +128,7 @@ static std::string cudaRules(const EmitOptions &options) {
   EmitOptions cuda = options;
   cuda.target = TargetKind::cuda;
   std::string kernels = llvm::join(kernelFlags(cuda), " ");
-  return "# Needs CUDA 12.4 or later, CLI11 and nlohmann-json (Debian: libcli11-dev nlohmann-json3-dev).\n"
+  return "# Needs CUDA (tried with 13.0), CLI11 and nlohmann-json (Debian: libcli11-dev nlohmann-json3-dev).\n"
          "CXX ?= c++\n"
          "CUDA_HOME ?= /usr/local/cuda\n"
          "NVCC ?= $(CUDA_HOME)/bin/nvcc -ccbin $(CXX)\n"
