@@ -40,6 +40,7 @@ struct Device {
   /// [dtype] → dense peak. The names of dtypes are f32, bf16 and fp8.
   std::map<std::string, double> flops;
   double memory = 0;
+  double reserved = 0; ///< of it, what drivers and libraries of communication take
   double memoryBandwidth = 0;
   /// What each kernel costs whatever its size.
   double kernelOverhead = 0;
@@ -88,7 +89,8 @@ struct Group {
 /// How many of a group's ranks share a node.
 int ranksPerNode(const Cluster &cluster, Group group);
 /// Seconds in which each rank of a group gets the sum of `bytes` (or 1/size of it, or all of it
-/// from parts): rings within nodes and between them, one after another.
+/// from parts): within nodes and between
+/// them, one after another.
 double allReduceTime(const Cluster &cluster, Group group, double bytes);
 double reduceScatterTime(const Cluster &cluster, Group group, double bytes);
 double allGatherTime(const Cluster &cluster, Group group, double bytes);

@@ -19,9 +19,9 @@ namespace moire::cost {
 
 using scheduling::Refusal;
 
-/// What the forward keeps for the backward: everything, all but what is cheap to compute again
-/// (norms, activation functions, the core of attention that is not fused, MLA's up-projections),
-/// or a part's input alone.
+/// What the forward keeps for the backward: everything, all but what is cheap to compute again,
+/// or a part's input alone. Cheap is the core of attention where it is not fused (Korthikanti et
+/// al. 2022), and where it is, norms, activation functions and MLA's up-projections (DeepSeek-V3).
 enum class Recompute { None, Selective, Full };
 const char *name(Recompute recompute);
 Refusal parseRecompute(const std::string &text, Recompute &recompute);
@@ -43,15 +43,19 @@ struct Product {
   int experts = 0;
   /// Selective recompute does it again.
   bool cheap = false;
+  /// Stays in bf16 where the plan is in fp8: routers and heads.
+  bool wide = false;
 
   double flopsPerToken() const { return 2 * k * n * rowsPerToken; }
 };
 
-/// Bytes per token that live from forward to backward.
+/// Elements per token that live from forward to backward. Narrow ones are inputs of products and
+/// of activation functions, of which a plan in fp8 keeps one byte; all others take two bytes, and
+/// in f32 four.
 struct Activations {
-  double residual = 0; ///< divided over tp where the sequence is
-  double split = 0;    ///< divided over tp
-  double routed = 0;   ///< of tokens at experts: divided over tp, grows with imbalance
+  double residual = 0, narrowResidual = 0; ///< divided over tp where the sequence is
+  double split = 0, narrowSplit = 0;       ///< divided over tp
+  double routed = 0, narrowRouted = 0;     ///< at experts: divided over tp, grows with imbalance
 };
 
 /// One piece of a model between two places where a pipeline may be cut.
@@ -62,6 +66,8 @@ struct Part {
   /// FLOPs per token of the forward of attention's core (scores and weighted sum), divided over
   /// tp. Fused attention skips what a causal mask hides; unfused does all.
   double attentionFlops = 0;
+  /// What counts as the model's: without what the mask hides, and with it.
+  double causalAttentionFlops = 0, fullAttentionFlops = 0;
   bool attentionFused = true;
 
   /// Elements per token that memory-bound kernels of the forward read and write.
@@ -74,9 +80,13 @@ struct Part {
   double parameters = 0;           ///< dense, divided over tp
   double replicatedParameters = 0; ///< on every tp rank: norms, routers, biases after the sum
   double expertParameters = 0;     ///< of all experts together: divided over ep and tp
+  /// Predicts a further token: not counted in the model's totals.
+  bool further = false;
 
   /// [Recompute]
   Activations kept[3];
+  /// Full recompute keeps its input alone: layers, not the embedding and the head.
+  bool recomputable = false;
 
   /// Experts: elements of a token that dispatch sends and combine brings back. 0: none.
   double exchangeElements = 0;
@@ -95,10 +105,11 @@ struct ModelCost {
   int sequence = 0; ///< tokens of one sequence
   std::vector<Part> parts;
   int vocabulary = 0;
+  double tied = 0; ///< parameters that the embedding and the head share
   /// Greatest number of tp ranks that heads can be divided over; tp must divide it.
   int heads = 1;
-  double parameters = 0;       ///< all; tied and shared ones once
-  double activeParameters = 0; ///< that one token meets
+  double parameters = 0;       ///< all, without layers for further tokens; tied ones once
+  double activeParameters = 0; ///< that one token meets, its row of the embedding as all of it
   /// Forward and backward of one token without any recompute; of attention what a causal mask
   /// leaves. What MFU counts.
   double flopsPerToken = 0;
@@ -117,6 +128,7 @@ struct ModelShape {
   int positions = 0; ///< rows of a learned position embedding
   enum class Norm { Layer, Rms } norm = Norm::Rms;
   bool biases = false;          ///< of all products but the head
+  bool dropout = false;         ///< after attention's softmax, attention and feed-forward
   int multiTokenPrediction = 0; ///< further layers that predict further tokens
 
   struct Attention {
