@@ -53,9 +53,11 @@ Refusal moire::cost::parseCluster(const std::string &text, const std::string &pa
       {"device", "reserved", &device.reserved, "2e9", false, 0},
       positive("device", "memory_bandwidth", &device.memoryBandwidth, "3.35e12"),
       {"device", "kernel_overhead", &device.kernelOverhead, "3e-6", false, 0, 1},
+      {"device", "expert_overhead", &device.expertOverhead, "1e-3", false, 0, 1},
       {"device", "price_per_hour", &device.pricePerHour, "2.0", false, 0},
       {"device.efficiency", "matmul_half", &efficiency.matmulHalf, "128", false, 0},
       optional(fraction("device.efficiency", "grouped", &efficiency.grouped, "0.9")),
+      optional(fraction("device.efficiency", "weight_gradient", &efficiency.weightGradient, "0.9")),
       fraction("device.efficiency", "attention", &efficiency.attention, "0.5"),
       fraction("device.efficiency", "attention_backward", &efficiency.attentionBackward, "0.4"),
       fraction("device.efficiency", "memory", &efficiency.memory, "0.8"),
@@ -108,6 +110,7 @@ void moire::cost::writeCluster(std::ostream &out, const Cluster &cluster) {
   line("reserved", device.reserved);
   line("memory_bandwidth", device.memoryBandwidth);
   line("kernel_overhead", device.kernelOverhead);
+  line("expert_overhead", device.expertOverhead);
   line("price_per_hour", device.pricePerHour);
   out << "\n[device.flops]\n";
   for (const auto &[dtype, rate] : device.flops)
@@ -115,6 +118,7 @@ void moire::cost::writeCluster(std::ostream &out, const Cluster &cluster) {
   out << "\n[device.efficiency]\n";
   line("matmul_half", efficiency.matmulHalf);
   line("grouped", efficiency.grouped);
+  line("weight_gradient", efficiency.weightGradient);
   line("attention", efficiency.attention);
   line("attention_backward", efficiency.attentionBackward);
   line("memory", efficiency.memory);

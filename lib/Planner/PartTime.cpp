@@ -54,6 +54,8 @@ double Coster::productTime(const Product &product, Pass pass) const {
   double rate = matmulRate(device, dtype, rows / groups, k, n);
   if (product.experts > 0)
     rate *= device.efficiency.grouped;
+  if (pass == Weight)
+    rate *= device.efficiency.weightGradient;
   const double in = inFp8 ? 1 : element(), weights = groups * k * n;
   double moved = 0, quantized = 0;
   switch (pass) {
@@ -125,7 +127,8 @@ PartTime moire::planner::timeOf(const ModelCost &model, const Part &part, const 
   }
   time.attention = coster.attentionTime(false);
   time.traffic = coster.trafficTime();
-  const double launches = part.kernels * cluster.device.kernelOverhead;
+  const double launches = part.kernels * cluster.device.kernelOverhead +
+                          (part.experts > 0 ? cluster.device.expertOverhead : 0);
   time.forward = time.products + time.attention + time.traffic + launches;
   time.backwardInput += coster.attentionTime(true) + 2 * time.traffic + 2 * launches;
   time.exchange = time.exchangeBack = coster.exchangeTime();

@@ -26,6 +26,8 @@ struct Efficiency {
   double matmulHalf = 0;
   /// What the products of experts, grouped in one kernel, reach of a single product's rate.
   double grouped = 1;
+  /// What products that add to gradients of weights reach of other products' rate.
+  double weightGradient = 1;
   /// What the core of attention reaches of the peak: of bf16, where there is fp8 too.
   double attention = 1;
   double attentionBackward = 1;
@@ -44,6 +46,10 @@ struct Device {
   double memoryBandwidth = 0;
   /// What each kernel costs whatever its size.
   double kernelOverhead = 0;
+  /// What the device waits in the forward of a layer of experts, and twice as long in its
+  /// backward, for a host that has to know how many tokens each expert gets before it launches
+  /// their kernels. 0 where counts stay on the device.
+  double expertOverhead = 0;
   Efficiency efficiency;
   double pricePerHour = 0; ///< in the currency of Cluster::currency; 0: not known
 };
