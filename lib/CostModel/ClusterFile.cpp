@@ -57,7 +57,7 @@ Refusal moire::cost::parseCluster(const std::string &text, const std::string &pa
       {"device", "price_per_hour", &device.pricePerHour, "2.0", false, 0},
       {"device.efficiency", "matmul_half", &efficiency.matmulHalf, "128", false, 0},
       optional(fraction("device.efficiency", "grouped", &efficiency.grouped, "0.9")),
-      optional(fraction("device.efficiency", "weight_gradient", &efficiency.weightGradient, "0.9")),
+      optional(fraction("device.efficiency", "fp8_weight_gradient", &efficiency.fp8WeightGradient, "0.9")),
       fraction("device.efficiency", "attention", &efficiency.attention, "0.5"),
       fraction("device.efficiency", "attention_backward", &efficiency.attentionBackward, "0.4"),
       fraction("device.efficiency", "memory", &efficiency.memory, "0.8"),
@@ -118,7 +118,7 @@ void moire::cost::writeCluster(std::ostream &out, const Cluster &cluster) {
   out << "\n[device.efficiency]\n";
   line("matmul_half", efficiency.matmulHalf);
   line("grouped", efficiency.grouped);
-  line("weight_gradient", efficiency.weightGradient);
+  line("fp8_weight_gradient", efficiency.fp8WeightGradient);
   line("attention", efficiency.attention);
   line("attention_backward", efficiency.attentionBackward);
   line("memory", efficiency.memory);

@@ -37,6 +37,12 @@ struct Coster {
   double trafficTime() const;
   double bytes(const Activations &kept) const;
   double exchangeTime() const;
+  /// What of a sum over tp the products beside it do not cover: at least its first piece.
+  double exposed(double reduce, double products) const {
+    return plan.overlapReduce
+               ? std::max(reduce / plan.tp, reduce - products * cluster.contention)
+               : reduce;
+  }
 };
 } // namespace
 
@@ -54,8 +60,8 @@ double Coster::productTime(const Product &product, Pass pass) const {
   double rate = matmulRate(device, dtype, rows / groups, k, n);
   if (product.experts > 0)
     rate *= device.efficiency.grouped;
-  if (pass == Weight)
-    rate *= device.efficiency.weightGradient;
+  if (pass == Weight && inFp8)
+    rate *= device.efficiency.fp8WeightGradient;
   const double in = inFp8 ? 1 : element(), weights = groups * k * n;
   double moved = 0, quantized = 0;
   switch (pass) {
@@ -125,6 +131,7 @@ PartTime moire::planner::timeOf(const ModelCost &model, const Part &part, const 
     time.backwardInput += coster.productTime(product, Coster::Input);
     time.backwardWeight += coster.productTime(product, Coster::Weight);
   }
+  const double products = time.backwardInput + time.backwardWeight;
   time.attention = coster.attentionTime(false);
   time.traffic = coster.trafficTime();
   const double launches = part.kernels * cluster.device.kernelOverhead +
@@ -132,8 +139,10 @@ PartTime moire::planner::timeOf(const ModelCost &model, const Part &part, const 
   time.forward = time.products + time.attention + time.traffic + launches;
   time.backwardInput += coster.attentionTime(true) + 2 * time.traffic + 2 * launches;
   time.exchange = time.exchangeBack = coster.exchangeTime();
-  time.reduce = time.reduceBack =
+  const double reduce =
       allReduceTime(cluster, {plan.tp, 1}, part.reduceElements * coster.tokens * coster.element());
+  time.reduce = coster.exposed(reduce, time.products);
+  time.reduceBack = coster.exposed(reduce, products);
   if (plan.recompute == Recompute::Full && part.recomputable) {
     time.backwardInput += time.forward;
     time.exchangeBack += time.exchange;

@@ -35,6 +35,7 @@ Refusal moire::planner::parsePlan(const std::string &text, const std::string &pa
       axis("mesh", "ep", &read.ep, "8"),
       axis("mesh", "tp", &read.tp, "1"),
       {"mesh", "sequence_parallel", &read.sequenceParallel, "true", false},
+      {"mesh", "overlap_reduce", &read.overlapReduce, "true", false},
       axis("batch", "micro_batch", &read.microBatch, "1"),
       axis("batch", "micro_batches", &read.microBatches, "16"),
       {"", "schedule", &schedule, "\"1f1b\"", false},
@@ -67,6 +68,7 @@ void moire::planner::writePlan(std::ostream &out, const Plan &plan) {
       << "dp = " << plan.dp << "\npp = " << plan.pp << "\nep = " << plan.ep
       << "\ntp = " << plan.tp << '\n'
       << "sequence_parallel = " << (plan.sequenceParallel ? "true" : "false") << '\n'
+      << "overlap_reduce = " << (plan.overlapReduce ? "true" : "false") << '\n'
       << "\n[batch]\n"
       << "micro_batch = " << plan.microBatch << "\nmicro_batches = " << plan.microBatches << '\n';
 }

@@ -121,6 +121,19 @@ static Finish finishOf(const std::vector<PartCost> &parts, const std::vector<int
   return finish;
 }
 
+/// Bytes that a rank takes beside its state and what it keeps, if it holds all of `parts`.
+static double workspaceOf(const std::vector<PartCost> &parts, const Cluster &cluster) {
+  double largest = 0, exchange = 0, output = 0;
+  for (const PartCost &part : parts) {
+    // What recompute makes again, and cotangents of about half of what a part keeps.
+    largest = std::max(largest,
+                       part.recomputed + (part.recomputed + part.activations) / 2);
+    exchange = std::max(exchange, part.exchangeBuffer);
+    output = std::max(output, part.output);
+  }
+  return cluster.device.reserved + largest + exchange + 4 * output;
+}
+
 /// Adds what follows the pipeline to its makespan: each rank goes on when its own work ends.
 static void addFinish(const std::vector<PartCost> &parts, const Cluster &cluster,
                       Prediction &prediction) {
@@ -163,22 +176,18 @@ static void addMemory(const std::vector<PartCost> &parts, const Cluster &cluster
   prediction.fullest = 0;
   for (int rank = 0; rank < plan.pp; ++rank) {
     Memory &memory = prediction.memory[rank];
-    double largest = 0, exchange = 0, output = 0;
+    std::vector<PartCost> held;
     for (const int s : heldBy(prediction.problem, rank))
       for (int i = prediction.parts[s].first; i < prediction.parts[s].second; ++i) {
         const State state = stateOf(parts[i], plan);
         memory.parameters += state.parameters;
         memory.gradients += state.gradients;
         memory.optimizer += state.optimizer;
-        // What recompute makes again, and cotangents of about half of what a part keeps.
-        largest = std::max(largest, parts[i].recomputed +
-                                        (parts[i].recomputed + parts[i].activations) / 2);
-        exchange = std::max(exchange, parts[i].exchangeBuffer);
-        output = std::max(output, parts[i].output);
+        held.push_back(parts[i]);
       }
     memory.activations =
         prediction.timing.ranks[rank].peakBytes - prediction.problem.parameterBytes(rank);
-    memory.workspace = cluster.device.reserved + largest + exchange + 4 * output;
+    memory.workspace = workspaceOf(held, cluster);
     if (memory.total() > prediction.memory[prediction.fullest].total())
       prediction.fullest = rank;
   }
@@ -232,6 +241,10 @@ Refusal moire::planner::predict(const ModelCost &model, const Cluster &cluster, 
   workload.microBatches = plan.microBatches;
   workload.pieces = 1;
   workload.contention = cluster.contention;
+  // A search for a schedule has to know its limit.
+  if (plan.schedule.name == Kind::Auto)
+    workload.memoryLimit =
+        std::max(1.0, cluster.device.memory - workspaceOf(parts, cluster));
   const bool oneNode = cluster.nodes == 1;
   workload.link = oneNode ? cluster.within : cluster.between;
   workload.link.bandwidth *= cluster.device.efficiency.network;

@@ -11,12 +11,15 @@
 //   tables 3 and 5.
 // ISCA'25: "Insights into DeepSeek-V3", table 4.
 // Bridge: NVIDIA-NeMo/Megatron-Bridge, docs/performance-summary.md and its archive.
+// Hopper: NVIDIA/Megatron-LM, README.md, images/model_table.png.
 // Others: README files of Megatron Core's MoE and of torchtitan.
 //
 //===----------------------------------------------------------------------===//
 #include "moire/Planner/Published.h"
-#include "../Scheduling/Text.h"
-#include <map>
+#include "moire/Planner/Search.h"
+#include <cmath>
+#include <cstdio>
+#include <ostream>
 
 using namespace moire::planner;
 using namespace moire::cost;
@@ -136,20 +139,76 @@ struct ModelRow {
 };
 } // namespace
 
+/// Megatron Core's table of GPT models on H100 with attention fused.
+static void addHopper(std::vector<PublishedRow> &rows) {
+  struct Row {
+    const char *name;
+    int layers, hidden, heads, tp, pp, batch;
+    double teraflops;
+  };
+  static const Row kRows[] = {
+      {"1.7B", 24, 2048, 16, 1, 1, 192, 408.8},       {"7.1B", 30, 4096, 32, 2, 1, 192, 465.9},
+      {"16B", 32, 6144, 48, 4, 1, 192, 489.1},        {"32B", 48, 7168, 56, 8, 1, 192, 459.6},
+      {"70B", 84, 8192, 64, 8, 2, 384, 419.7},        {"119B", 92, 10240, 80, 8, 4, 768, 420.5},
+      {"177B", 96, 12288, 96, 8, 6, 1152, 432.8},     {"314B", 96, 16384, 128, 8, 8, 1536, 474.4},
+      {"462B", 112, 18432, 144, 8, 16, 3072, 459.9}};
+  for (const Row &from : kRows) {
+    PublishedRow row;
+    row.table = "Hopper";
+    row.name = from.name;
+    row.shape = gpt(from.name, from.layers, from.hidden, from.heads);
+    row.shape.vocabulary = 131072;
+    row.shape.sequence = row.shape.positions = 4096;
+    row.shape.attention.fused = true;
+    row.cluster = "h100";
+    row.plan.tp = from.tp;
+    row.plan.pp = from.pp;
+    row.plan.dp = 48;
+    row.plan.overlapReduce = from.tp > 1;
+    row.batchToPlan = from.batch;
+    row.unit = PublishedRow::FullTeraflops;
+    row.published = from.teraflops;
+    rows.push_back(row);
+  }
+}
+
+/// Predicts a row, on the published plan or on the best that its mesh allows.
+static Refusal predictRow(PublishedRow &row, const ModelCost &model, const Cluster &cluster) {
+  if (row.batchToPlan == 0)
+    return predict(model, cluster, row.plan, row.prediction);
+  SearchOptions options;
+  options.base = row.plan;
+  options.dp = {row.plan.dp};
+  options.pp = {row.plan.pp};
+  options.tp = {row.plan.tp};
+  options.runnersUp = options.tooLarge = 0;
+  options.schedules = {{Kind::OneFOneB, 1}};
+  for (const int chunks : {2, 3, 4, 6, 8})
+    if (row.plan.pp > 1 && row.shape.layers % (row.plan.pp * chunks) == 0)
+      options.schedules.push_back({Kind::Interleaved, chunks});
+  Found found;
+  if (Refusal refusal = search(model, cluster, row.batchToPlan, options, found))
+    return refusal;
+  row.prediction = std::move(found.best);
+  row.plan = row.prediction.plan;
+  return {};
+}
+
 static Refusal addModels(const std::string &share, std::vector<PublishedRow> &rows) {
   constexpr Recompute none = Recompute::None, selective = Recompute::Selective;
   constexpr auto tokens = PublishedRow::TokensPerDevice;
   constexpr auto flops = PublishedRow::FullTeraflops;
   const Kind plain{Kind::OneFOneB, 1};
+  const char *const kEverySecond = "there, recompute repeats every second product";
   const ModelRow kRows[] = {
       {"ISCA'25", "DeepSeek-V3, 2048 H800", "deepseek-v3", "h800", 2, 16, 64, 1, 1, 120,
-       {Kind::DualPipe, 1}, selective, "fp8", 1, PublishedRow::StepSeconds, 19.926, true, 0, ""},
+       {Kind::DualPipe, 1}, selective, "fp8", 1, PublishedRow::StepSeconds, 19.926, false, 0, ""},
       {"Bridge", "Llama 3 8B, 8 H100, fp8", "llama-3.1-8b", "h100", 8, 1, 1, 1, 1, 16, plain,
-       none, "fp8", 3, tokens, 14451, false, 0, ""},
+       none, "fp8", 3, tokens, 14451, true, 0, ""},
       {"Bridge", "Llama 3 70B, 64 H100, fp8", "llama-3.1-70b", "h100", 2, 8, 1, 4, 1, 128,
        interleaved(5), none, "fp8", 1, tokens, 1664, false, 0, ""},
       {"Bridge", "Qwen3-30B-A3B, 16 H100, fp8", "qwen3-30b-a3b", "h100", 1, 1, 16, 1, 1, 64,
-       plain, none, "fp8", 1, tokens, 8960, false, 0, ""},
+       plain, none, "fp8", 1, tokens, 8960, true, 0, ""},
       {"Bridge", "Qwen3-30B-A3B, 16 H100, fp8, pp=2", "qwen3-30b-a3b", "h100", 1, 2, 8, 1, 1, 128,
        interleaved(12), none, "fp8", 1, tokens, 9058, false, 0, ""},
       {"Bridge", "Qwen3-235B-A22B, 256 H100, fp8", "qwen3-235b-a22b", "h100", 1, 8, 16, 2, 1, 512,
@@ -164,14 +223,20 @@ static Refusal addModels(const std::string &share, std::vector<PublishedRow> &ro
       {"Bridge", "Llama 3 8B, 8 B200, fp8", "llama-3.1-8b", "b200", 8, 1, 1, 1, 2, 8, plain, none,
        "fp8", 1, tokens, 30624, false, 0, ""},
       {"Megatron Core", "Mixtral 8x7B, H100", "mixtral-8x7b", "h100", 2, 4, 8, 1, 1, 16,
-       interleaved(8), none, "bf16", 1, flops, 468, false, 0,
+       interleaved(8), none, "bf16", 1, flops, 468, true, 0,
        "64 devices and a batch of 256 are not given"},
-      {"torchtitan", "Llama 3.1 8B, 8 H100", "llama-3.1-8b", "h100", 8, 1, 1, 1, 1, 1, plain,
-       selective, "bf16", 3, tokens, 5762, false, 0, ""},
-      {"torchtitan", "Llama 3.1 8B, 8 H100, compiled", "llama-3.1-8b", "h100", 8, 1, 1, 1, 1, 1,
-       plain, selective, "bf16", 3, tokens, 6667, false, 0, ""},
-      {"torchtitan", "Llama 3.1 8B, 8 H100, compiled, fp8", "llama-3.1-8b", "h100", 8, 1, 1, 1, 1,
-       1, plain, selective, "fp8", 3, tokens, 8532, false, 0, ""},
+      {"torchtitan", "Llama 3.1 8B, 8 H100, compiled", "llama-3.1-8b", "h100-500w", 8, 1, 1, 1, 2,
+       1, plain, selective, "bf16", 3, tokens, 6667, false, 0, kEverySecond},
+      {"torchtitan", "Llama 3.1 8B, 8 H100, compiled, fp8", "llama-3.1-8b", "h100-500w", 8, 1, 1, 1,
+       2, 1, plain, selective, "fp8", 3, tokens, 8532, false, 0, kEverySecond},
+      {"torchtitan", "Llama 3.1 8B, 64 H100, tp=8", "llama-3.1-8b", "h100-500w", 8, 1, 1, 8, 12, 1,
+       plain, selective, "bf16", 3, tokens, 4378, false, 0, kEverySecond},
+      {"torchtitan", "Llama 3.1 70B, 256 H100, tp=8", "llama-3.1-70b", "h100-500w", 32, 1, 1, 8, 16,
+       1, plain, Recompute::Full, "bf16", 3, tokens, 597.3, true, 0, ""},
+      {"torchtitan", "Llama 3.1 70B, 256 H100, tp=8 overlapped", "llama-3.1-70b", "h100-500w", 32,
+       1, 1, 8, 16, 1, plain, Recompute::Full, "bf16", 3, tokens, 652.4, false, 0, ""},
+      {"torchtitan", "Llama 3.1 70B, 256 H100, tp=8, fp8", "llama-3.1-70b", "h100-500w", 32, 1, 1,
+       8, 16, 1, plain, Recompute::Full, "fp8", 3, tokens, 809.8, false, 0, ""},
   };
   for (const ModelRow &from : kRows) {
     PublishedRow row;
@@ -193,7 +258,11 @@ static Refusal addModels(const std::string &share, std::vector<PublishedRow> &ro
     plan.recompute = from.recompute;
     plan.precision = from.precision;
     plan.zero = from.zero;
+    if (row.table == "ISCA'25")
+      plan.optimizerBytes = 8; // moments in bf16 (DeepSeek-V3, section 3.3.2)
     row.unit = from.unit;
+    plan.overlapReduce =
+        plan.tp > 1 && (row.table == "Bridge" || row.name.find("overlapped") != std::string::npos);
     row.published = from.published;
     row.fitted = from.fitted;
     row.note = from.note;
@@ -229,6 +298,7 @@ Refusal moire::planner::publishedRows(const std::string &share, std::vector<Publ
   rows.clear();
   addMegatron(rows);
   addRecompute(rows);
+  addHopper(rows);
   if (Refusal refusal = addModels(share, rows))
     return refusal;
   for (PublishedRow &row : rows) {
@@ -238,9 +308,62 @@ Refusal moire::planner::publishedRows(const std::string &share, std::vector<Publ
     if (Refusal refusal = resize(cluster, row.plan.ranks()))
       return refusal;
     const ModelCost model = costOf(row.shape);
-    if (Refusal refusal = predict(model, cluster, row.plan, row.prediction))
+    if (Refusal refusal = predictRow(row, model, cluster))
       return row.table + ", " + row.name + ": " + *refusal;
     row.predicted = figure(row, model);
+  }
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Page
+//===----------------------------------------------------------------------===//
+
+static std::string format(const char *how, double value) {
+  char words[64];
+  std::snprintf(words, sizeof words, how, value);
+  return words;
+}
+
+/// What each table is and how its rows were read.
+static const std::pair<const char *, const char *> kTables[] = {
+    {"SC21", "Megatron-LM on A100, GPT of 1.7B to 1T (Narayanan et al. 2021, table 1; micro-batches "
+             "from the repository's script), TFLOP/s a device, full recompute counted"},
+    {"Recompute", "Megatron-LM on A100 (Korthikanti et al. 2022, tables 3 and 5), seconds a step"},
+    {"Hopper", "Megatron Core on H100, GPT of 1.7B to 462B (its README), TFLOP/s a device; the "
+               "source leaves micro-batch, schedule and recompute open, the planner chose them"},
+    {"ISCA'25", "DeepSeek-V3's training (\"Insights into DeepSeek-V3\", table 4), seconds a step"},
+    {"Bridge", "Megatron Bridge (its performance summary and archive), tokens a second and device"},
+    {"Megatron Core", "Megatron Core's MoE README, version 0.9, TFLOP/s a device"},
+    {"torchtitan", "torchtitan's benchmarks of December 2024 and June 2025, tokens a second and "
+                   "device, on H100 held to 500 W"}};
+
+Refusal moire::planner::writePublished(std::ostream &out, const std::string &share) {
+  std::vector<PublishedRow> rows;
+  if (Refusal refusal = publishedRows(share, rows))
+    return refusal;
+  for (const auto &[table, what] : kTables) {
+    out << "**" << table << "**: " << what << ".\n\n"
+        << "| row | plan | published | planner | error | fitted |\n|---|---|---|---|---|---|\n";
+    std::string notes;
+    double sum = 0;
+    int open = 0;
+    for (const PublishedRow &row : rows) {
+      if (row.table != table)
+        continue;
+      const char *how = row.published < 100 ? "%.2f" : row.published < 1000 ? "%.1f" : "%.0f";
+      out << "| " << row.name << " | " << row.plan.mesh() << ", " << row.plan.microBatches << " x "
+          << row.plan.microBatch << ", " << row.plan.schedule.str() << ", "
+          << name(row.plan.recompute) << " | " << format(how, row.published) << " | "
+          << format(how, row.predicted) << " | " << format("%+.1f %%", 100 * row.error()) << " | "
+          << (row.fitted ? "yes" : "") << " |\n";
+      if (!row.note.empty() && notes.find(row.note) == std::string::npos)
+        notes += "\n" + row.name + ": " + row.note + ".";
+      sum += row.fitted ? 0 : std::abs(row.error());
+      open += !row.fitted;
+    }
+    out << "\nMean error of the rows that were not fitted: " << format("%.1f %%", 100 * sum / open)
+        << ".\n" << notes << (notes.empty() ? "" : "\n") << "\n";
   }
   return {};
 }

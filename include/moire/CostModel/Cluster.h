@@ -26,8 +26,8 @@ struct Efficiency {
   double matmulHalf = 0;
   /// What the products of experts, grouped in one kernel, reach of a single product's rate.
   double grouped = 1;
-  /// What products that add to gradients of weights reach of other products' rate.
-  double weightGradient = 1;
+  /// What products in fp8 that add to gradients of weights reach of the others' rate.
+  double fp8WeightGradient = 1;
   /// What the core of attention reaches of the peak: of bf16, where there is fp8 too.
   double attention = 1;
   double attentionBackward = 1;

@@ -24,6 +24,8 @@ struct Plan {
   /// Norms and residuals are divided over tp along the sequence; sums over tp become
   /// reduce-scatters and all-gathers of the same bytes.
   bool sequenceParallel = true;
+  /// Sums over tp run in tp pieces beside the products that make and take them.
+  bool overlapReduce = false;
   int microBatch = 1;   ///< sequences
   int microBatches = 1; ///< of one pipeline in a step, from both ends together in DualPipe
   scheduling::Kind schedule;

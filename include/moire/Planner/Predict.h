@@ -62,7 +62,8 @@ struct Prediction {
 };
 
 /// Predicts a step. Refuses what check refuses. A plan that does not fit the memory is predicted
-/// all the same, see `refuseMemory`.
+/// all the same, see `refuseMemory`; only the schedule `auto`, which is searched for under the
+/// limit, refuses it.
 Refusal predict(const cost::ModelCost &model, const cost::Cluster &cluster, const Plan &plan,
                 Prediction &prediction);
 

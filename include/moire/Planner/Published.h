@@ -16,6 +16,9 @@ struct PublishedRow {
   cost::ModelShape shape;
   std::string cluster; ///< a file of share/moire/clusters
   Plan plan;
+  /// Sequences of a step, where micro-batch, schedule and recompute are not published: the
+  /// planner's choice of 1f1b or interleaved on the published mesh is taken. 0: all is.
+  long batchToPlan = 0;
   enum Unit {
     StepSeconds,
     TokensPerDevice, ///< per second

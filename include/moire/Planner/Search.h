@@ -23,6 +23,8 @@ struct SearchOptions {
   int tooLarge = 5;
   /// Plans that are simulated, those with the best estimates.
   int simulate = 60;
+  /// Meshes, best first, for which a schedule is searched as well (`auto`).
+  int searchedSchedules = 1;
 };
 
 /// A plan that was not chosen and why.

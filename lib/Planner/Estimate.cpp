@@ -1,0 +1,110 @@
+//===- Estimate.cpp - A plan's time and memory by formulas -----------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Estimate.h"
+#include <algorithm>
+#include <cmath>
+
+using namespace moire::planner;
+using namespace moire::cost;
+using moire::scheduling::Kind;
+using moire::scheduling::StageCost;
+
+Estimator::Estimator(const ModelCost &model, const Cluster &cluster, const Plan &plan)
+    : cluster(cluster) {
+  // Equal parts, which most layers are, are costed once.
+  for (size_t i = 0; i < model.parts.size(); ++i) {
+    const Part &part = model.parts[i];
+    const bool same = i > 1 && part.products.size() == model.parts[i - 1].products.size() &&
+                      part.kernels == model.parts[i - 1].kernels &&
+                      part.expertParameters == model.parts[i - 1].expertParameters &&
+                      part.parameters == model.parts[i - 1].parameters &&
+                      part.further == model.parts[i - 1].further;
+    parts.push_back(same ? parts.back() : costOfPart(model, part, cluster, plan));
+  }
+  whole = stageOf(parts, {0, static_cast<int>(parts.size())}, cluster, plan);
+  for (const PartCost &part : parts) {
+    largest = std::max(largest, part.recomputed + (part.recomputed + part.activations) / 2 +
+                                    part.exchangeBuffer + 4 * part.output);
+    longest = std::max(longest, part.forwardCompute() + part.backwardCompute() +
+                                    part.time.exchange + part.time.exchangeBack +
+                                    part.time.reduce + part.time.reduceBack);
+  }
+}
+
+/// Activations of a rank at once, in those of all its stages for one micro-batch.
+static double inFlight(Kind kind, double P, double M) {
+  switch (kind.name) {
+  case Kind::GPipe:
+    return M;
+  case Kind::Interleaved:
+    return std::min(M, P + (P - 1) / kind.chunks);
+  case Kind::ZeroBubbleH2:
+    return std::min(M, 2 * P - 1);
+  case Kind::VHalf:
+    return std::min(M, P / 2 + 1);
+  case Kind::DualPipe: // a stage of each direction; one micro-batch is on one of them
+    return std::min(M, (P + 1)) / 1.0;
+  case Kind::DualPipeV:
+    return std::min(M, P + 0.5);
+  default:
+    return std::min(M, P);
+  }
+}
+
+Estimated Estimator::estimate(const Plan &plan) const {
+  const double P = plan.pp, M = plan.microBatches;
+  const Kind kind = plan.schedule;
+  // One rank's share of the model; cuts between parts leave some ranks with more.
+  const double stages = kind.stages(plan.pp);
+  const double F = whole.forward / P, B = whole.backward / P, W = whole.backwardWeight / P;
+  const double uneven = stages > 1 ? longest / 2 * (stages / P) : 0;
+  const double collectives = (whole.forwardCollective + whole.backwardCollective) / P;
+  const double compute = F + B - collectives;
+  const double paired = std::max({compute, collectives / cluster.contention, F, B});
+  double perMicroBatch = F + B + uneven, bubble = (P - 1) * (F + B);
+  switch (kind.name) {
+  case Kind::Interleaved:
+    bubble /= kind.chunks;
+    break;
+  case Kind::ZeroBubbleH1:
+    bubble = (P - 1) * std::max(0.0, F + B - 2 * W);
+    break;
+  case Kind::ZeroBubbleH2:
+  case Kind::ZeroBubbleV:
+    bubble = 0;
+    break;
+  case Kind::VHalf:
+    bubble /= 2;
+    break;
+  case Kind::DualPipe:
+  case Kind::DualPipeV: {
+    perMicroBatch = paired + uneven;
+    const double half = kind.name == Kind::DualPipe ? P / 2 - 1 : (P - 1) / 2;
+    bubble = std::max(0.0, half * (paired + B - 3 * W)) + P * (F + B - paired) / 2;
+    break;
+  }
+  default:
+    break;
+  }
+  if (P == 1)
+    bubble = 0;
+  Estimated estimated;
+  estimated.plan = plan;
+  estimated.least = M * std::min(F + B, paired);
+
+  double state = 0, reduce = 0;
+  const Group dense{plan.dp * plan.ep, plan.tp}, experts{plan.dp, plan.tp * plan.ep};
+  for (const PartCost &part : parts) {
+    state += stateOf(part, plan).total();
+    if (plan.zero < 2)
+      reduce += reduceScatterTime(cluster, dense, part.parameters * plan.gradientBytes) +
+                reduceScatterTime(cluster, experts, part.expertParameters * plan.gradientBytes);
+  }
+  const double copies = kind.name == Kind::DualPipe ? 2 : 1;
+  estimated.seconds = M * perMicroBatch + bubble + copies * reduce / P * 0.75;
+  estimated.memory = copies * state / P + inFlight(kind, P, M) * whole.activationBytes / P +
+                     largest + cluster.device.reserved;
+  return estimated;
+}
