@@ -268,7 +268,8 @@ Refusal moire::planner::predict(const ModelCost &model, const Cluster &cluster, 
 // What would fit
 //===----------------------------------------------------------------------===//
 
-/// Plans that differ from `plan` in one thing and may take less memory, with the words for it.
+/// Plans that differ from `plan` in one thing, or in micro-batch and recompute, and may take less
+/// memory, with the words for it.
 static std::vector<std::pair<Plan, std::string>> smaller(const Plan &plan) {
   std::vector<std::pair<Plan, std::string>> plans;
   const auto with = [&](auto change, const auto &...words) {
@@ -281,9 +282,19 @@ static std::vector<std::pair<Plan, std::string>> smaller(const Plan &plan) {
       with([&](Plan &p) { p.recompute = recompute; }, "recompute ", name(recompute));
   for (int zero = plan.zero + 1; zero <= 3; ++zero)
     with([&](Plan &p) { p.zero = zero; }, "zero ", zero);
-  if (plan.microBatch % 2 == 0)
-    with([](Plan &p) { p.microBatch /= 2, p.microBatches *= 2; }, "micro-batches of ",
-         plan.microBatch / 2);
+  for (int size = plan.microBatch / 2; size >= 1; size /= 2) {
+    if (plan.microBatch % size)
+      continue;
+    const auto cut = [&](Plan &p) {
+      p.microBatches *= plan.microBatch / size;
+      p.microBatch = size;
+    };
+    with(cut, "micro-batches of ", size);
+    for (const Recompute recompute : {Recompute::Selective, Recompute::Full})
+      if (recompute > plan.recompute)
+        with([&](Plan &p) { cut(p), p.recompute = recompute; }, "micro-batches of ", size,
+             " with recompute ", name(recompute));
+  }
   if (plan.schedule.name != Kind::OneFOneB)
     with([](Plan &p) { p.schedule = {Kind::OneFOneB, 1}; }, "schedule 1f1b");
   for (const int factor : {2, 4, 8}) {
@@ -328,7 +339,6 @@ Refusal moire::planner::refuseMemory(const ModelCost &model, const Cluster &clus
     }
   }
   if (how.empty())
-    return needs + "no single change makes it fit, the best needs " + gigabytes(least) +
-           " GB: use more devices for each replica";
+    return needs + "no change of one thing makes it fit, the best needs " + gigabytes(least) + " GB";
   return needs + how + " makes it fit";
 }

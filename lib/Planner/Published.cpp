@@ -145,13 +145,14 @@ static void addHopper(std::vector<PublishedRow> &rows) {
     const char *name;
     int layers, hidden, heads, tp, pp, batch;
     double teraflops;
+    bool fitted;
   };
   static const Row kRows[] = {
-      {"1.7B", 24, 2048, 16, 1, 1, 192, 408.8},       {"7.1B", 30, 4096, 32, 2, 1, 192, 465.9},
-      {"16B", 32, 6144, 48, 4, 1, 192, 489.1},        {"32B", 48, 7168, 56, 8, 1, 192, 459.6},
-      {"70B", 84, 8192, 64, 8, 2, 384, 419.7},        {"119B", 92, 10240, 80, 8, 4, 768, 420.5},
-      {"177B", 96, 12288, 96, 8, 6, 1152, 432.8},     {"314B", 96, 16384, 128, 8, 8, 1536, 474.4},
-      {"462B", 112, 18432, 144, 8, 16, 3072, 459.9}};
+      {"1.7B", 24, 2048, 16, 1, 1, 192, 408.8, false},       {"7.1B", 30, 4096, 32, 2, 1, 192, 465.9, false},
+      {"16B", 32, 6144, 48, 4, 1, 192, 489.1, true},        {"32B", 48, 7168, 56, 8, 1, 192, 459.6, false},
+      {"70B", 84, 8192, 64, 8, 2, 384, 419.7, false},        {"119B", 92, 10240, 80, 8, 4, 768, 420.5, false},
+      {"177B", 96, 12288, 96, 8, 6, 1152, 432.8, false},     {"314B", 96, 16384, 128, 8, 8, 1536, 474.4, true},
+      {"462B", 112, 18432, 144, 8, 16, 3072, 459.9, false}};
   for (const Row &from : kRows) {
     PublishedRow row;
     row.table = "Hopper";
@@ -168,6 +169,7 @@ static void addHopper(std::vector<PublishedRow> &rows) {
     row.batchToPlan = from.batch;
     row.unit = PublishedRow::FullTeraflops;
     row.published = from.teraflops;
+    row.fitted = from.fitted;
     rows.push_back(row);
   }
 }

@@ -228,21 +228,28 @@ static void addTooLarge(const ModelCost &model, const Cluster &cluster,
                         const std::vector<Estimated> &plans, const SearchOptions &options,
                         Found &found) {
   std::set<std::string> seen;
+  int fixed = 0, left = options.simulate; // of predictions; estimates are off by some percent
   for (const Estimated &estimated : plans) {
-    if (static_cast<int>(found.tooLarge.size()) >= options.tooLarge ||
-        estimated.seconds >= found.best.step.total())
-      return;
+    if (fixed >= options.tooLarge || left == 0 ||
+        estimated.seconds >= 1.1 * found.bestGenerated)
+      break;
     const std::string key = estimated.plan.mesh();
-    if (estimated.memory <= cluster.device.memory || seen.count(key))
+    if (estimated.memory <= cluster.device.memory || estimated.least >= found.bestGenerated ||
+        seen.count(key))
       continue;
     Prediction prediction;
+    --left;
     if (predict(model, cluster, estimated.plan, prediction) || prediction.fits() ||
-        prediction.step.total() >= found.best.step.total())
+        prediction.step.total() >= found.bestGenerated)
       continue;
     seen.insert(key);
     const Refusal reason = refuseMemory(model, cluster, prediction);
-    found.tooLarge.push_back({summary(prediction), *reason});
+    const bool fixable = reason->find("no change") == std::string::npos;
+    found.tooLarge.insert(fixable ? found.tooLarge.begin() + fixed++ : found.tooLarge.end(),
+                          {summary(prediction), *reason});
   }
+  if (static_cast<int>(found.tooLarge.size()) > options.tooLarge)
+    found.tooLarge.resize(options.tooLarge);
 }
 
 Refusal moire::planner::search(const ModelCost &model, const Cluster &cluster, long globalBatch,
@@ -292,6 +299,7 @@ Refusal moire::planner::search(const ModelCost &model, const Cluster &cluster, l
   };
   std::stable_sort(done.begin(), done.end(), byStep);
   const size_t generated = done.size();
+  found.bestGenerated = done.front().step.total();
   for (size_t i = 0; i < generated && static_cast<int>(i) < options.searchedSchedules; ++i) {
     Prediction prediction;
     Plan plan = done[i].plan;

@@ -67,8 +67,8 @@ struct Prediction {
 Refusal predict(const cost::ModelCost &model, const cost::Cluster &cluster, const Plan &plan,
                 Prediction &prediction);
 
-/// The sentence for a prediction that does not fit: what it needs, what there is, and the one
-/// change of the plan that would make it fit. Nothing where it fits.
+/// The sentence for a prediction that does not fit: what it needs, what there is, and the
+/// change of the plan that makes it fit at the least cost of time. Nothing where it fits.
 Refusal refuseMemory(const cost::ModelCost &model, const cost::Cluster &cluster,
                      const Prediction &prediction);
 

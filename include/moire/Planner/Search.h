@@ -37,7 +37,10 @@ struct Found {
   Prediction best;
   /// Best first; one for each mesh and schedule.
   std::vector<Candidate> runnersUp;
-  /// Faster than the best by its estimate, but too large; with the change that makes it fit.
+  /// Seconds of the fastest step whose schedule is a generator's.
+  double bestGenerated = 0;
+  /// Faster than that but too large; one for each mesh, with the change that makes it fit. Those
+  /// that one change makes fit come first.
   std::vector<Candidate> tooLarge;
   long considered = 0; ///< plans that were estimated
   int simulated = 0;

@@ -1,0 +1,181 @@
+//===- PredictTest.cpp - Predictions against closed formulas --------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "TestModels.h"
+
+using namespace moire::planner;
+using moire::cost::Cluster;
+using moire::cost::ModelCost;
+using moire::cost::Recompute;
+using moire::scheduling::Kind;
+
+static Prediction predicted(const ModelCost &model, const Cluster &cluster, const Plan &plan) {
+  Prediction prediction;
+  const Refusal refusal = predict(model, cluster, plan, prediction);
+  EXPECT_FALSE(refusal) << *refusal;
+  return prediction;
+}
+
+// F = 1 and B = 2 on each of 4 ranks: makespan (M + P - 1) 3, bubble (P - 1) / (M + P - 1).
+TEST(Predict, OneFOneBOnAnEvenModel) {
+  Plan plan;
+  plan.pp = 4;
+  plan.microBatches = 12;
+  const Prediction p = predicted(evenModel(4), plainCluster(4), plan);
+  EXPECT_DOUBLE_EQ(p.step.pipeline, 45);
+  EXPECT_DOUBLE_EQ(p.bubble, 3.0 / 15);
+  EXPECT_NEAR(p.tokensPerSecond, 12.0 / 45, 1e-9);
+  EXPECT_NEAR(p.mfu, 12.0 / 15, 1e-9);
+  EXPECT_DOUBLE_EQ(p.hfu, p.mfu);
+}
+
+// Full recompute makes each forward twice: F = 1, B = 3, and 4/3 of the FLOPs.
+TEST(Predict, FullRecompute) {
+  Plan plan;
+  plan.pp = 4;
+  plan.microBatches = 12;
+  plan.recompute = Recompute::Full;
+  const Prediction p = predicted(evenModel(4), plainCluster(4), plan);
+  EXPECT_DOUBLE_EQ(p.step.pipeline, 60);
+  EXPECT_NEAR(p.hardwareFlops / p.modelFlops, 4.0 / 3, 1e-12);
+}
+
+// Rank r of 1F1B holds P - r micro-batches of 6 bytes; state is 2 + 4 + 12 bytes a parameter.
+TEST(Predict, MemoryOfOneFOneB) {
+  Plan plan;
+  plan.pp = 4;
+  plan.microBatches = 12;
+  plan.zero = 0;
+  const Prediction p = predicted(evenModel(4), plainCluster(4), plan);
+  for (int rank = 0; rank < 4; ++rank) {
+    EXPECT_DOUBLE_EQ(p.memory[rank].activations, 6 * (4 - rank));
+    EXPECT_DOUBLE_EQ(p.memory[rank].parameters, 20);
+    EXPECT_DOUBLE_EQ(p.memory[rank].gradients, 40);
+    EXPECT_DOUBLE_EQ(p.memory[rank].optimizer, 120);
+  }
+  EXPECT_EQ(p.fullest, 0);
+}
+
+// DualPipe holds two stages on each rank and divides their state over two ranks.
+TEST(Predict, MemoryOfDualPipe) {
+  Plan plan;
+  plan.pp = 4;
+  plan.microBatches = 12;
+  plan.schedule = {Kind::DualPipe, 1};
+  const Prediction p = predicted(evenModel(4), plainCluster(4), plan);
+  EXPECT_DOUBLE_EQ(p.memory[1].parameters, 40);
+  EXPECT_DOUBLE_EQ(p.memory[1].optimizer, 120);
+  EXPECT_DOUBLE_EQ(p.memory[0].activations, 6 * 5); // PP + 1
+}
+
+// zero divides state over the dp ranks, in its order.
+TEST(Predict, ZeroDividesState) {
+  for (int zero = 0; zero <= 3; ++zero) {
+    Plan plan;
+    plan.dp = 4;
+    plan.zero = zero;
+    const Memory memory = predicted(evenModel(2), plainCluster(4), plan).memory[0];
+    EXPECT_DOUBLE_EQ(memory.optimizer, 240.0 / (zero >= 1 ? 4 : 1));
+    EXPECT_DOUBLE_EQ(memory.gradients, 80.0 / (zero >= 2 ? 4 : 1));
+    EXPECT_DOUBLE_EQ(memory.parameters, 40.0 / (zero >= 3 ? 4 : 1));
+  }
+}
+
+// Korthikanti et al. 2022, section 4.2.3: the first stage of 1F1B holds L layers' activations
+// whatever the pipeline, here 34 s b h L / t of GPT-3 with selective recompute.
+TEST(Predict, ActivationsOfGpt3) {
+  moire::cost::ModelShape shape;
+  ASSERT_FALSE(moire::cost::readShape(MOIRE_SHARE "/models/gpt3-175b.toml", shape));
+  shape.attention.fused = false;
+  shape.dropout = true;
+  Plan plan;
+  plan.pp = 8;
+  plan.tp = 8;
+  plan.microBatches = 64;
+  plan.recompute = Recompute::Selective;
+  const Prediction p = predicted(moire::cost::costOf(shape), clusterOf("a100", 64), plan);
+  EXPECT_EQ(p.parts[0], std::make_pair(0, 13)); // with the embedding, which keeps nothing
+  EXPECT_NEAR(p.memory[0].activations / (34.0 * 2048 * 12288 * 96 / 8), 1, 1e-9);
+}
+
+// Without links that cost time, gradients cost none; with slow ones they do, less if they overlap.
+TEST(Predict, GradientsOverlap) {
+  Cluster cluster = plainCluster(2);
+  Plan plan;
+  plan.dp = 2;
+  plan.microBatches = 2;
+  EXPECT_EQ(predicted(evenModel(4), cluster, plan).step.gradients, 0);
+  cluster.within.bandwidth = 10; // 4 parts of 40 bytes, half of each: 8 s
+  const double hidden = predicted(evenModel(4), cluster, plan).step.gradients;
+  plan.overlapGradients = false;
+  const double exposed = predicted(evenModel(4), cluster, plan).step.gradients;
+  EXPECT_DOUBLE_EQ(exposed, 8);
+  EXPECT_DOUBLE_EQ(hidden, 2); // the last part's
+}
+
+// The fullest expert rank holds up the others.
+TEST(Predict, ImbalanceCosts) {
+  Plan plan;
+  plan.ep = 8;
+  const ModelCost model = modelOf("mixtral-8x7b");
+  const Cluster cluster = clusterOf("h100", 8);
+  const Prediction even = predicted(model, cluster, plan);
+  plan.imbalance = 1.5;
+  const Prediction uneven = predicted(model, cluster, plan);
+  EXPECT_GT(uneven.step.total(), even.step.total() * 1.2);
+  EXPECT_LT(uneven.step.total(), even.step.total() * 1.5);
+}
+
+// DeepSeek-V3's pairs hide expert traffic that 1F1B waits for.
+TEST(Predict, PairsHideExchanges) {
+  Plan plan;
+  plan.dp = 2;
+  plan.pp = 16;
+  plan.ep = 64;
+  plan.microBatches = 120;
+  plan.precision = "fp8";
+  plan.recompute = Recompute::Selective;
+  const ModelCost model = modelOf("deepseek-v3");
+  const Cluster cluster = clusterOf("h800", 2048);
+  const Prediction waiting = predicted(model, cluster, plan);
+  plan.schedule = {Kind::DualPipe, 1};
+  const Prediction paired = predicted(model, cluster, plan);
+  EXPECT_GT(waiting.exposedCommunication, 2 * paired.exposedCommunication);
+  EXPECT_LT(paired.step.total(), 0.85 * waiting.step.total());
+}
+
+// `auto` is never worse than the generators, and keeps the limit.
+TEST(Predict, AutoIsNoWorse) {
+  Plan plan;
+  plan.pp = 4;
+  plan.microBatches = 12;
+  const ModelCost model = evenModel(8);
+  plan.schedule = {Kind::ZeroBubbleV, 1};
+  const double generated = predicted(model, plainCluster(4), plan).step.total();
+  plan.schedule = {Kind::Auto, 1};
+  const Prediction searched = predicted(model, plainCluster(4), plan);
+  EXPECT_LE(searched.step.total(), generated * (1 + 1e-9));
+  EXPECT_TRUE(searched.fits());
+  ASSERT_EQ(searched.parts.size(), searched.problem.stages.size());
+  EXPECT_EQ(searched.parts.back().second, 8);
+}
+
+TEST(PredictRefusal, Memory) {
+  Plan plan;
+  plan.pp = 4;
+  plan.microBatches = 12;
+  plan.zero = 0;
+  Cluster cluster = plainCluster(4);
+  EXPECT_FALSE(refuseMemory(evenModel(4), cluster, predicted(evenModel(4), cluster, plan)));
+  cluster.device.memory = 196e0;
+  const std::string sentence =
+      *refuseMemory(evenModel(4), cluster, predicted(evenModel(4), cluster, plan));
+  EXPECT_NE(sentence.find("recompute full makes it fit"), std::string::npos) << sentence;
+  plan.recompute = Recompute::Full;
+  EXPECT_TRUE(predicted(evenModel(4), cluster, plan).fits());
+  cluster.device.memory = 100;
+  const std::string none =
+      *refuseMemory(evenModel(4), cluster, predicted(evenModel(4), cluster, plan));
+  EXPECT_NE(none.find("no change of one thing makes it fit"), std::string::npos) << none;
+}
