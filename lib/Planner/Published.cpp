@@ -364,8 +364,10 @@ Refusal moire::planner::writePublished(std::ostream &out, const std::string &sha
       sum += row.fitted ? 0 : std::abs(row.error());
       open += !row.fitted;
     }
-    out << "\nMean error of the rows that were not fitted: " << format("%.1f %%", 100 * sum / open)
-        << ".\n" << notes << (notes.empty() ? "" : "\n") << "\n";
+    if (open > 0)
+      out << "\nMean error of the rows that were not fitted: "
+          << format("%.1f %%", 100 * sum / open) << ".\n";
+    out << notes << (notes.empty() ? "" : "\n") << "\n";
   }
   return {};
 }
