@@ -25,14 +25,12 @@ Refusal moire::cost::parseCluster(const std::string &text, const std::string &pa
   Device &device = read.device;
   Efficiency &efficiency = device.efficiency;
   double rates[3] = {}, reached[3] = {};
-  const auto positive = [](const char *table, const char *key, double *value,
-                           const char *example) {
+  const auto positive = [](const char *table, const char *key, double *value, const char *example) {
     Field field{table, key, value, example};
     field.above = true;
     return field;
   };
-  const auto fraction = [](const char *table, const char *key, double *value,
-                           const char *example) {
+  const auto fraction = [](const char *table, const char *key, double *value, const char *example) {
     Field field{table, key, value, example};
     field.above = true;
     field.most = 1;
@@ -57,7 +55,8 @@ Refusal moire::cost::parseCluster(const std::string &text, const std::string &pa
       {"device", "price_per_hour", &device.pricePerHour, "2.0", false, 0},
       {"device.efficiency", "matmul_half", &efficiency.matmulHalf, "128", false, 0},
       optional(fraction("device.efficiency", "grouped", &efficiency.grouped, "0.9")),
-      optional(fraction("device.efficiency", "fp8_weight_gradient", &efficiency.fp8WeightGradient, "0.9")),
+      optional(fraction("device.efficiency", "fp8_weight_gradient", &efficiency.fp8WeightGradient,
+                        "0.9")),
       fraction("device.efficiency", "attention", &efficiency.attention, "0.5"),
       fraction("device.efficiency", "attention_backward", &efficiency.attentionBackward, "0.4"),
       fraction("device.efficiency", "memory", &efficiency.memory, "0.8"),
@@ -68,8 +67,8 @@ Refusal moire::cost::parseCluster(const std::string &text, const std::string &pa
       positive("between", "bandwidth", &read.between.bandwidth, "50e9")};
   for (int i = 0; i < 3; ++i) {
     fields.push_back(optional(positive("device.flops", kDtypes[i], &rates[i], "989e12")));
-    fields.push_back(optional(
-        fraction("device.efficiency.matmul", kDtypes[i], &reached[i], "0.75")));
+    fields.push_back(
+        optional(fraction("device.efficiency.matmul", kDtypes[i], &reached[i], "0.75")));
   }
   if (Refusal refusal = readFields(text, path, fields))
     return refusal;

@@ -146,8 +146,8 @@ static Refusal outOfRange(const Field &field, const std::string &at, const std::
     range = text("above ", number(field.least), " and at most ", number(field.most));
   else
     range = text("from ", number(field.least), " to ", number(field.most));
-  return text(at, ": ", nameOf(field), " is ", value, ", not ", range,
-              "; write for example ", field.key, " = ", field.example);
+  return text(at, ": ", nameOf(field), " is ", value, ", not ", range, "; write for example ",
+              field.key, " = ", field.example);
 }
 
 static Refusal wrongType(const Field &field, const std::string &at, const toml::node &node,
@@ -198,8 +198,8 @@ static Refusal store(const Field &field, const std::string &at, const toml::node
 }
 
 /// Refuses a key of `table`, named `name`, that no field or table of fields has.
-static Refusal checkKeys(const toml::table &table, const std::string &name,
-                         const std::string &path, const std::vector<Field> &fields) {
+static Refusal checkKeys(const toml::table &table, const std::string &name, const std::string &path,
+                         const std::vector<Field> &fields) {
   std::vector<std::string> keys, tables;
   std::set<std::string> seen;
   for (const Field &field : fields) {
@@ -257,9 +257,8 @@ Refusal moire::cost::readFields(const std::string &text, const std::string &path
       if (Refusal refusal = store(field, where(path, node->source()), *node))
         return refusal;
     } else if (field.required) {
-      return scheduling::text("'", path, "': ", placeOf(field.table), " lacks the key '",
-                              field.key, "'; write for example ", field.key, " = ",
-                              field.example);
+      return scheduling::text("'", path, "': ", placeOf(field.table), " lacks the key '", field.key,
+                              "'; write for example ", field.key, " = ", field.example);
     }
   }
   return {};

@@ -44,7 +44,7 @@ struct Builder {
     part.products.push_back({name, k, n, split, rowsPerToken, experts, cheap, false});
     ++part.kernels;
     const double copies = experts > 0 ? experts : 1;
-    (experts > 0             ? part.expertParameters
+    (experts > 0               ? part.expertParameters
      : split == Product::Whole ? part.replicatedParameters
                                : part.parameters) += copies * k * n;
     if (shape.biases)
@@ -146,8 +146,8 @@ void Builder::addLatent(Part &part) {
     some.split += a * query;
   }
   add(part, "key and value down", h, attention.kvRank + attention.ropeDim, Product::Whole);
-  add(part, "key and value up", attention.kvRank, a * (attention.headDim + value),
-      Product::Column, 1, 0, true);
+  add(part, "key and value up", attention.kvRank, a * (attention.headDim + value), Product::Column,
+      1, 0, true);
   all.residual += latent;
   all.narrowResidual += latent;
   some.residual += latent;
@@ -192,7 +192,8 @@ void Builder::addExperts(Part &part) {
   part.routedTraffic += k * (4 * h + wide + width);
   part.kernels += 6; // top-k, counts, permutation there and back, activation function, sum
   kept(part, Recompute::None).narrowRouted += k * (h + wide + width);
-  kept(part, Recompute::Selective).narrowRouted += k * (h + wide + (shape.attention.fused ? 0 : width));
+  kept(part, Recompute::Selective).narrowRouted +=
+      k * (h + wide + (shape.attention.fused ? 0 : width));
   if (shape.attention.fused)
     part.cheapTraffic += k * (wide + width);
   kept(part, Recompute::None).residual += 2 * experts.count; // probabilities in f32

@@ -23,9 +23,9 @@ static Refusal checkShape(const std::string &path, const ModelShape &shape) {
     return text("'", path, "': ", attention.heads, " attention.heads are not a multiple of ",
                 attention.kvHeads, " attention.kv_heads; give as many, or a divisor");
   if (attention.kvRank > 0 && attention.valueDim == 0)
-    return text("'", path, "': attention.kv_rank is ", attention.kvRank,
-                " but attention.value_dim is missing; write for example value_dim = ",
-                attention.headDim);
+    return text(
+        "'", path, "': attention.kv_rank is ", attention.kvRank,
+        " but attention.value_dim is missing; write for example value_dim = ", attention.headDim);
   if (attention.kvRank == 0 && (attention.qRank > 0 || attention.valueDim > 0))
     return text("'", path, "': attention.", attention.qRank > 0 ? "q_rank" : "value_dim",
                 " is for latent attention, where kv_rank is above 0; give kv_rank or leave it out");
@@ -36,8 +36,8 @@ static Refusal checkShape(const std::string &path, const ModelShape &shape) {
   } else {
     if (experts.topK < 1 || experts.topK > experts.count)
       return text("'", path, "': experts.top_k is ", experts.topK, ", not from 1 to the ",
-                  experts.count, " experts; write for example top_k = ",
-                  std::min(2, experts.count));
+                  experts.count,
+                  " experts; write for example top_k = ", std::min(2, experts.count));
     if (experts.width < 1)
       return text("'", path, "': table [experts] has ", experts.count,
                   " experts but no width; write for example width = 2048");

@@ -4,32 +4,51 @@
 //===----------------------------------------------------------------------===//
 #include "Estimate.h"
 #include <algorithm>
-#include <cmath>
+#include <tuple>
 
 using namespace moire::planner;
 using namespace moire::cost;
 using moire::scheduling::Kind;
 using moire::scheduling::StageCost;
 
+/// Whether two parts cost the same, whatever their names.
+static bool same(const Part &a, const Part &b) {
+  const auto scalars = [](const Part &p) {
+    return std::tie(p.attentionFlops, p.attentionFused, p.residualTraffic, p.splitTraffic,
+                    p.routedTraffic, p.cheapTraffic, p.kernels, p.parameters,
+                    p.replicatedParameters, p.expertParameters, p.recomputable, p.exchangeElements,
+                    p.experts, p.topK, p.nodeLimit, p.reduceElements, p.outputElements);
+  };
+  const auto kept = [](const Activations &k) {
+    return std::tie(k.residual, k.narrowResidual, k.split, k.narrowSplit, k.routed, k.narrowRouted);
+  };
+  const auto product = [](const Product &p) {
+    return std::tie(p.k, p.n, p.split, p.rowsPerToken, p.experts, p.cheap, p.wide);
+  };
+  return scalars(a) == scalars(b) &&
+         std::equal(
+             std::begin(a.kept), std::end(a.kept), std::begin(b.kept),
+             [&](const Activations &x, const Activations &y) { return kept(x) == kept(y); }) &&
+         std::equal(a.products.begin(), a.products.end(), b.products.begin(), b.products.end(),
+                    [&](const Product &x, const Product &y) { return product(x) == product(y); });
+}
+
 Estimator::Estimator(const ModelCost &model, const Cluster &cluster, const Plan &plan)
     : cluster(cluster) {
   // Equal parts, which most layers are, are costed once.
   for (size_t i = 0; i < model.parts.size(); ++i) {
     const Part &part = model.parts[i];
-    const bool same = i > 1 && part.products.size() == model.parts[i - 1].products.size() &&
-                      part.kernels == model.parts[i - 1].kernels &&
-                      part.expertParameters == model.parts[i - 1].expertParameters &&
-                      part.parameters == model.parts[i - 1].parameters &&
-                      part.further == model.parts[i - 1].further;
-    parts.push_back(same ? parts.back() : costOfPart(model, part, cluster, plan));
+    parts.push_back(i > 0 && same(part, model.parts[i - 1])
+                        ? parts.back()
+                        : costOfPart(model, part, cluster, plan));
   }
   whole = stageOf(parts, {0, static_cast<int>(parts.size())}, cluster, plan);
   for (const PartCost &part : parts) {
     largest = std::max(largest, part.recomputed + (part.recomputed + part.activations) / 2 +
                                     part.exchangeBuffer + 4 * part.output);
-    longest = std::max(longest, part.forwardCompute() + part.backwardCompute() +
-                                    part.time.exchange + part.time.exchangeBack +
-                                    part.time.reduce + part.time.reduceBack);
+    longest =
+        std::max(longest, part.forwardCompute() + part.backwardCompute() + part.time.exchange +
+                              part.time.exchangeBack + part.time.reduce + part.time.reduceBack);
   }
 }
 
@@ -45,7 +64,7 @@ static double inFlight(Kind kind, double P, double M) {
   case Kind::VHalf:
     return std::min(M, P / 2 + 1);
   case Kind::DualPipe: // a stage of each direction; one micro-batch is on one of them
-    return std::min(M, (P + 1)) / 1.0;
+    return std::min(M, P + 1);
   case Kind::DualPipeV:
     return std::min(M, P + 0.5);
   default:

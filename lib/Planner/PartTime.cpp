@@ -20,8 +20,8 @@ struct Coster {
 
   Coster(const ModelCost &model, const Part &part, const Cluster &cluster, const Plan &plan)
       : cluster(cluster), device(cluster.device), plan(plan), part(part),
-        tokens(static_cast<double>(plan.microBatch) * model.sequence),
-        fp8(plan.precision == "fp8"), f32(plan.precision == "f32") {}
+        tokens(static_cast<double>(plan.microBatch) * model.sequence), fp8(plan.precision == "fp8"),
+        f32(plan.precision == "f32") {}
 
   double element() const { return f32 ? 4 : 2; }
   double narrow() const { return fp8 ? 1 : element(); }
@@ -39,9 +39,8 @@ struct Coster {
   double exchangeTime() const;
   /// What of a sum over tp the products beside it do not cover: at least its first piece.
   double exposed(double reduce, double products) const {
-    return plan.overlapReduce
-               ? std::max(reduce / plan.tp, reduce - products * cluster.contention)
-               : reduce;
+    return plan.overlapReduce ? std::max(reduce / plan.tp, reduce - products * cluster.contention)
+                              : reduce;
   }
 };
 } // namespace
@@ -50,11 +49,10 @@ double Coster::productTime(const Product &product, Pass pass) const {
   const double k = product.split == Product::Row ? product.k / plan.tp : product.k;
   const double n = product.split == Product::Column ? product.n / plan.tp : product.n;
   const double groups = product.experts > 0 ? static_cast<double>(product.experts) / plan.ep : 1;
-  const double rows =
-      tokens * product.rowsPerToken * (product.experts > 0 ? plan.imbalance : 1);
+  const double rows = tokens * product.rowsPerToken * (product.experts > 0 ? plan.imbalance : 1);
   const bool inFp8 = fp8 && !product.wide;
   // A cluster without bf16 computes what stays wide in what it has.
-  const std::string dtype = inFp8 || !fp8 ? plan.precision
+  const std::string dtype = inFp8 || !fp8                ? plan.precision
                             : device.flops.count("bf16") ? "bf16"
                                                          : "fp8";
   double rate = matmulRate(device, dtype, rows / groups, k, n);
@@ -78,17 +76,18 @@ double Coster::productTime(const Product &product, Pass pass) const {
     quantized = rows * k * 2 * in; // the input in its other layout
     break;
   }
-  return std::max(2 * rows * k * n / rate, moveTime(moved)) +
-         (inFp8 ? moveTime(quantized) : 0);
+  return std::max(2 * rows * k * n / rate, moveTime(moved)) + (inFp8 ? moveTime(quantized) : 0);
 }
 
 double Coster::attentionTime(bool backward) const {
   const std::string dtype = device.flops.count("bf16") && !f32 ? "bf16" : plan.precision;
   // The fused backward computes the scores again: five products to the forward's two.
   const double work = part.attentionFlops * tokens / plan.tp *
-                      (!backward ? 1 : part.attentionFused ? 2.5 : 2);
-  return work / (device.flops.at(dtype) * (backward ? device.efficiency.attentionBackward
-                                                    : device.efficiency.attention));
+                      (!backward             ? 1
+                       : part.attentionFused ? 2.5
+                                             : 2);
+  return work / (device.flops.at(dtype) *
+                 (backward ? device.efficiency.attentionBackward : device.efficiency.attention));
 }
 
 double Coster::trafficTime() const {
@@ -98,11 +97,10 @@ double Coster::trafficTime() const {
 }
 
 double Coster::bytes(const Activations &kept) const {
-  return tokens *
-         (element() * (kept.residual / residualShare() + kept.split / plan.tp +
-                       kept.routed * plan.imbalance / plan.tp) +
-          narrow() * (kept.narrowResidual / residualShare() + kept.narrowSplit / plan.tp +
-                      kept.narrowRouted * plan.imbalance / plan.tp));
+  return tokens * (element() * (kept.residual / residualShare() + kept.split / plan.tp +
+                                kept.routed * plan.imbalance / plan.tp) +
+                   narrow() * (kept.narrowResidual / residualShare() + kept.narrowSplit / plan.tp +
+                               kept.narrowRouted * plan.imbalance / plan.tp));
 }
 
 double Coster::exchangeTime() const {
@@ -148,8 +146,8 @@ PartTime moire::planner::timeOf(const ModelCost &model, const Part &part, const 
     time.exchangeBack += time.exchange;
     time.reduceBack += time.reduce;
   } else if (plan.recompute == Recompute::Selective) {
-    time.backwardInput += cheap + coster.moveTime(coster.tokens * coster.element() *
-                                                  part.cheapTraffic / plan.tp);
+    time.backwardInput +=
+        cheap + coster.moveTime(coster.tokens * coster.element() * part.cheapTraffic / plan.tp);
     if (!part.attentionFused)
       time.backwardInput += time.attention;
   }

@@ -71,8 +71,8 @@ Refusal moire::planner::check(const ModelCost &model, const Cluster &cluster, co
     if (part.experts > 0)
       experts = experts == 0 ? part.experts : std::min(experts, part.experts);
   if (plan.ep > 1 && experts == 0)
-    return text("ep=", plan.ep, " for ", model.name, ", which has 0 experts; use ep=1 and dp=",
-                plan.dp * plan.ep);
+    return text("ep=", plan.ep, " for ", model.name,
+                ", which has 0 experts; use ep=1 and dp=", plan.dp * plan.ep);
   for (const Part &part : model.parts)
     if (part.experts > 0 && part.experts % plan.ep)
       return text("expert count ", part.experts, " of '", part.name,
@@ -85,6 +85,13 @@ Refusal moire::planner::check(const ModelCost &model, const Cluster &cluster, co
                 " stages, more than the ", parts, " parts of ", model.name, "; use pp=",
                 std::max(1, parts / (kind.name == Kind::DualPipe ? 1 : kind.stagesPerRank())),
                 " or less");
+  // As many tasks as can be simulated in seconds.
+  const long tasks = 2L * kind.stages(plan.pp) * plan.microBatches, most = 1L << 22;
+  if (tasks > most)
+    return text(kind.str(), " with ", kind.stages(plan.pp), " stages and ", plan.microBatches,
+                " micro-batches is ", tasks, " tasks, more than the ", most,
+                " that are simulated; use at most ", most / 2 / kind.stages(plan.pp),
+                " micro-batches, larger ones or more replicas");
   if (plan.recompute == cost::Recompute::Full && putsOff(kind))
     return text("recompute full with ", kind.str(),
                 " would keep until the weights' gradients all that it computes again; use ",

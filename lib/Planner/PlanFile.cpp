@@ -25,8 +25,8 @@ Refusal moire::planner::parsePlan(const std::string &text, const std::string &pa
   const auto axis = [](const char *table, const char *key, int *value, const char *example) {
     return Field{table, key, value, example, false, 1, 1 << 20};
   };
-  const auto optional = [](const char *table, const char *key, double *value,
-                           const char *example, double least) {
+  const auto optional = [](const char *table, const char *key, double *value, const char *example,
+                           double least) {
     return Field{table, key, value, example, false, least};
   };
   const std::vector<Field> fields = {
@@ -65,8 +65,8 @@ void moire::planner::writePlan(std::ostream &out, const Plan &plan) {
       << "gradient_bytes = " << number(plan.gradientBytes) << '\n'
       << "optimizer_bytes = " << number(plan.optimizerBytes) << '\n'
       << "\n[mesh]\n"
-      << "dp = " << plan.dp << "\npp = " << plan.pp << "\nep = " << plan.ep
-      << "\ntp = " << plan.tp << '\n'
+      << "dp = " << plan.dp << "\npp = " << plan.pp << "\nep = " << plan.ep << "\ntp = " << plan.tp
+      << '\n'
       << "sequence_parallel = " << (plan.sequenceParallel ? "true" : "false") << '\n'
       << "overlap_reduce = " << (plan.overlapReduce ? "true" : "false") << '\n'
       << "\n[batch]\n"

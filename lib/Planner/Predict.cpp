@@ -93,10 +93,10 @@ static Finish finishOf(const std::vector<PartCost> &parts, const std::vector<int
     if (plan.zero < 2) {
       const double bytes = part.parameters * plan.gradientBytes;
       const double expertBytes = part.expertParameters * plan.gradientBytes;
-      time = plan.zero == 0
-                 ? allReduceTime(cluster, dense, bytes) + allReduceTime(cluster, experts, expertBytes)
-                 : reduceScatterTime(cluster, dense, bytes) +
-                       reduceScatterTime(cluster, experts, expertBytes);
+      time = plan.zero == 0 ? allReduceTime(cluster, dense, bytes) +
+                                  allReduceTime(cluster, experts, expertBytes)
+                            : reduceScatterTime(cluster, dense, bytes) +
+                                  reduceScatterTime(cluster, experts, expertBytes);
     }
     finish.reduce += time;
     finish.lastPart = std::max(finish.lastPart, time);
@@ -126,8 +126,7 @@ static double workspaceOf(const std::vector<PartCost> &parts, const Cluster &clu
   double largest = 0, exchange = 0, output = 0;
   for (const PartCost &part : parts) {
     // What recompute makes again, and cotangents of about half of what a part keeps.
-    largest = std::max(largest,
-                       part.recomputed + (part.recomputed + part.activations) / 2);
+    largest = std::max(largest, part.recomputed + (part.recomputed + part.activations) / 2);
     exchange = std::max(exchange, part.exchangeBuffer);
     output = std::max(output, part.output);
   }
@@ -148,14 +147,14 @@ static void addFinish(const std::vector<PartCost> &parts, const Cluster &cluster
     const Finish finish = finishOf(parts, held, cluster, plan);
     double exposed = finish.reduce;
     if (plan.overlapGradients) {
-      const double early = std::min(finish.reduce - finish.lastPart, finish.cover * cluster.contention);
+      const double early =
+          std::min(finish.reduce - finish.lastPart, finish.cover * cluster.contention);
       exposed = finish.reduce - early;
     }
     const double end = timing.finish[rank].empty() ? 0 : timing.finish[rank].back();
     // DualPipe's sum waits for the rank that holds the other copies.
-    const double other = plan.schedule.name == Kind::DualPipe
-                             ? timing.finish[plan.pp - 1 - rank].back()
-                             : end;
+    const double other =
+        plan.schedule.name == Kind::DualPipe ? timing.finish[plan.pp - 1 - rank].back() : end;
     reduced = std::max(reduced, std::max(end, other) + exposed);
     done = std::max(done, finish.update);
   }
@@ -215,8 +214,8 @@ static void addRates(const ModelCost &model, const std::vector<PartCost> &parts,
   prediction.hardwareRate = prediction.hardwareFlops / share;
   const auto &flops = cluster.device.flops;
   const auto bf16 = flops.find("bf16");
-  const double peak = plan.precision != "f32" && bf16 != flops.end() ? bf16->second
-                                                                     : flops.at(plan.precision);
+  const double peak =
+      plan.precision != "f32" && bf16 != flops.end() ? bf16->second : flops.at(plan.precision);
   prediction.mfu = prediction.modelRate / peak;
   prediction.hfu = prediction.hardwareRate / peak;
   prediction.bubble = prediction.timing.bubble();
@@ -243,8 +242,7 @@ Refusal moire::planner::predict(const ModelCost &model, const Cluster &cluster, 
   workload.contention = cluster.contention;
   // A search for a schedule has to know its limit.
   if (plan.schedule.name == Kind::Auto)
-    workload.memoryLimit =
-        std::max(1.0, cluster.device.memory - workspaceOf(parts, cluster));
+    workload.memoryLimit = std::max(1.0, cluster.device.memory - workspaceOf(parts, cluster));
   const bool oneNode = cluster.nodes == 1;
   workload.link = oneNode ? cluster.within : cluster.between;
   workload.link.bandwidth *= cluster.device.efficiency.network;
@@ -320,10 +318,9 @@ Refusal moire::planner::refuseMemory(const ModelCost &model, const Cluster &clus
                                      const Prediction &prediction) {
   if (prediction.fits())
     return {};
-  const std::string needs =
-      text("pipeline rank ", prediction.fullest, " needs ",
-           gigabytes(prediction.memory[prediction.fullest].total()), " GB of ",
-           gigabytes(prediction.memoryLimit), "; ");
+  const std::string needs = text("pipeline rank ", prediction.fullest, " needs ",
+                                 gigabytes(prediction.memory[prediction.fullest].total()),
+                                 " GB of ", gigabytes(prediction.memoryLimit), "; ");
   Cluster limited = cluster;
   limited.device.memory = prediction.memoryLimit;
   std::string how;
@@ -339,6 +336,7 @@ Refusal moire::planner::refuseMemory(const ModelCost &model, const Cluster &clus
     }
   }
   if (how.empty())
-    return needs + "no change of one thing makes it fit, the best needs " + gigabytes(least) + " GB";
+    return needs + "no change of one thing makes it fit, the best needs " + gigabytes(least) +
+           " GB";
   return needs + how + " makes it fit";
 }

@@ -147,12 +147,15 @@ static void addHopper(std::vector<PublishedRow> &rows) {
     double teraflops;
     bool fitted;
   };
-  static const Row kRows[] = {
-      {"1.7B", 24, 2048, 16, 1, 1, 192, 408.8, false},       {"7.1B", 30, 4096, 32, 2, 1, 192, 465.9, false},
-      {"16B", 32, 6144, 48, 4, 1, 192, 489.1, true},        {"32B", 48, 7168, 56, 8, 1, 192, 459.6, false},
-      {"70B", 84, 8192, 64, 8, 2, 384, 419.7, false},        {"119B", 92, 10240, 80, 8, 4, 768, 420.5, false},
-      {"177B", 96, 12288, 96, 8, 6, 1152, 432.8, false},     {"314B", 96, 16384, 128, 8, 8, 1536, 474.4, true},
-      {"462B", 112, 18432, 144, 8, 16, 3072, 459.9, false}};
+  static const Row kRows[] = {{"1.7B", 24, 2048, 16, 1, 1, 192, 408.8, false},
+                              {"7.1B", 30, 4096, 32, 2, 1, 192, 465.9, false},
+                              {"16B", 32, 6144, 48, 4, 1, 192, 489.1, true},
+                              {"32B", 48, 7168, 56, 8, 1, 192, 459.6, false},
+                              {"70B", 84, 8192, 64, 8, 2, 384, 419.7, false},
+                              {"119B", 92, 10240, 80, 8, 4, 768, 420.5, false},
+                              {"177B", 96, 12288, 96, 8, 6, 1152, 432.8, false},
+                              {"314B", 96, 16384, 128, 8, 8, 1536, 474.4, true},
+                              {"462B", 112, 18432, 144, 8, 16, 3072, 459.9, false}};
   for (const Row &from : kRows) {
     PublishedRow row;
     row.table = "Hopper";
@@ -170,6 +173,34 @@ static void addHopper(std::vector<PublishedRow> &rows) {
     row.unit = PublishedRow::FullTeraflops;
     row.published = from.teraflops;
     row.fitted = from.fitted;
+    rows.push_back(row);
+  }
+}
+
+/// llm.c's GPT-2 on a node of H100: its discussions 481 and 677.
+static void addLlmC(std::vector<PublishedRow> &rows) {
+  struct Row {
+    const char *name;
+    int layers, hidden, heads, microBatch, microBatches;
+    double tokens;
+  };
+  static const Row kRows[] = {{"GPT-2 124M, 8 H100", 12, 768, 12, 64, 1, 468000},
+                              {"GPT-2 1558M, 8 H100", 48, 1600, 25, 16, 8, 46800}};
+  for (const Row &from : kRows) {
+    PublishedRow row;
+    row.table = "llm.c";
+    row.name = from.name;
+    row.shape = gpt(from.name, from.layers, from.hidden, from.heads);
+    row.shape.vocabulary = 50304;
+    row.shape.sequence = row.shape.positions = 1024;
+    row.shape.attention.fused = true;
+    row.shape.dropout = false;
+    row.cluster = "h100";
+    row.plan.dp = 8;
+    row.plan.microBatch = from.microBatch;
+    row.plan.microBatches = from.microBatches;
+    row.unit = PublishedRow::TokensPerDevice;
+    row.published = from.tokens;
     rows.push_back(row);
   }
 }
@@ -203,14 +234,31 @@ static Refusal addModels(const std::string &share, std::vector<PublishedRow> &ro
   const Kind plain{Kind::OneFOneB, 1};
   const char *const kEverySecond = "there, recompute repeats every second product";
   const ModelRow kRows[] = {
-      {"ISCA'25", "DeepSeek-V3, 2048 H800", "deepseek-v3", "h800", 2, 16, 64, 1, 1, 120,
-       {Kind::DualPipe, 1}, selective, "fp8", 1, PublishedRow::StepSeconds, 19.926, false, 0, ""},
-      {"Bridge", "Llama 3 8B, 8 H100, fp8", "llama-3.1-8b", "h100", 8, 1, 1, 1, 1, 16, plain,
-       none, "fp8", 3, tokens, 14451, true, 0, ""},
+      {"ISCA'25",
+       "DeepSeek-V3, 2048 H800",
+       "deepseek-v3",
+       "h800",
+       2,
+       16,
+       64,
+       1,
+       1,
+       120,
+       {Kind::DualPipe, 1},
+       selective,
+       "fp8",
+       1,
+       PublishedRow::StepSeconds,
+       19.926,
+       false,
+       0,
+       ""},
+      {"Bridge", "Llama 3 8B, 8 H100, fp8", "llama-3.1-8b", "h100", 8, 1, 1, 1, 1, 16, plain, none,
+       "fp8", 3, tokens, 14451, true, 0, ""},
       {"Bridge", "Llama 3 70B, 64 H100, fp8", "llama-3.1-70b", "h100", 2, 8, 1, 4, 1, 128,
        interleaved(5), none, "fp8", 1, tokens, 1664, false, 0, ""},
-      {"Bridge", "Qwen3-30B-A3B, 16 H100, fp8", "qwen3-30b-a3b", "h100", 1, 1, 16, 1, 1, 64,
-       plain, none, "fp8", 1, tokens, 8960, true, 0, ""},
+      {"Bridge", "Qwen3-30B-A3B, 16 H100, fp8", "qwen3-30b-a3b", "h100", 1, 1, 16, 1, 1, 64, plain,
+       none, "fp8", 1, tokens, 8960, true, 0, ""},
       {"Bridge", "Qwen3-30B-A3B, 16 H100, fp8, pp=2", "qwen3-30b-a3b", "h100", 1, 2, 8, 1, 1, 128,
        interleaved(12), none, "fp8", 1, tokens, 9058, false, 0, ""},
       {"Bridge", "Qwen3-235B-A22B, 256 H100, fp8", "qwen3-235b-a22b", "h100", 1, 8, 16, 2, 1, 512,
@@ -301,6 +349,7 @@ Refusal moire::planner::publishedRows(const std::string &share, std::vector<Publ
   addMegatron(rows);
   addRecompute(rows);
   addHopper(rows);
+  addLlmC(rows);
   if (Refusal refusal = addModels(share, rows))
     return refusal;
   for (PublishedRow &row : rows) {
@@ -329,14 +378,16 @@ static std::string format(const char *how, double value) {
 
 /// What each table is and how its rows were read.
 static const std::pair<const char *, const char *> kTables[] = {
-    {"SC21", "Megatron-LM on A100, GPT of 1.7B to 1T (Narayanan et al. 2021, table 1; micro-batches "
-             "from the repository's script), TFLOP/s a device, full recompute counted"},
+    {"SC21",
+     "Megatron-LM on A100, GPT of 1.7B to 1T (Narayanan et al. 2021, table 1; micro-batches "
+     "from the repository's script), TFLOP/s a device, full recompute counted"},
     {"Recompute", "Megatron-LM on A100 (Korthikanti et al. 2022, tables 3 and 5), seconds a step"},
     {"Hopper", "Megatron Core on H100, GPT of 1.7B to 462B (its README), TFLOP/s a device; the "
                "source leaves micro-batch, schedule and recompute open, the planner chose them"},
     {"ISCA'25", "DeepSeek-V3's training (\"Insights into DeepSeek-V3\", table 4), seconds a step"},
     {"Bridge", "Megatron Bridge (its performance summary and archive), tokens a second and device"},
     {"Megatron Core", "Megatron Core's MoE README, version 0.9, TFLOP/s a device"},
+    {"llm.c", "llm.c's GPT-2 on one node of H100, tokens a second and device"},
     {"torchtitan", "torchtitan's benchmarks of December 2024 and June 2025, tokens a second and "
                    "device, on H100 held to 500 W"}};
 

@@ -159,13 +159,12 @@ static std::string reasonFor(const Prediction &best, const Prediction &other) {
   if (again > 0.005)
     losses.push_back({work(other) - work(best), "recompute adds " + percent(again) + " of FLOPs"});
   else
-    losses.push_back({work(other) - work(best),
-                      "computation " + format("%.2f", work(other)) + " s a rank instead of " +
-                          format("%.2f", work(best))});
-  const Loss &most = *std::max_element(losses.begin(), losses.end(),
-                                       [](const Loss &a, const Loss &b) {
-                                         return a.seconds < b.seconds;
-                                       });
+    losses.push_back({work(other) - work(best), "computation " + format("%.2f", work(other)) +
+                                                    " s a rank instead of " +
+                                                    format("%.2f", work(best))});
+  const Loss &most =
+      *std::max_element(losses.begin(), losses.end(),
+                        [](const Loss &a, const Loss &b) { return a.seconds < b.seconds; });
   if (slower < 0.0005)
     return "as fast";
   return percent(slower) + " slower: " + most.words;
@@ -174,9 +173,9 @@ static std::string reasonFor(const Prediction &best, const Prediction &other) {
 /// Where nothing fits.
 static std::string nothingFits(const ModelCost &model, const Cluster &cluster, double limit,
                                const std::vector<Estimated> &plans) {
-  const Estimated &least = *std::min_element(
-      plans.begin(), plans.end(),
-      [](const Estimated &a, const Estimated &b) { return a.memory < b.memory; });
+  const Estimated &least =
+      *std::min_element(plans.begin(), plans.end(),
+                        [](const Estimated &a, const Estimated &b) { return a.memory < b.memory; });
   Prediction prediction;
   double need = least.memory;
   if (!predict(model, cluster, least.plan, prediction))
@@ -192,8 +191,8 @@ static std::string nothingFits(const ModelCost &model, const Cluster &cluster, d
 static std::string nothingDivides(Space &space, const Cluster &cluster) {
   std::vector<long> near;
   for (const int direction : {-1, 1})
-    for (long batch = space.batch + direction;
-         batch >= 1 && std::abs(batch - space.batch) <= 4096; batch += direction) {
+    for (long batch = space.batch + direction; batch >= 1 && std::abs(batch - space.batch) <= 4096;
+         batch += direction) {
       SearchOptions one = space.options;
       Space other{space.model, cluster, batch, one, {}, {}};
       // The cheapest test: some mesh takes it.
@@ -230,8 +229,7 @@ static void addTooLarge(const ModelCost &model, const Cluster &cluster,
   std::set<std::string> seen;
   int fixed = 0, left = options.simulate; // of predictions; estimates are off by some percent
   for (const Estimated &estimated : plans) {
-    if (fixed >= options.tooLarge || left == 0 ||
-        estimated.seconds >= 1.1 * found.bestGenerated)
+    if (fixed >= options.tooLarge || left == 0 || estimated.seconds >= 1.1 * found.bestGenerated)
       break;
     const std::string key = estimated.plan.mesh();
     if (estimated.memory <= cluster.device.memory || estimated.least >= found.bestGenerated ||
@@ -269,9 +267,8 @@ Refusal moire::planner::search(const ModelCost &model, const Cluster &cluster, l
   if (space.plans.empty())
     return nothingDivides(space, limited);
   found.considered = static_cast<long>(space.plans.size());
-  std::stable_sort(
-      space.plans.begin(), space.plans.end(),
-      [](const Estimated &a, const Estimated &b) { return a.seconds < b.seconds; });
+  std::stable_sort(space.plans.begin(), space.plans.end(),
+                   [](const Estimated &a, const Estimated &b) { return a.seconds < b.seconds; });
 
   // 2.
   std::vector<Prediction> done;

@@ -112,16 +112,15 @@ StageCost moire::planner::stageOf(const std::vector<PartCost> &parts, std::pair<
       // Gradients leave after each backward; divided parameters come before each pass.
       const Group dense{plan.dp * plan.ep, plan.tp}, experts{plan.dp, plan.tp * plan.ep};
       const double weight = plan.precision == "f32" ? 4 : 2;
-      const double gather = plan.zero < 3
-                                ? 0
-                                : allGatherTime(cluster, dense, part.parameters * weight) +
-                                      allGatherTime(cluster, experts, part.expertParameters * weight);
+      const double gather =
+          plan.zero < 3 ? 0
+                        : allGatherTime(cluster, dense, part.parameters * weight) +
+                              allGatherTime(cluster, experts, part.expertParameters * weight);
       const double scatter =
           reduceScatterTime(cluster, dense, part.parameters * plan.gradientBytes) +
           reduceScatterTime(cluster, experts, part.expertParameters * plan.gradientBytes);
       forwardCollective += uncovered(gather, time.forward, cluster.contention);
-      backwardCollective +=
-          uncovered(gather + scatter, part.backwardCompute(), cluster.contention);
+      backwardCollective += uncovered(gather + scatter, part.backwardCompute(), cluster.contention);
     }
     stage.forward += time.forward + forwardCollective;
     stage.backwardInput += time.backwardInput + backwardCollective;
@@ -132,8 +131,7 @@ StageCost moire::planner::stageOf(const std::vector<PartCost> &parts, std::pair<
     stage.activationBytes += part.activations;
   }
   stage.backward = stage.backwardInput + stage.backwardWeight;
-  stage.outputBytes = range.second == static_cast<int>(parts.size())
-                          ? 0
-                          : parts[range.second - 1].output;
+  stage.outputBytes =
+      range.second == static_cast<int>(parts.size()) ? 0 : parts[range.second - 1].output;
   return stage;
 }

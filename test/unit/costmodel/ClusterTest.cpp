@@ -48,11 +48,10 @@ TEST(Cluster, DataSheets) {
     const char *name;
     double bf16, memory, bandwidth, nvlink;
   };
-  for (const Row &row : {Row{"a100", 312e12, 80e9, 2.039e12, 300e9},
-                         Row{"h100", 989e12, 80e9, 3.35e12, 450e9},
-                         Row{"h800", 989e12, 80e9, 3.35e12, 200e9},
-                         Row{"h200", 989e12, 141e9, 4.8e12, 450e9},
-                         Row{"b200", 2250e12, 180e9, 8e12, 900e9}}) {
+  for (const Row &row :
+       {Row{"a100", 312e12, 80e9, 2.039e12, 300e9}, Row{"h100", 989e12, 80e9, 3.35e12, 450e9},
+        Row{"h800", 989e12, 80e9, 3.35e12, 200e9}, Row{"h200", 989e12, 141e9, 4.8e12, 450e9},
+        Row{"b200", 2250e12, 180e9, 8e12, 900e9}}) {
     const Cluster cluster = read(row.name);
     EXPECT_EQ(cluster.device.flops.at("bf16"), row.bf16) << row.name;
     EXPECT_EQ(cluster.device.memory, row.memory) << row.name;

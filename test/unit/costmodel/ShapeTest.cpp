@@ -20,10 +20,11 @@ TEST(Shape, ParametersArePublishedOnes) {
     const char *file;
     double total, active, digit, activeDigit;
   };
-  const Row kRows[] = {{"gpt3-175b", 175, 175, 1, 1},         {"mixtral-8x7b", 46.7, 12.9, 0.1, 0.1},
-                       {"qwen3-30b-a3b", 30.5, 3.3, 0.1, 0.1}, {"qwen3-235b-a22b", 235, 22, 1, 1},
-                       {"deepseek-v3", 671, 37, 1, 1},         {"llama-3.1-8b", 8.03, 8.03, 0.01, 0.01},
-                       {"llama-3.1-70b", 70.6, 70.6, 0.1, 0.1}};
+  const Row kRows[] = {
+      {"gpt3-175b", 175, 175, 1, 1},          {"mixtral-8x7b", 46.7, 12.9, 0.1, 0.1},
+      {"qwen3-30b-a3b", 30.5, 3.3, 0.1, 0.1}, {"qwen3-235b-a22b", 235, 22, 1, 1},
+      {"deepseek-v3", 671, 37, 1, 1},         {"llama-3.1-8b", 8.03, 8.03, 0.01, 0.01},
+      {"llama-3.1-70b", 70.6, 70.6, 0.1, 0.1}};
   for (const Row &row : kRows) {
     const ModelCost model = costOfFile(row.file);
     EXPECT_NEAR(model.parameters / 1e9, row.total, row.digit) << row.file;

@@ -112,6 +112,13 @@ TEST_F(Checks, TooFewMicroBatches) {
   EXPECT_EQ(refusal(), "dualpipe on 16 ranks needs at least 32 micro-batches, not 30; use 32");
 }
 
+TEST_F(Checks, TooManyMicroBatches) {
+  plan.microBatches = 1000000;
+  EXPECT_EQ(refusal(), "dualpipe with 16 stages and 1000000 micro-batches is 32000000 tasks, more "
+                       "than the 4194304 that are simulated; use at most 131072 micro-batches, "
+                       "larger ones or more replicas");
+}
+
 TEST_F(Checks, TooManyStages) {
   plan.schedule = {Kind::Interleaved, 8};
   EXPECT_EQ(refusal(), "interleaved:8 on 16 pipeline ranks takes 128 stages, more than the 64 "
