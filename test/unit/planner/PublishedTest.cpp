@@ -6,6 +6,7 @@
 #include "TestModels.h"
 #include "moire/Planner/Search.h"
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -98,6 +99,49 @@ TEST(Published, DeviceHours) {
   EXPECT_NEAR(cost.deviceHours, 180e3, 0.005 * 180e3);
   EXPECT_NEAR(cost.price, 2 * cost.deviceHours, 1e-6 * cost.price);
   EXPECT_NEAR(14.8 * cost.deviceHours, 2.664e6, 0.005 * 2.664e6);
+}
+
+// The figures that docs/claims.md gives of the planner are the planner's.
+TEST(Published, ClaimsAreCurrent) {
+  std::ifstream file(MOIRE_SOURCE_DIR "/docs/claims.md");
+  const std::string page((std::istreambuf_iterator<char>(file)), {});
+  const auto expect = [&](const char *how, auto... values) {
+    char line[200];
+    std::snprintf(line, sizeof line, how, values...);
+    EXPECT_NE(page.find(line), std::string::npos) << line;
+  };
+  const moire::cost::ModelCost model = modelOf("deepseek-v3");
+  const moire::cost::Cluster cluster = clusterOf("h800", 2048);
+  Plan plan;
+  plan.pp = 16;
+  plan.dp = 2;
+  plan.ep = 64;
+  plan.microBatches = 120;
+  plan.precision = "fp8";
+  plan.recompute = Recompute::Selective;
+  for (const char *schedule : {"1f1b", "zb-h1", "dualpipe", "dualpipev", "auto"}) {
+    ASSERT_FALSE(moire::scheduling::parseKind(schedule, plan.schedule));
+    Prediction p;
+    const Refusal refusal = predict(model, cluster, plan, p);
+    ASSERT_FALSE(refusal) << *refusal;
+    expect("| %s | %.1f s | %.1f %% | %.1f %% | %.1f GB |", schedule, p.step.total(), 100 * p.mfu,
+           100 * p.exposedCommunication, p.memory[p.fullest].total() / 1e9);
+    if (plan.schedule.name == Kind::DualPipe)
+      expect("%.2fM hours, ", trainingCost(p, cluster, 14.8e12).deviceHours / 1e6);
+  }
+  SearchOptions options;
+  Found found;
+  for (const char *name : {"dense-4.4b", "moe-1.6b"}) {
+    const moire::cost::ModelCost sized = modelOf(name);
+    ASSERT_FALSE(search(sized, clusterOf("h100", 64), 512, options, found));
+    expect("| %.1f G | %.2f s | %.1f %% |", sized.flopsPerToken / 1e9, found.best.step.total(),
+           100 * found.best.mfu);
+  }
+  options.base.precision = "fp8";
+  ASSERT_FALSE(search(model, cluster, 15360, options, found));
+  expect("%.2fM for the best plan that it finds (%.1f s, pp=%d, ep=%d, tp=%d)",
+         trainingCost(found.best, cluster, 14.8e12).deviceHours / 1e6, found.best.step.total(),
+         found.best.plan.pp, found.best.plan.ep, found.best.plan.tp);
 }
 
 static const char kBegin[] = "<!-- generated: begin -->\n";
