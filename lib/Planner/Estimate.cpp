@@ -97,6 +97,10 @@ Estimated Estimator::estimate(const Plan &plan) const {
   case Kind::VHalf:
     bubble /= 2;
     break;
+  case Kind::Auto:
+    perMicroBatch = paired + uneven;
+    bubble /= 4;
+    break;
   case Kind::DualPipe:
   case Kind::DualPipeV: {
     perMicroBatch = paired + uneven;

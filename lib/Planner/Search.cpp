@@ -16,7 +16,6 @@
 #include "Stages.h"
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <set>
 
 using namespace moire::planner;
@@ -64,8 +63,10 @@ struct Space {
   const Cluster &cluster;
   const long batch;
   const SearchOptions &options;
-  std::vector<Estimated> plans;
-  std::map<long, bool> divided; ///< batches near the asked one that a mesh can divide
+  std::vector<Estimated> plans = {};
+  int meshes = 0;       ///< that have the asked axes
+  int dividing = 0;     ///< of them, those that divide the batch
+  Refusal refusal = {}; ///< the first of a plan that does
 
   void addMesh(Plan plan);
   void addAll();
@@ -74,8 +75,10 @@ struct Space {
 
 void Space::addMesh(Plan plan) {
   const long pipelines = static_cast<long>(plan.dp) * plan.ep;
+  ++meshes;
   if (batch % pipelines)
     return;
+  ++dividing;
   const long sequences = batch / pipelines;
   const int parts = static_cast<int>(model.parts.size());
   for (int microBatch = 1; microBatch <= sequences && microBatch <= 64; ++microBatch) {
@@ -92,8 +95,12 @@ void Space::addMesh(Plan plan) {
       const Estimator estimator(model, cluster, plan);
       for (const Kind kind : kindsFor(options, plan.pp, parts)) {
         plan.schedule = kind;
-        if (!check(model, cluster, plan))
-          plans.push_back(estimator.estimate(plan));
+        if (Refusal found = check(model, cluster, plan)) {
+          if (!refusal)
+            refusal = found;
+          continue;
+        }
+        plans.push_back(estimator.estimate(plan));
       }
     }
   }
@@ -187,17 +194,34 @@ static std::string nothingFits(const ModelCost &model, const Cluster &cluster, d
               gigabytes(limit), "; use a limit of ", gigabytes(need), " or more devices");
 }
 
-/// Where no mesh divides the batch.
-static std::string nothingDivides(Space &space, const Cluster &cluster) {
+/// Where there is no plan at all.
+static std::string noPlan(Space &space, const Cluster &cluster) {
+  if (space.meshes == 0) {
+    std::string asked;
+    const std::pair<const char *, const std::vector<int> *> axes[] = {{"dp", &space.options.dp},
+                                                                      {"pp", &space.options.pp},
+                                                                      {"ep", &space.options.ep},
+                                                                      {"tp", &space.options.tp}};
+    for (const auto &[axis, values] : axes)
+      for (const int value : *values)
+        asked += text(asked.empty() ? "" : ",", axis, "=", value);
+    return text("no mesh of the ", cluster.devices(), " devices of '", cluster.name, "' has ",
+                asked, " for ", space.model.name, " with its ", space.model.parts.size(),
+                " parts and ", space.model.heads,
+                " key heads; use axes that divide the devices, and tp inside a node of ",
+                cluster.devicesPerNode);
+  }
+  if (space.dividing > 0 && space.refusal)
+    return *space.refusal;
   std::vector<long> near;
   for (const int direction : {-1, 1})
     for (long batch = space.batch + direction; batch >= 1 && std::abs(batch - space.batch) <= 4096;
          batch += direction) {
       SearchOptions one = space.options;
-      Space other{space.model, cluster, batch, one, {}, {}};
+      Space other{space.model, cluster, batch, one};
       // The cheapest test: some mesh takes it.
       other.addAll();
-      if (!other.plans.empty()) {
+      if (other.dividing > 0) {
         near.push_back(batch);
         break;
       }
@@ -262,19 +286,23 @@ Refusal moire::planner::search(const ModelCost &model, const Cluster &cluster, l
     limited.device.memory = options.memoryLimit;
 
   // 1.
-  Space space{model, limited, globalBatch, options, {}, {}};
+  Space space{model, limited, globalBatch, options};
   space.addAll();
   if (space.plans.empty())
-    return nothingDivides(space, limited);
+    return noPlan(space, limited);
   found.considered = static_cast<long>(space.plans.size());
   std::stable_sort(space.plans.begin(), space.plans.end(),
                    [](const Estimated &a, const Estimated &b) { return a.seconds < b.seconds; });
 
   // 2.
+  // A schedule that is searched for takes a second.
+  const bool searches = std::any_of(options.schedules.begin(), options.schedules.end(),
+                                    [](Kind kind) { return kind.name == Kind::Auto; });
+  const int most = searches ? std::min(options.simulate, 8) : options.simulate;
   std::vector<Prediction> done;
   double best = std::numeric_limits<double>::infinity();
   for (const Estimated &estimated : space.plans) {
-    if (found.simulated >= options.simulate && best < std::numeric_limits<double>::infinity())
+    if (found.simulated >= most && best < std::numeric_limits<double>::infinity())
       break;
     if (estimated.memory > limited.device.memory || estimated.least >= best)
       continue;

@@ -160,6 +160,29 @@ TEST(PlanSearchRefusal, BatchThatNothingDivides) {
             "a global batch of 0 sequences; use 1 to 16777216");
 }
 
+TEST(PlanSearchRefusal, AxesAndSchedulesThatNothingHas) {
+  SearchOptions options;
+  options.pp = {3};
+  EXPECT_EQ(refusal("llama-3.1-8b", clusterOf("h100", 8), 64, options),
+            "no mesh of the 8 devices of 'h100' has pp=3 for Llama 3.1 8B with its 34 parts and 8 "
+            "key heads; use axes that divide the devices, and tp inside a node of 8");
+  options.pp = {4};
+  options.dp = {2};
+  options.schedules = {{Kind::DualPipe, 1}};
+  options.microBatch = {2};
+  EXPECT_EQ(refusal("llama-3.1-8b", clusterOf("h100", 8), 16, options),
+            "dualpipe on 4 ranks needs at least 8 micro-batches, not 4; use 8");
+}
+
+TEST(PlanSearch, ScheduleThatIsSearchedFor) {
+  SearchOptions options;
+  options.schedules = {{Kind::Auto, 1}};
+  options.pp = {4};
+  const Found found = searched(modelOf("mixtral-8x7b"), clusterOf("h100", 64), 512, options);
+  EXPECT_EQ(found.best.plan.schedule.str(), "auto");
+  EXPECT_TRUE(found.best.fits());
+}
+
 TEST(PlanSearchRefusal, MissingRate) {
   SearchOptions options;
   options.base.precision = "fp8";
