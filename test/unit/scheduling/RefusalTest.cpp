@@ -124,18 +124,18 @@ TEST(Refusal, Verify) {
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1].pop_back(); }),
             "rank 1 never runs B of micro-batch 1 at stage 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1].push_back(s.ranks[1][1]); }),
-            "rank 1 runs B of micro-batch 0 at stage 1 twice");
+            "rank 1 runs B of micro-batch 0 at stage 1 twice; leave one out");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) {
               s.ranks[1].push_back(Task{TaskKind::BackwardWeight, 0, 1, 0});
             }),
-            "rank 1 runs W of micro-batch 0 at stage 1 although that work is done in another form");
+            "rank 1 runs W of micro-batch 0 at stage 1 although that work is done in another form; use either B, or b and W");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.stage = 0; }),
             "rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.microBatch = 7; }),
-            "rank 1 names micro-batch 7 of 2 at stage 1");
+            "rank 1 names micro-batch 7 of 2 at stage 1; use 0 to 1");
   EXPECT_EQ(
       verdict([](Schedule &s, Problem &) { std::swap(s.ranks[1][0], s.ranks[1][1]); }),
-      "rank 1 runs B of micro-batch 0 at stage 1 before F0.0, which it needs; put that first");
+      "rank 1 runs B of micro-batch 0 at stage 1 before F of micro-batch 0 at stage 1, which it needs; put that first");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { std::swap(s.ranks[0][2], s.ranks[0][3]); }),
             "rank 0 adds the weight gradients of micro-batch 1 at stage 0 where micro-batch 0 is "
             "due; keep the "
@@ -144,19 +144,18 @@ TEST(Refusal, Verify) {
               s.ranks[1] = {Action(s.ranks[1][0].first, s.ranks[1][1].first), s.ranks[1][2],
                             s.ranks[1][3]};
             }),
-            "rank 1 overlaps B of micro-batch 0 at stage 1 with what it needs in F0.0+B0.0; run "
-            "them one after the "
-            "other");
+            "rank 1 overlaps B of micro-batch 0 at stage 1 with F of micro-batch 0 at stage 1, which it "
+            "needs; run them one after the other");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) {
               // Rank 0 wants its cotangent before it sends what rank 1 wants first.
               s.ranks[0] = {s.ranks[0][0], s.ranks[0][2], s.ranks[0][1], s.ranks[0][3]};
               s.ranks[1] = {s.ranks[1][2], s.ranks[1][0], s.ranks[1][1], s.ranks[1][3]};
             }),
             "ranks wait for each other for ever: rank 0 with B of micro-batch 0 at stage 0 for "
-            "B0.0 on rank 1, rank 1 "
-            "with F of micro-batch 1 at stage 1 for F0.1 on rank 0");
+            "B of micro-batch 0 at stage 1 on rank 1, rank 1 with F of micro-batch 1 at stage 1 "
+            "for F of micro-batch 1 at stage 0 on rank 0");
   EXPECT_EQ(verdict([](Schedule &s, Problem &p) { p.memoryLimit = 1; }),
-            "rank 0 holds 2 bytes (2 activations) at F0.1, above the limit of 1; use a limit of 2 "
+            "rank 0 holds 2 bytes (2 activations) at F of micro-batch 1 at stage 0, above the limit of 1; use a limit of 2 "
             "or a schedule that "
             "holds less");
 }
@@ -171,7 +170,7 @@ TEST(Refusal, Messages) {
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.messages[1].pop_back(); }),
             "rank 1 never sends the cotangent of micro-batch 1 from stage 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.messages[1].push_back(s.messages[1][0]); }),
-            "rank 1 receives the activation of micro-batch 0 from stage 0 twice");
+            "rank 1 receives the activation of micro-batch 0 from stage 0 twice; leave one out");
   EXPECT_EQ(
       verdict([](Schedule &s, Problem &) { s.messages[0][0].stage = 1; }),
       "rank 0 has a message that no two ranks exchange: activation of micro-batch 0 from stage 1");
