@@ -47,7 +47,7 @@ static void printBlock(OpAsmPrinter &printer, Region &region) {
 template <class Properties>
 static ParseResult parseTarget(OpAsmParser &parser, Properties &target) {
   if (parser.parseKeyword("stage") || parser.parseInteger(target.stage) ||
-      parser.parseKeyword("micro_batch") || parser.parseInteger(target.microBatch))
+      parser.parseKeyword("micro_batch") || parser.parseInteger(target.micro_batch))
     return failure();
   if (failed(parser.parseOptionalKeyword("path")))
     return success();
@@ -56,7 +56,7 @@ static ParseResult parseTarget(OpAsmParser &parser, Properties &target) {
 
 template <class Properties>
 static void printTarget(OpAsmPrinter &printer, const Properties &target) {
-  printer << " stage " << target.stage << " micro_batch " << target.microBatch;
+  printer << " stage " << target.stage << " micro_batch " << target.micro_batch;
   if (target.path != 0)
     printer << " path " << target.path;
 }
@@ -64,13 +64,12 @@ static void printTarget(OpAsmPrinter &printer, const Properties &target) {
 template <class Properties, class Id> static void setTarget(Properties &target, const Id &id) {
   target.path = id.path;
   target.stage = id.stage;
-  target.microBatch = id.microBatch;
+  target.micro_batch = id.microBatch;
 }
 
 template <class Op> static ParseResult parseTask(OpAsmParser &parser, OperationState &state) {
-  return failure(
-      parseTarget(parser, state.getOrAddProperties<typename Op::Properties>()) ||
-      parser.parseOptionalAttrDict(state.attributes));
+  return failure(parseTarget(parser, state.getOrAddProperties<typename Op::Properties>()) ||
+                 parser.parseOptionalAttrDict(state.attributes));
 }
 
 template <class Op> static void printTask(OpAsmPrinter &printer, Op op) {
@@ -92,9 +91,7 @@ MOIRE_TASK_OP(BackwardInputOp)
 MOIRE_TASK_OP(BackwardWeightOp)
 #undef MOIRE_TASK_OP
 
-void OverlapOp::build(OpBuilder &, OperationState &state) {
-  state.addRegion()->emplaceBlock();
-}
+void OverlapOp::build(OpBuilder &, OperationState &state) { state.addRegion()->emplaceBlock(); }
 
 ParseResult OverlapOp::parse(OpAsmParser &parser, OperationState &state) {
   return failure(parseBlock(parser, *state.addRegion()) ||
@@ -214,7 +211,7 @@ LogicalResult RankOp::verifyRegions() {
 //===----------------------------------------------------------------------===//
 
 /// What a clause of numbers says, or null where that is what its absence says.
-static FloatAttr given(OpBuilder &builder, double value, double absent) {
+static FloatAttr given(Builder &builder, double value, double absent) {
   return value == absent ? nullptr : builder.getF64FloatAttr(value);
 }
 
@@ -245,9 +242,8 @@ void ScheduleOp::build(OpBuilder &builder, OperationState &state, StringRef name
 
 /// `[0, 1, 2]`
 static ParseResult parseRanks(OpAsmParser &parser, SmallVectorImpl<int32_t> &ranks) {
-  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
-    return parser.parseInteger(ranks.emplace_back());
-  });
+  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                        [&] { return parser.parseInteger(ranks.emplace_back()); });
 }
 
 /// A clause of one number after its keyword, at most once.
@@ -274,9 +270,8 @@ ParseResult ScheduleOp::parse(OpAsmParser &parser, OperationState &state) {
   SmallVector<Attribute> paths, links;
   while (succeeded(parser.parseOptionalKeyword("path"))) {
     SmallVector<int32_t> ranks;
-    if (parser.parseKeyword("micro_batches") ||
-        parser.parseInteger(microBatches.emplace_back()) || parser.parseKeyword("ranks") ||
-        parseRanks(parser, ranks))
+    if (parser.parseKeyword("micro_batches") || parser.parseInteger(microBatches.emplace_back()) ||
+        parser.parseKeyword("ranks") || parseRanks(parser, ranks))
       return failure();
     paths.push_back(builder.getDenseI32ArrayAttr(ranks));
   }
@@ -294,8 +289,8 @@ ParseResult ScheduleOp::parse(OpAsmParser &parser, OperationState &state) {
       links.push_back(LinkAttr::get(builder.getContext(), link));
       continue;
     }
-    properties.latency = builder.getF64FloatAttr(link.link.latency);
-    properties.bandwidth = builder.getF64FloatAttr(link.link.bandwidth);
+    properties.latency = given(builder, link.link.latency, 0);
+    properties.bandwidth = given(builder, link.link.bandwidth, INFINITY);
   }
   if (!links.empty())
     properties.links = builder.getArrayAttr(links);
@@ -356,7 +351,9 @@ LogicalResult ScheduleOp::verifyRegions() {
       first = rank;
     if (rank.hasQueue() != first.hasQueue())
       return mlir::emitError(rank.getLoc(), "rank ")
-             << due << (rank.hasQueue() ? " has a queue, rank 0 has none" : " has no queue, rank 0 has one")
+             << due
+             << (rank.hasQueue() ? " has a queue, rank 0 has none"
+                                 : " has no queue, rank 0 has one")
              << "; give all ranks a queue, or none";
     ++due;
   }
@@ -429,8 +426,8 @@ LogicalResult StageOp::verify() {
 }
 
 LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &tables) {
-  for (FlatSymbolRefAttr name : {getForwardAttr(), getBackwardAttr(), getBackwardInputAttr(),
-                                 getBackwardWeightAttr()})
+  for (FlatSymbolRefAttr name :
+       {getForwardAttr(), getBackwardAttr(), getBackwardInputAttr(), getBackwardWeightAttr()})
     if (name && !tables.lookupNearestSymbolFrom<FunctionOpInterface>(*this, name))
       return emitOpError("names ") << name << ", which is not a function";
   return success();

@@ -18,7 +18,7 @@ static int narrow(int64_t value) {
 
 template <class Op> static Task readTask(Op op) {
   const auto &target = op.getProperties();
-  return {Op::kKind, narrow(target.path), narrow(target.stage), narrow(target.microBatch)};
+  return {Op::kKind, narrow(target.path), narrow(target.stage), narrow(target.micro_batch)};
 }
 
 std::optional<Task> moire::pipe::taskOf(Operation *op) {
@@ -36,7 +36,7 @@ std::optional<Task> moire::pipe::taskOf(Operation *op) {
 template <class Op> static Message readMessage(Op op) {
   const auto &target = op.getProperties();
   return {bool(target.cotangent), narrow(target.path), narrow(target.stage),
-          narrow(target.microBatch)};
+          narrow(target.micro_batch)};
 }
 
 std::optional<Message> moire::pipe::messageOf(Operation *op) {
@@ -79,9 +79,9 @@ static LogicalResult readLinks(ScheduleOp op, Problem &problem) {
   for (auto attribute : op.getLinks()->getAsRange<LinkAttr>()) {
     const DirectedLink &link = attribute.getValue();
     if (link.from < 0 || link.from >= problem.ranks || link.to < 0 || link.to >= problem.ranks)
-      return emitError(op.getLoc()) << "the link from " << link.from << " to " << link.to
-                                    << " leaves the " << problem.ranks << " ranks; use 0 to "
-                                    << problem.ranks - 1;
+      return emitError(op.getLoc())
+             << "the link from " << link.from << " to " << link.to << " leaves the "
+             << problem.ranks << " ranks; use 0 to " << problem.ranks - 1;
     const int place = link.from * problem.ranks + link.to;
     if (seen[place])
       return emitError(op.getLoc()) << "the link from " << link.from << " to " << link.to
@@ -160,8 +160,8 @@ static LogicalResult verifyPeers(ScheduleOp op, const Problem &problem) {
       const int peer = sends ? into : from;
       if (isa<SendOp>(end) != sends)
         return emitError(end.getLoc())
-               << "rank " << rank.getNumber() << (sends ? " makes" : " takes") << " this message; use "
-               << (sends ? "send … to " : "receive … from ") << peer;
+               << "rank " << rank.getNumber() << (sends ? " makes" : " takes")
+               << " this message; use " << (sends ? "send … to " : "receive … from ") << peer;
       const int64_t named = sends ? cast<SendOp>(end).getPeer() : cast<ReceiveOp>(end).getPeer();
       if (named != peer)
         return emitError(end.getLoc())
@@ -181,7 +181,8 @@ LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection &tables) {
   if (!fault)
     return verifyPeers(*this, problem);
   // Not Operation::emitError: it would print the whole op again.
-  InFlightDiagnostic error = mlir::emitError(opAt(*this, fault->position)->getLoc(), fault->sentence);
+  InFlightDiagnostic error =
+      mlir::emitError(opAt(*this, fault->position)->getLoc(), fault->sentence);
   for (const auto &[position, text] : fault->notes)
     error.attachNote(opAt(*this, position)->getLoc()) << text;
   return error;

@@ -38,12 +38,18 @@ ParseResult moire::pipe::parseNumber(AsmParser &parser, double &value) {
     value = NAN;
     return success();
   }
-  APInt integer;
-  OptionalParseResult whole = parser.parseOptionalInteger(integer);
-  if (!whole.has_value())
-    return parser.parseFloat(value);
-  value = integer.roundToDouble(/*isSigned=*/true);
-  return *whole;
+  // AsmParser's own numbers are either whole or not, and -0.5 is neither.
+  Attribute number;
+  SMLoc where = parser.getCurrentLocation();
+  if (parser.parseAttribute(number))
+    return failure();
+  if (auto real = dyn_cast<FloatAttr>(number))
+    value = real.getValueAsDouble();
+  else if (auto whole = dyn_cast<IntegerAttr>(number))
+    value = whole.getValue().roundToDouble(/*isSigned=*/true);
+  else
+    return parser.emitError(where, "expected a number");
+  return success();
 }
 
 //===----------------------------------------------------------------------===//

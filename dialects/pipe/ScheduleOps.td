@@ -157,13 +157,13 @@ def Pipe_RankOp : Pipe_Op<"rank", [
 
 class Pipe_TaskOp<string mnemonic, string kind>
     : Pipe_Op<mnemonic, [ParentOneOf<["RankOp", "OverlapOp"]>]> {
-  let arguments = (ins Pipe_Int:$path, Pipe_Int:$stage, Pipe_Int:$microBatch);
+  let arguments = (ins Pipe_Int:$path, Pipe_Int:$stage, Pipe_Int:$micro_batch);
   let skipDefaultBuilders = 1;
   let builders = [OpBuilder<(ins "const ::moire::scheduling::Task &":$task)>];
   let extraClassDeclaration = [{
     int64_t getPath() { return getProperties().path; }
     int64_t getStage() { return getProperties().stage; }
-    int64_t getMicroBatch() { return getProperties().microBatch; }
+    int64_t getMicroBatch() { return getProperties().micro_batch; }
     static constexpr ::moire::scheduling::TaskKind kKind = ::moire::scheduling::TaskKind::}]
     # kind # [{;
   }];
@@ -171,7 +171,7 @@ class Pipe_TaskOp<string mnemonic, string kind>
 }
 
 def Pipe_ForwardOp : Pipe_TaskOp<"forward", "Forward"> {
-  let summary = "F: runs a stage forward on a micro-batch";
+  let summary = "Runs a stage forward on a micro-batch: F";
   let description = [{
     Micro-batches count within their path; path 0 is left out.
 
@@ -184,7 +184,7 @@ def Pipe_ForwardOp : Pipe_TaskOp<"forward", "Forward"> {
   }];
 }
 def Pipe_BackwardOp : Pipe_TaskOp<"backward", "Backward"> {
-  let summary = "B: the cotangents of a stage's input and of its weights";
+  let summary = "Makes the cotangents of a stage's input and of its weights: B";
   let description = [{
     * Comes after the forward of this stage and the backward or backward_input
       of the next.
@@ -195,7 +195,7 @@ def Pipe_BackwardOp : Pipe_TaskOp<"backward", "Backward"> {
   }];
 }
 def Pipe_BackwardInputOp : Pipe_TaskOp<"backward_input", "BackwardInput"> {
-  let summary = "b: the cotangent of a stage's input alone";
+  let summary = "Makes the cotangent of a stage's input alone: b";
   let description = [{
     * Comes after the forward of this stage and the backward or backward_input
       of the next.
@@ -206,7 +206,7 @@ def Pipe_BackwardInputOp : Pipe_TaskOp<"backward_input", "BackwardInput"> {
   }];
 }
 def Pipe_BackwardWeightOp : Pipe_TaskOp<"backward_weight", "BackwardWeight"> {
-  let summary = "W: the cotangents of a stage's weights, after b";
+  let summary = "Makes the cotangents of a stage's weights, after b: W";
   let description = [{
     * Comes after the backward_input of this stage and micro-batch.
     * Does not overlap.
@@ -244,14 +244,14 @@ def Pipe_OverlapOp : Pipe_Op<"overlap", [
 //===----------------------------------------------------------------------===//
 
 class Pipe_MessageOp<string mnemonic> : Pipe_Op<mnemonic, [HasParent<"RankOp">]> {
-  let arguments = (ins UnitAttr:$cotangent, Pipe_Int:$path, Pipe_Int:$stage, Pipe_Int:$microBatch,
+  let arguments = (ins UnitAttr:$cotangent, Pipe_Int:$path, Pipe_Int:$stage, Pipe_Int:$micro_batch,
                        Pipe_Int:$peer);
   let skipDefaultBuilders = 1;
   let builders = [OpBuilder<(ins "const ::moire::scheduling::Message &":$message, "int64_t":$peer)>];
   let extraClassDeclaration = [{
     int64_t getPath() { return getProperties().path; }
     int64_t getStage() { return getProperties().stage; }
-    int64_t getMicroBatch() { return getProperties().microBatch; }
+    int64_t getMicroBatch() { return getProperties().micro_batch; }
     int64_t getPeer() { return getProperties().peer; }
   }];
   let hasCustomAssemblyFormat = 1;

@@ -58,10 +58,9 @@ static FailureOr<int> chooseRanks(Location loc, Kind kind, int ranks, int stages
                           << stages / perRank * perRank << (stages < perRank ? "" : " or ")
                           << stages / perRank * perRank + perRank << " stages";
   if (ranks != 0 && kind.stages(ranks) != stages) {
-    InFlightDiagnostic error = emitError(loc)
-                               << kind.str() << " on " << ranks << " ranks takes "
-                               << kind.stages(ranks) << " stages, the module has " << stages
-                               << "; use ranks=" << stages / perRank;
+    InFlightDiagnostic error = emitError(loc) << kind.str() << " on " << ranks << " ranks takes "
+                                              << kind.stages(ranks) << " stages, the module has "
+                                              << stages << "; use ranks=" << stages / perRank;
     if (ranks > 0 && stages % ranks == 0)
       error << " or kind=interleaved:" << stages / ranks;
     return error;
@@ -74,9 +73,8 @@ static Refusal searchStages(const Workload &work, Problem &problem, Schedule &sc
   const int perRank = static_cast<int>(work.parts.size()) / work.ranks;
   std::vector<Problem> places;
   auto add = [&](Refusal refusal, const Problem &place) {
-    if (!refusal && llvm::none_of(places, [&](const Problem &other) {
-          return other.rankOf == place.rankOf;
-        }))
+    if (!refusal &&
+        llvm::none_of(places, [&](const Problem &other) { return other.rankOf == place.rankOf; }))
       places.push_back(place);
     return refusal;
   };
@@ -137,10 +135,9 @@ struct PipeSchedulePass : pipe::impl::PipeScheduleBase<PipeSchedulePass> {
     if (Refusal refusal = parseKind(kind, kindOf))
       return emitError(loc) << *refusal;
     if (microBatches < 1)
-      return emitError(loc) << "a step of " << microBatches
+      return emitError(loc) << "a step of " << int(microBatches)
                             << " micro-batches cannot be; use microbatches=1 or more";
-    FailureOr<int> count =
-        chooseRanks(loc, kindOf, ranks, static_cast<int>(stages.size()));
+    FailureOr<int> count = chooseRanks(loc, kindOf, ranks, static_cast<int>(stages.size()));
     if (failed(count))
       return failure();
 

@@ -48,7 +48,9 @@ std::string moire::scheduling::describe(const Problem &problem, const Message &m
               problem.numPaths() > 1 ? text(" on path ", message.path) : std::string());
 }
 
-static Position message(int rank, size_t index) { return {rank, static_cast<int>(index), -1, true}; }
+static Position message(int rank, size_t index) {
+  return {rank, static_cast<int>(index), -1, true};
+}
 
 /// Every message of the problem is once in the queues of its sender and its receiver.
 static std::optional<Fault> checkQueues(const Graph &graph) {
@@ -82,8 +84,8 @@ static std::optional<Fault> checkQueues(const Graph &graph) {
       if (bits & bit) {
         Fault twice = fault(text("rank ", rank, sends ? " sends" : " receives", " the ",
                                  describe(problem, m), " twice; leave one out"));
-        const size_t first = std::find(queues[rank].begin(), queues[rank].end(), m) -
-                             queues[rank].begin();
+        const size_t first =
+            std::find(queues[rank].begin(), queues[rank].end(), m) - queues[rank].begin();
         twice.notes.push_back({message(rank, first), "the first is here"});
         return twice;
       }

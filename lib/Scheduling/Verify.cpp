@@ -37,7 +37,8 @@ static Fault again(const Problem &problem, const Schedule &schedule, int rank, c
                          : " although that work is done in another form; use either B, or b and W"),
               position,
               {}};
-  for (TaskKind kind : {task.kind, TaskKind::Backward, TaskKind::BackwardInput, TaskKind::BackwardWeight}) {
+  for (TaskKind kind :
+       {task.kind, TaskKind::Backward, TaskKind::BackwardInput, TaskKind::BackwardWeight}) {
     Task other = task;
     other.kind = kind;
     if (twice && kind != task.kind)
@@ -70,10 +71,11 @@ static Verdict verifyTasks(const Problem &problem, const Schedule &schedule) {
         };
         if (task.path < 0 || task.path >= problem.numPaths())
           return fault(text("rank ", rank, " names path ", task.path, " of ", problem.numPaths(),
-                            "; use 0", problem.numPaths() > 1 ? text(" to ", problem.numPaths() - 1) : ""));
+                            "; use 0",
+                            problem.numPaths() > 1 ? text(" to ", problem.numPaths() - 1) : ""));
         if (task.stage < 0 || task.stage >= problem.numStages())
-          return fault(text("rank ", rank, " names stage ", task.stage, " of ",
-                            problem.numStages(), "; use 0 to ", problem.numStages() - 1));
+          return fault(text("rank ", rank, " names stage ", task.stage, " of ", problem.numStages(),
+                            "; use 0 to ", problem.numStages() - 1));
         if (task.microBatch < 0 || task.microBatch >= problem.microBatches[task.path])
           return fault(text("rank ", rank, " names micro-batch ", task.microBatch, " of ",
                             problem.microBatches[task.path], " at stage ", task.stage,
@@ -211,9 +213,9 @@ static Verdict verifyProgress(const Graph &graph, const EarliestTimes &times) {
         fault = {"ranks wait for each other for ever: ", here, {}};
       else
         fault.notes.push_back({here, text("rank ", rank, " waits here")});
-      fault.sentence += text(fault.notes.empty() ? "" : ", ", "rank ", rank, " with ",
-                             describe(problem, task), " for ", describe(problem, need),
-                             " on rank ", other);
+      fault.sentence +=
+          text(fault.notes.empty() ? "" : ", ", "rank ", rank, " with ", describe(problem, task),
+               " for ", describe(problem, need), " on rank ", other);
       rank = other;
     }
     if (visits == 2)
@@ -229,13 +231,12 @@ static Verdict verifyMemory(const Problem &problem, const Schedule &schedule) {
     const Peak peak = peakMemory(problem, schedule.ranks[rank]);
     const double bytes = problem.parameterBytes(rank) + peak.bytes;
     if (bytes > problem.memoryLimit * (1 + 1e-12))
-      return Fault{text("rank ", rank, " holds ", bytes, " bytes (", peak.activations,
-                        " activations) at ",
-                        describe(problem, schedule.ranks[rank][peak.action][0]),
-                        ", above the limit of ", problem.memoryLimit, "; use a limit of ", bytes,
-                        " or a schedule that holds less"),
-                   {rank, peak.action},
-                   {}};
+      return Fault{
+          text("rank ", rank, " holds ", bytes, " bytes (", peak.activations, " activations) at ",
+               describe(problem, schedule.ranks[rank][peak.action][0]), ", above the limit of ",
+               problem.memoryLimit, "; use a limit of ", bytes, " or a schedule that holds less"),
+          {rank, peak.action},
+          {}};
   }
   return {};
 }

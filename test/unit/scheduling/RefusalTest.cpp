@@ -76,9 +76,8 @@ TEST(Refusal, Memory) {
   work.memoryLimit = 13;
   ASSERT_FALSE(place(work, kindOf("1f1b"), problem));
   EXPECT_EQ(generate(problem, kindOf("1f1b"), schedule).value_or(""),
-            "rank 0 holds 14 bytes (4 activations) at F0.3, above the limit of 13; use a limit of "
-            "14 or a "
-            "schedule that holds less");
+            "rank 0 holds 14 bytes (4 activations) at F of micro-batch 3 at stage 0, above the "
+            "limit of 13; use a limit of 14 or a schedule that holds less");
 }
 
 TEST(Refusal, CostsAndLinks) {
@@ -128,24 +127,26 @@ TEST(Refusal, Verify) {
   EXPECT_EQ(verdict([](Schedule &s, Problem &) {
               s.ranks[1].push_back(Task{TaskKind::BackwardWeight, 0, 1, 0});
             }),
-            "rank 1 runs W of micro-batch 0 at stage 1 although that work is done in another form; use either B, or b and W");
+            "rank 1 runs W of micro-batch 0 at stage 1 although that work is done in another form; "
+            "use either B, or b and W");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.stage = 0; }),
             "rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.microBatch = 7; }),
             "rank 1 names micro-batch 7 of 2 at stage 1; use 0 to 1");
-  EXPECT_EQ(
-      verdict([](Schedule &s, Problem &) { std::swap(s.ranks[1][0], s.ranks[1][1]); }),
-      "rank 1 runs B of micro-batch 0 at stage 1 before F of micro-batch 0 at stage 1, which it needs; put that first");
+  EXPECT_EQ(verdict([](Schedule &s, Problem &) { std::swap(s.ranks[1][0], s.ranks[1][1]); }),
+            "rank 1 runs B of micro-batch 0 at stage 1 before F of micro-batch 0 at stage 1, which "
+            "it needs; put that first");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { std::swap(s.ranks[0][2], s.ranks[0][3]); }),
             "rank 0 adds the weight gradients of micro-batch 1 at stage 0 where micro-batch 0 is "
             "due; keep the "
             "order of micro-batches");
-  EXPECT_EQ(verdict([](Schedule &s, Problem &) {
-              s.ranks[1] = {Action(s.ranks[1][0].first, s.ranks[1][1].first), s.ranks[1][2],
-                            s.ranks[1][3]};
-            }),
-            "rank 1 overlaps B of micro-batch 0 at stage 1 with F of micro-batch 0 at stage 1, which it "
-            "needs; run them one after the other");
+  EXPECT_EQ(
+      verdict([](Schedule &s, Problem &) {
+        s.ranks[1] = {Action(s.ranks[1][0].first, s.ranks[1][1].first), s.ranks[1][2],
+                      s.ranks[1][3]};
+      }),
+      "rank 1 overlaps B of micro-batch 0 at stage 1 with F of micro-batch 0 at stage 1, which it "
+      "needs; run them one after the other");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) {
               // Rank 0 wants its cotangent before it sends what rank 1 wants first.
               s.ranks[0] = {s.ranks[0][0], s.ranks[0][2], s.ranks[0][1], s.ranks[0][3]};
@@ -155,7 +156,8 @@ TEST(Refusal, Verify) {
             "B of micro-batch 0 at stage 1 on rank 1, rank 1 with F of micro-batch 1 at stage 1 "
             "for F of micro-batch 1 at stage 0 on rank 0");
   EXPECT_EQ(verdict([](Schedule &s, Problem &p) { p.memoryLimit = 1; }),
-            "rank 0 holds 2 bytes (2 activations) at F of micro-batch 1 at stage 0, above the limit of 1; use a limit of 2 "
+            "rank 0 holds 2 bytes (2 activations) at F of micro-batch 1 at stage 0, above the "
+            "limit of 1; use a limit of 2 "
             "or a schedule that "
             "holds less");
 }
