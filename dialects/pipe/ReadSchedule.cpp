@@ -160,8 +160,8 @@ static LogicalResult verifyPeers(ScheduleOp op, const Problem &problem) {
       const int peer = sends ? into : from;
       if (isa<SendOp>(end) != sends)
         return emitError(end.getLoc())
-               << "rank " << rank.getNumber() << (sends ? " makes" : " takes")
-               << " this message; use " << (sends ? "send … to " : "receive … from ") << peer;
+               << "rank " << rank.getNumber() << (sends ? " sends" : " receives")
+               << " this message; use " << (sends ? "send, to " : "receive, from ") << peer;
       const int64_t named = sends ? cast<SendOp>(end).getPeer() : cast<ReceiveOp>(end).getPeer();
       if (named != peer)
         return emitError(end.getLoc())

@@ -52,6 +52,35 @@ static Position message(int rank, size_t index) {
   return {rank, static_cast<int>(index), -1, true};
 }
 
+/// A message that is not in the queue of `rank`, and perhaps in that of `peer`.
+static Fault missingMessage(const Graph &graph, const Message &m, int rank, int peer) {
+  const bool sends = senderOf(graph.problem, m) == rank;
+  Fault fault{text("rank ", rank, sends ? " never sends the " : " never receives the ",
+                   describe(graph.problem, m)),
+              {rank, -1, -1, true},
+              {}};
+  const std::vector<Message> &other = graph.schedule.messages[peer];
+  const auto end = std::find(other.begin(), other.end(), m);
+  if (end != other.end())
+    fault.notes.push_back({message(peer, end - other.begin()),
+                           text("rank ", peer, sends ? " receives" : " sends", " it here")});
+  return fault;
+}
+
+/// Why a message is none: it names what the problem lacks, or both of its ends are one rank's.
+static std::string whyUnknown(const Problem &problem, const Message &m) {
+  if (m.path < 0 || m.path >= problem.numPaths())
+    return text("there is no path ", m.path, " of ", problem.numPaths());
+  if (m.stage < 0 || m.stage >= problem.numStages())
+    return text("there is no stage ", m.stage, " of ", problem.numStages());
+  if (m.microBatch < 0 || m.microBatch >= problem.microBatches[m.path])
+    return text("there is no micro-batch ", m.microBatch, " of ", problem.microBatches[m.path]);
+  const int to = m.stage + (m.cotangent ? -1 : 1);
+  if (to < 0 || to >= problem.numStages())
+    return text("no stage comes ", m.cotangent ? "before" : "after", " stage ", m.stage);
+  return text("rank ", senderOf(problem, m), " has stage ", to, " as well");
+}
+
 /// Every message of the problem is once in the queues of its sender and its receiver.
 static std::optional<Fault> checkQueues(const Graph &graph) {
   const Problem &problem = graph.problem;
@@ -72,8 +101,8 @@ static std::optional<Fault> checkQueues(const Graph &graph) {
                          m.stage < problem.numStages() && to >= 0 && to < problem.numStages() &&
                          m.microBatch >= 0 && m.microBatch < problem.microBatches[m.path];
       if (!known || senderOf(problem, m) == receiverOf(problem, m))
-        return fault(text("rank ", rank,
-                          " has a message that no two ranks exchange: ", describe(problem, m)));
+        return fault(text("rank ", rank, " has a message that no two ranks exchange, the ",
+                          describe(problem, m), ": ", whyUnknown(problem, m)));
       const bool sends = senderOf(problem, m) == rank;
       if (!sends && receiverOf(problem, m) != rank)
         return fault(text("rank ", rank, " neither sends nor receives the ", describe(problem, m),
@@ -102,11 +131,7 @@ static std::optional<Fault> checkQueues(const Graph &graph) {
           const int from = senderOf(problem, m), into = receiverOf(problem, m);
           const int bits = seen[graph.cells.of(m)] >> (cotangent ? 2 : 0) & 3;
           if (from != into && bits != 3)
-            return Fault{text("rank ", bits & 1 ? into : from,
-                              bits & 1 ? " never receives" : " never sends", " the ",
-                              describe(problem, m)),
-                         {bits & 1 ? into : from, -1, -1, true},
-                         {}};
+            return missingMessage(graph, m, bits & 1 ? into : from, bits & 1 ? from : into);
         }
   return {};
 }

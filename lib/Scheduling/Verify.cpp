@@ -52,6 +52,37 @@ static Fault again(const Problem &problem, const Schedule &schedule, int rank, c
   return fault;
 }
 
+/// Work of which only the tasks in `seen` (F = 1, B = 2, b = 4, W = 8) are there.
+static Fault missingTask(const Problem &problem, const Schedule &schedule, int path, int stage,
+                         int microBatch, int seen) {
+  const int rank = problem.rankOf[path][stage];
+  auto task = [&](TaskKind kind) { return Task{kind, path, stage, microBatch}; };
+  const bool forward = seen & 1, inputs = seen & 4, weights = seen & 8;
+  const TaskKind missing = !forward             ? TaskKind::Forward
+                           : !inputs && weights ? TaskKind::BackwardInput
+                           : !inputs            ? TaskKind::Backward
+                                                : TaskKind::BackwardWeight;
+  Fault fault{text("rank ", rank, " never runs ", describe(problem, task(missing))), {rank}, {}};
+  if (inputs)
+    fault.sentence += "; add it, or use B in place of b";
+  for (TaskKind kind : {TaskKind::BackwardInput, TaskKind::BackwardWeight, TaskKind::Forward})
+    if (auto place = find(schedule, rank, task(kind)); place && fault.notes.empty())
+      fault.notes.push_back({*place, text(letter(kind), " of it is here")});
+  return fault;
+}
+
+/// Which stages a rank has, for someone who wrote another.
+static std::string stagesOf(const Problem &problem, int rank, const Task &task) {
+  for (int path = 0; path < problem.numPaths(); ++path)
+    if (problem.rankOf[path][task.stage] == rank)
+      return text("; rank ", rank, " has that stage on path ", path);
+  std::string own;
+  for (int s = 0; s < problem.numStages(); ++s)
+    if (problem.rankOf[task.path][s] == rank)
+      own += text(own.empty() ? "; rank " : ", ", own.empty() ? text(rank, " has stage ") : "", s);
+  return own;
+}
+
 static Verdict verifyTasks(const Problem &problem, const Schedule &schedule) {
   if (static_cast<int>(schedule.ranks.size()) != problem.ranks)
     return Fault{
@@ -83,7 +114,7 @@ static Verdict verifyTasks(const Problem &problem, const Schedule &schedule) {
         const int home = problem.rankOf[task.path][task.stage];
         if (home != rank)
           return fault(text("rank ", rank, " runs ", describe(problem, task), ", which is rank ",
-                            home, "'s"));
+                            home, "'s", stagesOf(problem, rank, task)));
         if (i == 1 && (task.kind == TaskKind::BackwardWeight ||
                        action.first.kind == TaskKind::BackwardWeight))
           return fault(text("rank ", rank, " overlaps ", describe(problem, action.first), " with ",
@@ -102,16 +133,7 @@ static Verdict verifyTasks(const Problem &problem, const Schedule &schedule) {
         const char bits = seen[cells.of(path, s, m)];
         if ((bits & F) && (bits == (F | B) || bits == (F | b | W)))
           continue;
-        TaskKind missing = !(bits & F)         ? TaskKind::Forward
-                           : !(bits & (B | b)) ? TaskKind::Backward
-                                               : TaskKind::BackwardWeight;
-        if (missing == TaskKind::Backward && (bits & W))
-          missing = TaskKind::BackwardInput;
-        const int rank = problem.rankOf[path][s];
-        return Fault{
-            text("rank ", rank, " never runs ", describe(problem, Task{missing, path, s, m})),
-            {rank},
-            {}};
+        return missingTask(problem, schedule, path, s, m, bits);
       }
   return {};
 }

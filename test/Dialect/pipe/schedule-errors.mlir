@@ -326,7 +326,7 @@ pipe.stage @s0 index 0
 pipe.schedule @missing_weight
     stages [@s0]
     path micro_batches 1 ranks [0] {
-  // expected-error @+1 {{rank 0 never runs W of micro-batch 0 at stage 0}}
+  // expected-error @+1 {{rank 0 never runs W of micro-batch 0 at stage 0; add it, or use B in place of b}}
   rank 0 {
     forward stage 0 micro_batch 0
     backward_input stage 0 micro_batch 0
@@ -375,7 +375,7 @@ pipe.schedule @other_rank
     backward stage 0 micro_batch 0
   }
   rank 1 {
-    // expected-error @+1 {{rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's}}
+    // expected-error @+1 {{rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's; rank 1 has stage 1}}
     forward stage 0 micro_batch 0
   }
 }
@@ -559,7 +559,7 @@ pipe.schedule @unknown_message
   } queue {
     send activation stage 0 micro_batch 0 to 1
     receive cotangent stage 1 micro_batch 0 from 1
-    // expected-error @+1 {{rank 0 has a message that no two ranks exchange: activation of micro-batch 0 from stage 1}}
+    // expected-error @+1 {{rank 0 has a message that no two ranks exchange, the activation of micro-batch 0 from stage 1: no stage comes after stage 1}}
     send activation stage 1 micro_batch 0 to 1
   }
   rank 1 {
@@ -617,7 +617,7 @@ pipe.schedule @send_that_is_received
     forward stage 1 micro_batch 0
     backward stage 1 micro_batch 0
   } queue {
-    // expected-error @+1 {{rank 1 takes this message; use receive … from 0}}
+    // expected-error @+1 {{rank 1 receives this message; use receive, from 0}}
     send activation stage 0 micro_batch 0 to 0
     send cotangent stage 1 micro_batch 0 to 0
   }

@@ -23,6 +23,7 @@ public:
           return mlir::success();
         }) {
     context.disableMultithreading();
+    context.printOpOnDiagnostic(false);
     context.loadDialect<moire::pipe::PipeDialect>();
   }
 

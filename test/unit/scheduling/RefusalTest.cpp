@@ -130,7 +130,7 @@ TEST(Refusal, Verify) {
             "rank 1 runs W of micro-batch 0 at stage 1 although that work is done in another form; "
             "use either B, or b and W");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.stage = 0; }),
-            "rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's");
+            "rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's; rank 1 has stage 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.microBatch = 7; }),
             "rank 1 names micro-batch 7 of 2 at stage 1; use 0 to 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { std::swap(s.ranks[1][0], s.ranks[1][1]); }),
@@ -173,9 +173,9 @@ TEST(Refusal, Messages) {
             "rank 1 never sends the cotangent of micro-batch 1 from stage 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.messages[1].push_back(s.messages[1][0]); }),
             "rank 1 receives the activation of micro-batch 0 from stage 0 twice; leave one out");
-  EXPECT_EQ(
-      verdict([](Schedule &s, Problem &) { s.messages[0][0].stage = 1; }),
-      "rank 0 has a message that no two ranks exchange: activation of micro-batch 0 from stage 1");
+  EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.messages[0][0].stage = 1; }),
+            "rank 0 has a message that no two ranks exchange, the activation of micro-batch 0 from "
+            "stage 1: no stage comes after stage 1");
 }
 
 } // namespace
