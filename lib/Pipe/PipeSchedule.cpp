@@ -17,6 +17,9 @@ using namespace moire;
 using namespace moire::pipe;
 using namespace moire::scheduling;
 
+/// Eight times the largest schedules in use: 64 ranks, 128 stages, 1024 micro-batches.
+static constexpr int64_t kMostForwards = 1 << 20;
+
 /// The stages of the module in the order of their indices.
 static LogicalResult collectStages(ModuleOp module, SmallVectorImpl<StageOp> &stages) {
   llvm::append_range(stages, module.getOps<StageOp>());
@@ -137,6 +140,11 @@ struct PipeSchedulePass : pipe::impl::PipeScheduleBase<PipeSchedulePass> {
     if (microBatches < 1)
       return emitError(loc) << "a step of " << int(microBatches)
                             << " micro-batches cannot be; use microbatches=1 or more";
+    if (const int64_t forwards = int64_t(microBatches) * stages.size(); forwards > kMostForwards)
+      return emitError(loc) << int(microBatches) << " micro-batches of " << stages.size()
+                            << " stages are " << forwards << " forwards, more than the "
+                            << kMostForwards << " that a schedule may have; use microbatches="
+                            << kMostForwards / stages.size() << " or fewer";
     FailureOr<int> count = chooseRanks(loc, kindOf, ranks, static_cast<int>(stages.size()));
     if (failed(count))
       return failure();

@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 #include "Messages.h"
 #include "Text.h"
+#include <set>
 
 using namespace moire::scheduling;
 
@@ -83,15 +84,13 @@ static std::string stagesOf(const Problem &problem, int rank, const Task &task) 
   return own;
 }
 
-static Verdict verifyTasks(const Problem &problem, const Schedule &schedule) {
+/// Every task is one of the problem's and on its rank.
+static Verdict verifyPlaces(const Problem &problem, const Schedule &schedule) {
   if (static_cast<int>(schedule.ranks.size()) != problem.ranks)
     return Fault{
         text("the schedule has ", schedule.ranks.size(), " ranks, the problem ", problem.ranks),
         {},
         {}};
-  Cells cells(problem);
-  enum { F = 1, B = 2, b = 4, W = 8 };
-  std::vector<char> seen(cells.size(), 0);
   for (int rank = 0; rank < problem.ranks; ++rank)
     for (size_t n = 0; n < schedule.ranks[rank].size(); ++n) {
       const Action &action = schedule.ranks[rank][n];
@@ -119,6 +118,50 @@ static Verdict verifyTasks(const Problem &problem, const Schedule &schedule) {
                        action.first.kind == TaskKind::BackwardWeight))
           return fault(text("rank ", rank, " overlaps ", describe(problem, action.first), " with ",
                             describe(problem, task), "; only F, B and b overlap"));
+      }
+    }
+  return {};
+}
+
+/// A schedule with fewer tasks than there are forwards lacks one. Looked at first, so that a wrong
+/// number of micro-batches never makes a table of that size.
+static Verdict verifyCount(const Problem &problem, const Schedule &schedule) {
+  int64_t forwards = 0, tasks = 0;
+  for (int count : problem.microBatches)
+    forwards += int64_t(count) * problem.numStages();
+  for (const std::vector<Action> &actions : schedule.ranks)
+    for (const Action &action : actions)
+      tasks += action.size();
+  if (tasks >= forwards)
+    return {};
+  std::vector<std::set<int>> there(problem.numPaths() * problem.numStages());
+  for (const std::vector<Action> &actions : schedule.ranks)
+    for (const Action &action : actions)
+      for (int i = 0; i < action.size(); ++i)
+        if (action[i].isForward())
+          there[action[i].path * problem.numStages() + action[i].stage].insert(
+              action[i].microBatch);
+  for (int path = 0; path < problem.numPaths(); ++path)
+    for (int s = 0; s < problem.numStages(); ++s) {
+      int due = 0;
+      for (int m : there[path * problem.numStages() + s])
+        due += m == due;
+      if (due < problem.microBatches[path])
+        return missingTask(problem, schedule, path, s, due, 0);
+    }
+  return {};
+}
+
+/// Every task is there once.
+static Verdict verifyOnce(const Problem &problem, const Schedule &schedule) {
+  Cells cells(problem);
+  enum { F = 1, B = 2, b = 4, W = 8 };
+  std::vector<char> seen(cells.size(), 0);
+  for (int rank = 0; rank < problem.ranks; ++rank)
+    for (size_t n = 0; n < schedule.ranks[rank].size(); ++n) {
+      const Action &action = schedule.ranks[rank][n];
+      for (int i = 0; i < action.size(); ++i) {
+        const Task &task = action[i];
         char &bits = seen[cells.of(task)];
         const char bit = static_cast<char>(1 << static_cast<int>(task.kind));
         static_assert(static_cast<int>(TaskKind::BackwardWeight) == 3, "bits follow the kinds");
@@ -267,8 +310,9 @@ std::optional<Fault> moire::scheduling::findFault(const Problem &problem,
                                                   const Schedule &schedule) {
   if (Refusal refusal = check(problem))
     return Fault{*refusal, {}, {}};
-  if (Verdict fault = verifyTasks(problem, schedule))
-    return fault;
+  for (auto verify : {verifyPlaces, verifyCount, verifyOnce})
+    if (Verdict fault = verify(problem, schedule))
+      return fault;
   if (Verdict fault = verifyAccumulation(problem, schedule))
     return fault;
   Graph graph(problem, schedule);
