@@ -19,8 +19,8 @@ std::optional<scheduling::Task> taskOf(mlir::Operation *op);
 /// The message that a send or receive moves; nothing for other ops.
 std::optional<scheduling::Message> messageOf(mlir::Operation *op);
 
-/// The problem and the schedule that `op` spells out; emits an error where the stages are not as
-/// the op says. What was read need not be a schedule that runs: its verifier looks at that.
+/// The problem and the schedule that `op` spells out; emits an error where stages and links are not
+/// as the op says. Its regions are verified; whether the schedule runs need not be.
 mlir::LogicalResult readSchedule(ScheduleOp op, mlir::SymbolTableCollection &tables,
                                  scheduling::Problem &problem, scheduling::Schedule &schedule);
 

@@ -178,4 +178,38 @@ TEST(Refusal, Messages) {
             "stage 1: no stage comes after stage 1");
 }
 
+/// `rank.index`, `m` before it for a message, `/task` of a pair; then the notes' places.
+template <class Fn> std::string places(Fn change) {
+  Outcome run = runUnit("1f1b", 2, 2);
+  change(run.schedule);
+  std::optional<Fault> fault = findFault(run.problem, run.schedule);
+  if (!fault)
+    return "accepted";
+  auto text = [](const Position &p) {
+    return (p.message ? "m" : "") + std::to_string(p.rank) + "." + std::to_string(p.index) +
+           (p.task < 0 ? "" : "/" + std::to_string(p.task));
+  };
+  std::string all = text(fault->position);
+  for (const auto &[position, note] : fault->notes)
+    all += " " + text(position);
+  return all;
+}
+
+TEST(Refusal, Places) {
+  // rank 0: F0 F1 B0 B1, rank 1: F0 B0 F1 B1
+  EXPECT_EQ(places([](Schedule &s) { s.ranks.pop_back(); }), "-1.-1");
+  EXPECT_EQ(places([](Schedule &s) { s.ranks[1].pop_back(); }), "1.-1 1.2");
+  EXPECT_EQ(places([](Schedule &s) { s.ranks[1].push_back(s.ranks[1][1]); }), "1.4 1.1");
+  EXPECT_EQ(places([](Schedule &s) { std::swap(s.ranks[0][2], s.ranks[0][3]); }), "0.2 0.3");
+  EXPECT_EQ(places([](Schedule &s) {
+              s.ranks[1][1] = Action(s.ranks[1][2].first, s.ranks[1][1].first);
+              s.ranks[1][1].second->microBatch = 1; // B of 1 is due later
+              s.ranks[1].erase(s.ranks[1].begin() + 2);
+            }),
+            "1.2 1.1/1");
+  EXPECT_EQ(places([](Schedule &s) { s.messages[1].pop_back(); }), "m1.-1 m0.3");
+  EXPECT_EQ(places([](Schedule &s) { std::swap(s.messages[1][0], s.messages[1][1]); }),
+            "m0.0 m1.0");
+}
+
 } // namespace
