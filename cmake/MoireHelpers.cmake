@@ -2,16 +2,19 @@
 #
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-# moire_dialect(<dialect> <File.td> [INTERFACES <File.td>] [TYPES] [ATTRS] [ENUMS])
+# moire_dialect(<dialect> <File.td> [INTERFACES <File.td>] [TYPES] [ATTRS] [ENUMS] [OPS_ONLY])
 # Generates the .inc files of one dialect beside its sources and a target Moire<File>IncGen.
+# OPS_ONLY: a further file of ops of a dialect that another file defines.
 function(moire_dialect dialect td)
-  cmake_parse_arguments(ARG "TYPES;ATTRS;ENUMS" "INTERFACES" "" ${ARGN})
+  cmake_parse_arguments(ARG "TYPES;ATTRS;ENUMS;OPS_ONLY" "INTERFACES" "" ${ARGN})
   get_filename_component(base ${td} NAME_WE)
   set(LLVM_TARGET_DEFINITIONS ${td})
   mlir_tablegen(${base}.h.inc -gen-op-decls)
   mlir_tablegen(${base}.cpp.inc -gen-op-defs)
-  mlir_tablegen(${base}Dialect.h.inc -gen-dialect-decls -dialect=${dialect})
-  mlir_tablegen(${base}Dialect.cpp.inc -gen-dialect-defs -dialect=${dialect})
+  if(NOT ARG_OPS_ONLY)
+    mlir_tablegen(${base}Dialect.h.inc -gen-dialect-decls -dialect=${dialect})
+    mlir_tablegen(${base}Dialect.cpp.inc -gen-dialect-defs -dialect=${dialect})
+  endif()
   if(ARG_TYPES)
     mlir_tablegen(${base}Types.h.inc -gen-typedef-decls -typedefs-dialect=${dialect})
     mlir_tablegen(${base}Types.cpp.inc -gen-typedef-defs -typedefs-dialect=${dialect})

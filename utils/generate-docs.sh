@@ -12,9 +12,12 @@ tblgen() { "$llvm/bin/mlir-tblgen" -I . -I "$llvm/include" "$@"; }
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-for td in dialects/*/*Ops.td; do
-  dialect=$(basename "$(dirname "$td")")
-  tblgen -gen-dialect-doc -dialect="$dialect" "$td" >"$out/$dialect.md"
+for folder in dialects/*/; do
+  dialect=$(basename "$folder")
+  # All of a dialect's files on one page.
+  printf 'include "%s"\n' "$folder"*Ops.td >"$out/$dialect.td"
+  tblgen -gen-dialect-doc -dialect="$dialect" "$out/$dialect.td" >"$out/$dialect.md"
+  rm "$out/$dialect.td"
 done
 {
   echo "# Passes"

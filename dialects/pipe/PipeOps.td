@@ -5,23 +5,10 @@
 #ifndef MOIRE_PIPE_OPS
 #define MOIRE_PIPE_OPS
 
-include "mlir/IR/AttrTypeBase.td"
+include "dialects/pipe/ScheduleAttrs.td"
 include "mlir/IR/EnumAttr.td"
-include "mlir/IR/OpBase.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
-
-def Pipe_Dialect : Dialect {
-  let name = "pipe";
-  let cppNamespace = "::moire::pipe";
-  let summary = "Parameters, and when each part of a training step runs";
-  let description = [{
-    A parameter is a symbol with its place in the ONNX file; its value never
-    enters the IR. Reading one is pure within a step, because parameters change
-    only in the optimizer.
-  }];
-  let useDefaultAttributePrinterParser = 1;
-}
 
 def Pipe_TransformEnum : I32EnumAttr<"Transform", "how a stored tensor relates to the parameter", [
   I32EnumAttrCase<"same", 0>, I32EnumAttrCase<"transpose_last2", 1>,
@@ -58,8 +45,6 @@ def Pipe_OptimizerEnum : I32EnumAttr<"Optimizer", "the update rule", [
   let genSpecializedAttr = 0;
 }
 def Pipe_Optimizer : EnumAttr<Pipe_Dialect, Pipe_OptimizerEnum, "optimizer">;
-
-class Pipe_Op<string mnemonic, list<Trait> traits = []> : Op<Pipe_Dialect, mnemonic, traits>;
 
 def Pipe_ParameterOp : Pipe_Op<"parameter", [Symbol]> {
   let summary = "A logical parameter of the model, or a buffer that is not trained";

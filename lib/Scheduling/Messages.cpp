@@ -48,55 +48,97 @@ std::string moire::scheduling::describe(const Problem &problem, const Message &m
               problem.numPaths() > 1 ? text(" on path ", message.path) : std::string());
 }
 
+static Position message(int rank, size_t index) {
+  return {rank, static_cast<int>(index), -1, true};
+}
+
+/// A message that is not in the queue of `rank`, and perhaps in that of `peer`.
+static Fault missingMessage(const Graph &graph, const Message &m, int rank, int peer) {
+  const bool sends = senderOf(graph.problem, m) == rank;
+  Fault fault{text("rank ", rank, sends ? " never sends the " : " never receives the ",
+                   describe(graph.problem, m)),
+              {rank, -1, -1, true},
+              {}};
+  const std::vector<Message> &other = graph.schedule.messages[peer];
+  const auto end = std::find(other.begin(), other.end(), m);
+  if (end != other.end())
+    fault.notes.push_back({message(peer, end - other.begin()),
+                           text("rank ", peer, sends ? " receives" : " sends", " it here")});
+  return fault;
+}
+
+/// Why a message is none: it names what the problem lacks, or both of its ends are one rank's.
+static std::string whyUnknown(const Problem &problem, const Message &m) {
+  if (m.path < 0 || m.path >= problem.numPaths())
+    return text("there is no path ", m.path, " of ", problem.numPaths());
+  if (m.stage < 0 || m.stage >= problem.numStages())
+    return text("there is no stage ", m.stage, " of ", problem.numStages());
+  if (m.microBatch < 0 || m.microBatch >= problem.microBatches[m.path])
+    return text("there is no micro-batch ", m.microBatch, " of ", problem.microBatches[m.path]);
+  const int to = m.stage + (m.cotangent ? -1 : 1);
+  if (to < 0 || to >= problem.numStages())
+    return text("no stage comes ", m.cotangent ? "before" : "after", " stage ", m.stage);
+  return text("rank ", senderOf(problem, m), " has stage ", to, " as well");
+}
+
 /// Every message of the problem is once in the queues of its sender and its receiver.
-static Refusal checkQueues(const Graph &graph) {
+static std::optional<Fault> checkQueues(const Graph &graph) {
   const Problem &problem = graph.problem;
   const std::vector<std::vector<Message>> &queues = graph.schedule.messages;
   if (static_cast<int>(queues.size()) != problem.ranks)
-    return text("message queues of ", queues.size(), " ranks for ", problem.ranks, " ranks");
+    return Fault{
+        text("message queues of ", queues.size(), " ranks for ", problem.ranks, " ranks"), {}, {}};
   // Bit 1: sent; bit 2: received; shifted by 2 for cotangents.
   std::vector<char> seen(graph.cells.size(), 0);
   for (int rank = 0; rank < problem.ranks; ++rank)
-    for (const Message &m : queues[rank]) {
+    for (size_t n = 0; n < queues[rank].size(); ++n) {
+      const Message &m = queues[rank][n];
+      auto fault = [&, at = message(rank, n)](std::string sentence) {
+        return Fault{std::move(sentence), at, {}};
+      };
       const int to = m.stage + (m.cotangent ? -1 : 1);
       const bool known = m.path >= 0 && m.path < problem.numPaths() && m.stage >= 0 &&
                          m.stage < problem.numStages() && to >= 0 && to < problem.numStages() &&
                          m.microBatch >= 0 && m.microBatch < problem.microBatches[m.path];
       if (!known || senderOf(problem, m) == receiverOf(problem, m))
-        return text("rank ", rank,
-                    " has a message that no two ranks exchange: ", describe(problem, m));
+        return fault(text("rank ", rank, " has a message that no two ranks exchange, the ",
+                          describe(problem, m), ": ", whyUnknown(problem, m)));
       const bool sends = senderOf(problem, m) == rank;
       if (!sends && receiverOf(problem, m) != rank)
-        return text("rank ", rank, " neither sends nor receives the ", describe(problem, m),
-                    "; it goes from rank ", senderOf(problem, m), " to ", receiverOf(problem, m));
+        return fault(text("rank ", rank, " neither sends nor receives the ", describe(problem, m),
+                          "; it goes from rank ", senderOf(problem, m), " to ",
+                          receiverOf(problem, m)));
       const char bit = static_cast<char>((sends ? 1 : 2) << (m.cotangent ? 2 : 0));
       char &bits = seen[graph.cells.of(m)];
-      if (bits & bit)
-        return text("rank ", rank, sends ? " sends" : " receives", " the ", describe(problem, m),
-                    " twice");
+      if (bits & bit) {
+        Fault twice = fault(text("rank ", rank, sends ? " sends" : " receives", " the ",
+                                 describe(problem, m), " twice; leave one out"));
+        const size_t first =
+            std::find(queues[rank].begin(), queues[rank].end(), m) - queues[rank].begin();
+        twice.notes.push_back({message(rank, first), "the first is here"});
+        return twice;
+      }
       bits |= bit;
     }
   for (int path = 0; path < problem.numPaths(); ++path)
     for (int s = 0; s < problem.numStages(); ++s)
-      for (int m = 0; m < problem.microBatches[path]; ++m)
+      for (int micro = 0; micro < problem.microBatches[path]; ++micro)
         for (bool cotangent : {false, true}) {
           const int to = s + (cotangent ? -1 : 1);
           if (to < 0 || to >= problem.numStages())
             continue;
-          const Message message{cotangent, path, s, m};
-          const int from = senderOf(problem, message), into = receiverOf(problem, message);
-          const int bits = seen[graph.cells.of(message)] >> (cotangent ? 2 : 0) & 3;
+          const Message m{cotangent, path, s, micro};
+          const int from = senderOf(problem, m), into = receiverOf(problem, m);
+          const int bits = seen[graph.cells.of(m)] >> (cotangent ? 2 : 0) & 3;
           if (from != into && bits != 3)
-            return text("rank ", bits & 1 ? into : from,
-                        bits & 1 ? " never receives" : " never sends", " the ",
-                        describe(problem, message));
+            return missingMessage(graph, m, bits & 1 ? into : from, bits & 1 ? from : into);
         }
   return {};
 }
 
-Refusal moire::scheduling::verifyMessages(const Graph &graph) {
-  if (Refusal refusal = checkQueues(graph))
-    return refusal;
+std::optional<Fault> moire::scheduling::verifyMessages(const Graph &graph) {
+  if (std::optional<Fault> fault = checkQueues(graph))
+    return fault;
   const Problem &problem = graph.problem;
   const auto &queues = graph.schedule.messages;
   std::vector<char> done(graph.size(), 0);
@@ -146,14 +188,19 @@ Refusal moire::scheduling::verifyMessages(const Graph &graph) {
       if (!done[m.cotangent ? graph.backward[cell] : graph.forward[cell]])
         continue; // another rank holds the reason
       const Message &other = queues[peer][head[peer]];
-      return text("rank ", rank, " waits to ", from == rank ? "send" : "receive", " the ",
-                  describe(problem, m), " while rank ", peer, " waits first for the ",
-                  describe(problem, other),
-                  ": their message queues deadlock; order both by the time of sending");
+      return Fault{text("rank ", rank, " waits to ", from == rank ? "send" : "receive", " the ",
+                        describe(problem, m), " while rank ", peer, " waits first for the ",
+                        describe(problem, other),
+                        ": their message queues deadlock; order both by the time of sending"),
+                   message(rank, head[rank]),
+                   {{message(peer, head[peer]), text("rank ", peer, " waits here")}}};
     }
   for (int rank = 0; rank < problem.ranks; ++rank)
     if (head[rank] < queues[rank].size())
-      return text("rank ", rank, " waits for the ", describe(problem, queues[rank][head[rank]]),
-                  ", which its sender can make only after a message that is later in this queue");
+      return Fault{
+          text("rank ", rank, " waits for the ", describe(problem, queues[rank][head[rank]]),
+               ", which its sender can make only after a message that is later in this queue"),
+          message(rank, head[rank]),
+          {}};
   return {};
 }

@@ -14,7 +14,7 @@ std::string describe(const Problem &problem, const Message &message);
 
 /// Whether the queues hold every message once at both ends, and all of them move when a message
 /// moves only while it is first in both queues. The dependences must be acyclic.
-Refusal verifyMessages(const Graph &graph);
+std::optional<Fault> verifyMessages(const Graph &graph);
 
 } // namespace moire::scheduling
 

@@ -219,8 +219,7 @@ Refusal moire::scheduling::placeSnake(const Workload &workload, int perRank, Pro
 // Checks
 //===----------------------------------------------------------------------===//
 
-/// Costs that are no costs.
-static Refusal checkCosts(const Problem &problem) {
+Refusal moire::scheduling::check(const StageCost &cost, int stage) {
   static constexpr std::pair<double StageCost::*, const char *> kNames[] = {
       {&StageCost::forward, "forward cost"},
       {&StageCost::backward, "backward cost"},
@@ -236,24 +235,21 @@ static Refusal checkCosts(const Problem &problem) {
       {&StageCost::parameterBytes, "parameter bytes"},
       {&StageCost::activationBytes, "activation bytes"},
       {&StageCost::outputBytes, "output bytes"}};
-  for (int s = 0; s < problem.numStages(); ++s) {
-    const StageCost &cost = problem.stages[s];
-    for (const auto &[field, name] : kNames)
-      if (!std::isfinite(cost.*field) || cost.*field < 0)
-        return text(name, " ", cost.*field, " of stage ", s,
-                    " is not a finite number of at least 0");
-    if (cost.forwardCollective > cost.forward)
-      return text("forward collective cost ", cost.forwardCollective, " of stage ", s,
-                  " is above its forward cost ", cost.forward, "; it is a part of it");
-    if (cost.backwardCollective > std::min(cost.backward, cost.backwardInput))
-      return text("backward collective cost ", cost.backwardCollective, " of stage ", s,
-                  " is above its backward cost ", std::min(cost.backward, cost.backwardInput),
-                  "; it is a part of it");
-    if (!(cost.residualBytes() <= cost.activationBytes))
-      return text("stage ", s, " keeps ", cost.residualBytes(),
-                  " bytes from b to W, more than its ", cost.activationBytes,
-                  " bytes of activations; use at most these");
-  }
+  for (const auto &[field, name] : kNames)
+    if (!std::isfinite(cost.*field) || cost.*field < 0)
+      return text(name, " ", cost.*field, " of stage ", stage,
+                  " is not a finite number of at least 0");
+  if (cost.forwardCollective > cost.forward)
+    return text("forward collective cost ", cost.forwardCollective, " of stage ", stage,
+                " is above its forward cost ", cost.forward, "; it is a part of it");
+  if (cost.backwardCollective > std::min(cost.backward, cost.backwardInput))
+    return text("backward collective cost ", cost.backwardCollective, " of stage ", stage,
+                " is above its backward cost ", std::min(cost.backward, cost.backwardInput),
+                "; it is a part of it");
+  if (!(cost.residualBytes() <= cost.activationBytes))
+    return text("stage ", stage, " keeps ", cost.residualBytes(),
+                " bytes from b to W, more than its ", cost.activationBytes,
+                " bytes of activations; use at most these");
   return {};
 }
 
@@ -284,8 +280,9 @@ Refusal moire::scheduling::check(const Problem &problem) {
       return text("path ", path, " has ", problem.microBatches[path],
                   " micro-batches; use at least 1");
   }
-  if (Refusal refusal = checkCosts(problem))
-    return refusal;
+  for (int s = 0; s < S; ++s)
+    if (Refusal refusal = check(problem.stages[s], s))
+      return refusal;
   if (!problem.links.empty() && static_cast<int>(problem.links.size()) != P * P)
     return text(problem.links.size(), " links for ", P, " ranks; give ", P * P, " or none");
   for (const Link &link : problem.links)

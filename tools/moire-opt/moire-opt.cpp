@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NNPasses.h"
 #include "moire/Conversion/Passes.h"
+#include "moire/Pipe/Passes.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
 #include "moire/Support/Dialects.h"
@@ -20,6 +21,7 @@ int main(int argc, char **argv) {
   moire::conversion::registerConversionPasses();
   moire::conversion::registerConversionPipelines();
   moire::nn::registerNNPasses();
+  moire::pipe::registerPipePasses();
   moire::program::registerProgramPasses();
   moire::raise::registerRaisePasses();
   moire::raise::registerRaisePipeline();

@@ -154,6 +154,9 @@ Refusal check(const Problem &problem, Kind kind);
 /// The part of `check` that holds for any schedule.
 Refusal check(const Problem &problem);
 
+/// The part of it that looks at one stage.
+Refusal check(const StageCost &cost, int stage);
+
 } // namespace moire::scheduling
 
 #endif // MOIRE_SCHEDULING_PROBLEM_H

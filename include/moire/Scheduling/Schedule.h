@@ -98,6 +98,22 @@ bool orderMessages(const Problem &problem, Schedule &schedule);
 /// at any moment than the limit. The first thing wrong in one sentence.
 Refusal verify(const Problem &problem, const Schedule &schedule);
 
+/// Which action, task of a pair or message of a schedule is meant; -1 where none is.
+struct Position {
+  int rank = -1;
+  int index = -1; ///< of `ranks[rank]`, or of `messages[rank]` where `message` is set
+  int task = -1;  ///< of an overlapped pair
+  bool message = false;
+};
+
+/// What verify refuses, with the place and, for what cannot be seen there, other places.
+struct Fault {
+  std::string sentence;
+  Position position;
+  std::vector<std::pair<Position, std::string>> notes;
+};
+std::optional<Fault> findFault(const Problem &problem, const Schedule &schedule);
+
 /// Bytes and number of activations that a rank holds at most. An activation lives from its F to
 /// its B, or to its W where the backward was b; an overlapped pair allocates before it frees.
 struct Peak {

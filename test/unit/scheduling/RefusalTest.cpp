@@ -76,9 +76,8 @@ TEST(Refusal, Memory) {
   work.memoryLimit = 13;
   ASSERT_FALSE(place(work, kindOf("1f1b"), problem));
   EXPECT_EQ(generate(problem, kindOf("1f1b"), schedule).value_or(""),
-            "rank 0 holds 14 bytes (4 activations) at F0.3, above the limit of 13; use a limit of "
-            "14 or a "
-            "schedule that holds less");
+            "rank 0 holds 14 bytes (4 activations) at F of micro-batch 3 at stage 0, above the "
+            "limit of 13; use a limit of 14 or a schedule that holds less");
 }
 
 TEST(Refusal, CostsAndLinks) {
@@ -124,39 +123,41 @@ TEST(Refusal, Verify) {
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1].pop_back(); }),
             "rank 1 never runs B of micro-batch 1 at stage 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1].push_back(s.ranks[1][1]); }),
-            "rank 1 runs B of micro-batch 0 at stage 1 twice");
+            "rank 1 runs B of micro-batch 0 at stage 1 twice; leave one out");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) {
               s.ranks[1].push_back(Task{TaskKind::BackwardWeight, 0, 1, 0});
             }),
-            "rank 1 runs W of micro-batch 0 at stage 1 although that work is done in another form");
+            "rank 1 runs W of micro-batch 0 at stage 1 although that work is done in another form; "
+            "use either B, or b and W");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.stage = 0; }),
-            "rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's");
+            "rank 1 runs F of micro-batch 0 at stage 0, which is rank 0's; rank 1 has stage 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.ranks[1][0].first.microBatch = 7; }),
-            "rank 1 names micro-batch 7 of 2 at stage 1");
-  EXPECT_EQ(
-      verdict([](Schedule &s, Problem &) { std::swap(s.ranks[1][0], s.ranks[1][1]); }),
-      "rank 1 runs B of micro-batch 0 at stage 1 before F0.0, which it needs; put that first");
+            "rank 1 names micro-batch 7 of 2 at stage 1; use 0 to 1");
+  EXPECT_EQ(verdict([](Schedule &s, Problem &) { std::swap(s.ranks[1][0], s.ranks[1][1]); }),
+            "rank 1 runs B of micro-batch 0 at stage 1 before F of micro-batch 0 at stage 1, which "
+            "it needs; put that first");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { std::swap(s.ranks[0][2], s.ranks[0][3]); }),
             "rank 0 adds the weight gradients of micro-batch 1 at stage 0 where micro-batch 0 is "
             "due; keep the "
             "order of micro-batches");
-  EXPECT_EQ(verdict([](Schedule &s, Problem &) {
-              s.ranks[1] = {Action(s.ranks[1][0].first, s.ranks[1][1].first), s.ranks[1][2],
-                            s.ranks[1][3]};
-            }),
-            "rank 1 overlaps B of micro-batch 0 at stage 1 with what it needs in F0.0+B0.0; run "
-            "them one after the "
-            "other");
+  EXPECT_EQ(
+      verdict([](Schedule &s, Problem &) {
+        s.ranks[1] = {Action(s.ranks[1][0].first, s.ranks[1][1].first), s.ranks[1][2],
+                      s.ranks[1][3]};
+      }),
+      "rank 1 overlaps B of micro-batch 0 at stage 1 with F of micro-batch 0 at stage 1, which it "
+      "needs; run them one after the other");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) {
               // Rank 0 wants its cotangent before it sends what rank 1 wants first.
               s.ranks[0] = {s.ranks[0][0], s.ranks[0][2], s.ranks[0][1], s.ranks[0][3]};
               s.ranks[1] = {s.ranks[1][2], s.ranks[1][0], s.ranks[1][1], s.ranks[1][3]};
             }),
             "ranks wait for each other for ever: rank 0 with B of micro-batch 0 at stage 0 for "
-            "B0.0 on rank 1, rank 1 "
-            "with F of micro-batch 1 at stage 1 for F0.1 on rank 0");
+            "B of micro-batch 0 at stage 1 on rank 1, rank 1 with F of micro-batch 1 at stage 1 "
+            "for F of micro-batch 1 at stage 0 on rank 0");
   EXPECT_EQ(verdict([](Schedule &s, Problem &p) { p.memoryLimit = 1; }),
-            "rank 0 holds 2 bytes (2 activations) at F0.1, above the limit of 1; use a limit of 2 "
+            "rank 0 holds 2 bytes (2 activations) at F of micro-batch 1 at stage 0, above the "
+            "limit of 1; use a limit of 2 "
             "or a schedule that "
             "holds less");
 }
@@ -171,10 +172,44 @@ TEST(Refusal, Messages) {
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.messages[1].pop_back(); }),
             "rank 1 never sends the cotangent of micro-batch 1 from stage 1");
   EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.messages[1].push_back(s.messages[1][0]); }),
-            "rank 1 receives the activation of micro-batch 0 from stage 0 twice");
-  EXPECT_EQ(
-      verdict([](Schedule &s, Problem &) { s.messages[0][0].stage = 1; }),
-      "rank 0 has a message that no two ranks exchange: activation of micro-batch 0 from stage 1");
+            "rank 1 receives the activation of micro-batch 0 from stage 0 twice; leave one out");
+  EXPECT_EQ(verdict([](Schedule &s, Problem &) { s.messages[0][0].stage = 1; }),
+            "rank 0 has a message that no two ranks exchange, the activation of micro-batch 0 from "
+            "stage 1: no stage comes after stage 1");
+}
+
+/// `rank.index`, `m` before it for a message, `/task` of a pair; then the notes' places.
+template <class Fn> std::string places(Fn change) {
+  Outcome run = runUnit("1f1b", 2, 2);
+  change(run.schedule);
+  std::optional<Fault> fault = findFault(run.problem, run.schedule);
+  if (!fault)
+    return "accepted";
+  auto text = [](const Position &p) {
+    return (p.message ? "m" : "") + std::to_string(p.rank) + "." + std::to_string(p.index) +
+           (p.task < 0 ? "" : "/" + std::to_string(p.task));
+  };
+  std::string all = text(fault->position);
+  for (const auto &[position, note] : fault->notes)
+    all += " " + text(position);
+  return all;
+}
+
+TEST(Refusal, Places) {
+  // rank 0: F0 F1 B0 B1, rank 1: F0 B0 F1 B1
+  EXPECT_EQ(places([](Schedule &s) { s.ranks.pop_back(); }), "-1.-1");
+  EXPECT_EQ(places([](Schedule &s) { s.ranks[1].pop_back(); }), "1.-1 1.2");
+  EXPECT_EQ(places([](Schedule &s) { s.ranks[1].push_back(s.ranks[1][1]); }), "1.4 1.1");
+  EXPECT_EQ(places([](Schedule &s) { std::swap(s.ranks[0][2], s.ranks[0][3]); }), "0.2 0.3");
+  EXPECT_EQ(places([](Schedule &s) {
+              s.ranks[1][1] = Action(s.ranks[1][2].first, s.ranks[1][1].first);
+              s.ranks[1][1].second->microBatch = 1; // B of 1 is due later
+              s.ranks[1].erase(s.ranks[1].begin() + 2);
+            }),
+            "1.2 1.1/1");
+  EXPECT_EQ(places([](Schedule &s) { s.messages[1].pop_back(); }), "m1.-1 m0.3");
+  EXPECT_EQ(places([](Schedule &s) { std::swap(s.messages[1][0], s.messages[1][1]); }),
+            "m0.0 m1.0");
 }
 
 } // namespace

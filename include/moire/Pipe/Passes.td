@@ -1,0 +1,58 @@
+//===- Passes.td - Schedules of pipelines ---------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_PIPE_PASSES
+#define MOIRE_PIPE_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def PipeSchedule : Pass<"pipe-schedule", "::mlir::ModuleOp"> {
+  let summary = "Writes the schedule of the module's stages";
+  let description = [{
+    The pipe.stages of the module, in the order of their indices, are placed on
+    ranks as the kind of schedule has them, and the schedule is written after
+    the last one. `auto` searches for the fastest one on every placement that
+    takes these stages. Memory and times are those of the stages' costs.
+
+    ```mlir
+    pipe.stage @embed index 0
+    pipe.stage @head index 1
+    ```
+    ~~> `pipe-schedule{kind=1f1b microbatches=1 messages=false}`
+    ```mlir
+    pipe.stage @embed index 0
+    pipe.stage @head index 1
+    pipe.schedule @schedule kind "1f1b"
+        stages [@embed, @head]
+        path micro_batches 1 ranks [0, 1] {
+      rank 0 {
+        forward stage 0 micro_batch 0
+        backward stage 0 micro_batch 0
+      }
+      rank 1 {
+        forward stage 1 micro_batch 0
+        backward stage 1 micro_batch 0
+      }
+    }
+    ```
+  }];
+  let options = [
+    Option<"kind", "kind", "std::string", "\"1f1b\"",
+           "gpipe, 1f1b, interleaved:V, zb-h1, zb-h2, zb-v, v-half, dualpipe, dualpipev or auto">,
+    Option<"microBatches", "microbatches", "int", "0", "Micro-batches of a step">,
+    Option<"ranks", "ranks", "int", "0",
+           "Ranks of the pipeline; 0: as many as the kind takes for these stages">,
+    Option<"memoryLimit", "memory-limit", "double", "0", "Bytes that a rank may hold; 0: no limit">,
+    Option<"latency", "latency", "double", "0", "Latency of a transfer, in the unit of the costs">,
+    Option<"bandwidth", "bandwidth", "double", "std::numeric_limits<double>::infinity()",
+           "Bytes of a transfer per unit of time">,
+    Option<"contention", "contention", "double", "1",
+           "Speed of a transfer while either end computes, as a fraction of its speed alone">,
+    Option<"messages", "messages", "bool", "true", "Write the order of each rank's messages">,
+    Option<"name", "name", "std::string", "\"schedule\"", "Symbol of the schedule">
+  ];
+  let dependentDialects = ["::moire::pipe::PipeDialect"];
+}
+
+#endif // MOIRE_PIPE_PASSES
