@@ -1,0 +1,136 @@
+//===- CommandLine.cpp - The flags of moire-plan -------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "CommandLine.h"
+#include <CLI/CLI.hpp>
+
+using namespace moire::plan;
+
+static void declareSchedule(CLI::App &app, CommandLine &line) {
+  WorkloadText &work = line.workload;
+  const char *group = "A pipeline of your own";
+  app.add_option("--ranks", work.ranks, "Devices of the pipeline")->type_name("P")->group(group);
+  app.add_option("--microbatches", work.microBatches, "Micro-batches in a step")
+      ->type_name("M")
+      ->group(group);
+  app.add_option(
+         "--costs", work.costs,
+         "What one part of the model costs for one micro-batch, by default one part a rank. "
+         "Times alone: F forward (1), B backward (2F), b its input part, W its weight part "
+         "(b + W = B); overlapped pairs: FB, Fb, FF, BB, bb; Fc and Bc: the part of F and of "
+         "B that is communication. Memory: parameters (0), activations (1), residuals (of "
+         "these, from b to W), output (sent on). Units: 57.6ms, 64GiB; or none")
+      ->type_name("NAME=VALUE,...")
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--parts", work.parts, "Equal parts of the model, if not one a rank")
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--pieces", work.pieces, "Into how many stages a part may be cut (4)")
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--latency", work.latency, "Latency of a transfer between ranks (0)")
+      ->type_name("TIME")
+      ->group(group);
+  app.add_option("--bandwidth", work.bandwidth, "Bandwidth of one, as 50GB/s (infinite)")
+      ->type_name("RATE")
+      ->group(group);
+  app.add_option("--contention", work.contention,
+                 "Speed of a transfer beside computation, of its speed alone (1)")
+      ->type_name("0..1")
+      ->group(group);
+  app.add_option("--memory-limit", work.memoryLimit, "What a rank may hold (no limit)")
+      ->type_name("SIZE")
+      ->group(group);
+  app.add_option("--optimizer", work.optimizer, "Time after the last backward (0)")
+      ->type_name("TIME")
+      ->group(group);
+  app.add_option("--problem", line.problem, "All of these from a TOML file; flags override it")
+      ->type_name("FILE.toml")
+      ->group(group);
+}
+
+static void declareBalance(CLI::App &app, CommandLine &line) {
+  BalanceRequest &balance = line.balance;
+  const char *group = "Experts onto devices";
+  app.add_option("--balance", balance.loads,
+                 "Place experts by their loads: a row for each layer, a column for each expert")
+      ->type_name("LOADS.csv")
+      ->group(group);
+  app.add_option("--gpus", balance.gpus, "Devices")->type_name("N")->group(group);
+  app.add_option("--replicas", balance.replicas,
+                 "Slots of all devices together (as many as experts, rounded up to the devices)")
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--nodes", balance.nodes, "Nodes that hold the devices (1)")
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--groups", balance.groups, "Groups of experts that are routed to together (1)")
+      ->type_name("N")
+      ->group(group);
+  app.add_flag("--groups-in-node", balance.groupsStayInNode, "Keep each group on one node")
+      ->group(group);
+  app.add_option("--algorithm", balance.algorithm, "moire, or published: EPLB's (moire)")
+      ->type_name("NAME")
+      ->group(group);
+  app.add_option("--present", balance.present,
+                 "The placement in use: a row for each layer, the expert of each slot")
+      ->type_name("FILE.csv")
+      ->group(group);
+  app.add_option("--move-cost", balance.moveCost,
+                 "What loading one expert costs, in units of load (0)")
+      ->type_name("LOAD")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+}
+
+static void declareOutput(CLI::App &app, CommandLine &line) {
+  const char *group = "Output";
+  app.add_option("-o", line.output, "The file that the task makes: placement, plan or rates")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--json", line.json, "All figures as JSON; - is stdout, instead of the text")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--svg", line.svg, "The timetable as a picture")->type_name("FILE")->group(group);
+  app.add_option("--trace", line.trace, "The timetable for Perfetto or chrome://tracing")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_flag("--timetable", line.report.timetable, "Print the timetable however wide it is")
+      ->group(group);
+  app.add_option("--width", line.report.width, "Columns that a timetable may take (160)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+}
+
+void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
+  app.get_formatter()->column_width(34);
+  app.add_option(
+         "--schedule", line.workload.schedules,
+         "gpipe, 1f1b, interleaved:V, zb-h1, zb-h2, zb-v, v-half, dualpipe, dualpipev, auto "
+         "(searched for), or all of the named; several are compared")
+      ->type_name("NAME,...")
+      ->delimiter(',')
+      ->group("Schedules");
+  app.add_option("--budget", line.budget,
+                 "How long auto searches: actions placed, ten million a second")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group("Schedules");
+  declareSchedule(app, line);
+  declareBalance(app, line);
+  declareOutput(app, line);
+  app.footer(
+      "Examples:\n"
+      "  All schedules on 8 ranks, and a picture of the one that a search finds:\n"
+      "    moire-plan --ranks 8 --microbatches 20\n"
+      "    moire-plan --ranks 8 --microbatches 20 --schedule auto --svg auto.svg\n"
+      "  DeepSeek-V3's step (18.65 s):\n"
+      "    moire-plan --schedule dualpipe --ranks 16 --microbatches 120 --optimizer 0.29s \\\n"
+      "      --costs F=57.6ms,B=125.9ms,b=84.1ms,W=41.7ms,FB=139ms\n"
+      "  Experts of every layer onto 40 devices with 8 slots each:\n"
+      "    moire-plan --balance loads.csv --gpus 40 --replicas 320 -o placement.csv");
+}

@@ -1,0 +1,33 @@
+//===- CommandLine.h - The flags of moire-plan -----------------*- C++ -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_TOOLS_PLAN_COMMANDLINE_H
+#define MOIRE_TOOLS_PLAN_COMMANDLINE_H
+
+#include "Balance.h"
+#include "Report.h"
+#include "Workloads.h"
+
+namespace CLI {
+class App;
+}
+
+namespace moire::plan {
+
+struct CommandLine {
+  std::string input; ///< FILE.mlir
+  std::string problem;
+  WorkloadText workload;
+  long budget = 20000000;
+  BalanceRequest balance;
+
+  ReportOptions report;
+  std::string output, json, svg, trace;
+};
+
+void declareOptions(CLI::App &app, CommandLine &line);
+
+} // namespace moire::plan
+
+#endif // MOIRE_TOOLS_PLAN_COMMANDLINE_H

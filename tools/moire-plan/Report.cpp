@@ -1,0 +1,111 @@
+//===- Report.cpp - Outcomes as text -------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Report.h"
+#include "moire/Scheduling/Render.h"
+#include <algorithm>
+#include <ostream>
+
+using namespace moire::plan;
+using namespace moire::scheduling;
+
+void Table::addNote(const std::string &first, const std::string &sentence) {
+  rows.push_back({first});
+  notes.emplace_back(rows.size() - 1, sentence);
+}
+
+void Table::write(std::ostream &out) const {
+  std::vector<size_t> widths(rows[0].size());
+  for (const auto &row : rows)
+    for (size_t c = 0; c < row.size(); ++c)
+      widths[c] = std::max(widths[c], row[c].size());
+  size_t note = 0;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    for (size_t c = 0; c < rows[r].size(); ++c) {
+      const std::string gap(widths[c] - rows[r][c].size(), ' ');
+      out << (c == 0 ? rows[r][c] + gap : "  " + gap + rows[r][c]);
+    }
+    if (note < notes.size() && notes[note].first == r)
+      out << "  " << notes[note++].second;
+    out << "\n";
+  }
+}
+
+void moire::plan::writeFittingTimetable(std::ostream &out, const Outcome &outcome,
+                                        const ReportOptions &options) {
+  TextOptions render;
+  render.width = 1 << 20;
+  std::ostringstream whole;
+  writeTimetable(whole, outcome.problem, outcome.schedule, outcome.timing, render);
+  const std::string rows = whole.str();
+  size_t widest = 0, begin = 0;
+  for (size_t end; (end = rows.find('\n', begin)) != std::string::npos; begin = end + 1)
+    widest = std::max(widest, end - begin);
+  if (!options.timetable && widest > static_cast<size_t>(options.width)) {
+    out << "The timetable is " << widest << " columns wide, more than " << options.width
+        << ": --timetable prints it, --svg and --trace draw it.\n";
+    return;
+  }
+  out << rows;
+}
+
+void moire::plan::writeReport(std::ostream &out, const Outcome &outcome, const Units &units,
+                              double optimizer, const ReportOptions &options) {
+  const Problem &problem = outcome.problem;
+  const Timing &timing = outcome.timing;
+  out << outcome.name << " on " << problem.ranks << " ranks: " << problem.numStages() << " stages, "
+      << problem.totalMicroBatches() << " micro-batches\n";
+  if (!outcome.how.empty())
+    out << "  found by             " << outcome.how << "; no schedule on this placement is below "
+        << units.time(outcome.bound) << "\n";
+  out << "  step                 " << units.time(timing.makespan + optimizer);
+  if (optimizer > 0)
+    out << " = " << units.time(timing.makespan) << " makespan + " << units.time(optimizer)
+        << " optimizer";
+  out << "\n  bubble               " << percent(timing.bubble()) << " of the makespan\n"
+      << "  exposed transfers    "
+      << percent(timing.exposedCommunication() / (timing.makespan * problem.ranks))
+      << " of the makespan\n"
+      << "  peak memory          " << units.memory(timing.peakBytes()) << " (at most "
+      << outcome.activations() << " activations on a rank)\n\n";
+  Table table({"rank", "busy", "idle", "waits for transfers", "busy with collectives",
+               "peak memory", "activations"});
+  for (int r = 0; r < problem.ranks; ++r) {
+    const RankTiming &row = timing.ranks[r];
+    table.add({std::to_string(r), units.time(row.busy), units.time(row.idle),
+               units.time(row.transferWait), units.time(row.collective),
+               units.memory(row.peakBytes), std::to_string(row.peakActivations)});
+  }
+  table.write(out);
+  out << "\n";
+  writeFittingTimetable(out, outcome, options);
+}
+
+void moire::plan::writeComparison(std::ostream &out, const std::vector<Outcome> &outcomes,
+                                  const Units &units, double optimizer) {
+  double best = INFINITY;
+  for (const Outcome &outcome : outcomes)
+    if (!outcome.refused)
+      best = std::min(best, outcome.timing.makespan + optimizer);
+  Table table({"schedule", "step", "of the best", "bubble", "exposed transfers", "peak memory",
+               "activations"});
+  for (const Outcome &outcome : outcomes) {
+    if (outcome.refused) {
+      table.addNote(outcome.name, "not possible: " + *outcome.refused);
+      continue;
+    }
+    const Timing &timing = outcome.timing;
+    const double step = timing.makespan + optimizer;
+    table.add({outcome.name, units.time(step), percent(step / best), percent(timing.bubble()),
+               percent(timing.exposedCommunication() / (timing.makespan * outcome.problem.ranks)),
+               units.memory(timing.peakBytes()), std::to_string(outcome.activations())});
+  }
+  table.write(out);
+  for (const Outcome &outcome : outcomes)
+    if (!outcome.how.empty())
+      out << "\n"
+          << outcome.name << " was found by " << outcome.how
+          << "; no schedule on its placement is below " << units.time(outcome.bound + optimizer)
+          << ".\n";
+}

@@ -1,0 +1,109 @@
+//===- moire-plan.cpp - What a training step will cost, before it runs ---===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "CommandLine.h"
+#include "moire/Scheduling/Render.h"
+#include "llvm/Support/InitLLVM.h"
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+using namespace moire::plan;
+using Json = nlohmann::ordered_json;
+
+/// One sentence to stderr and the exit code for wrong input.
+static int refuse(const std::string &sentence) {
+  std::cerr << "error: " << sentence << "\n";
+  return 1;
+}
+
+/// Text, picture, trace and JSON of schedules that were run.
+static Refusal reportSchedules(const CommandLine &line, const std::vector<Outcome> &outcomes,
+                               const Units &units, double optimizer, std::ostream &out,
+                               Files &files) {
+  for (const auto &[flag, path] : {std::pair{"--svg", line.svg}, {"--trace", line.trace}})
+    if (!path.empty() && outcomes.size() != 1)
+      return text(flag, " draws one schedule, not ", outcomes.size(),
+                  "; name one with --schedule, for example --schedule ", outcomes[0].name);
+  // With several, one that is not possible is a row of the table; with all, it is an error.
+  bool any = false;
+  for (const Outcome &outcome : outcomes)
+    any |= !outcome.refused;
+  if (!any)
+    return outcomes[0].refused;
+  if (outcomes.size() == 1)
+    writeReport(out, outcomes[0], units, optimizer, line.report);
+  else
+    writeComparison(out, outcomes, units, optimizer);
+  const Outcome &first = outcomes[0];
+  files.add(line.svg, [&](std::ostream &file) {
+    moire::scheduling::writeSvg(file, first.problem, first.schedule, first.timing);
+  });
+  files.add(line.trace, [&](std::ostream &file) {
+    // Without a unit, a unit of time is shown as a millisecond.
+    moire::scheduling::writeChromeTrace(file, first.problem, first.schedule, first.timing,
+                                        units.seconds ? 1 : 1000);
+  });
+  files.add(line.json, [&](std::ostream &file) {
+    Json all;
+    for (const Outcome &outcome : outcomes)
+      all["schedules"].push_back(scheduleJson(outcome, units, optimizer));
+    file << all.dump(1) << "\n";
+  });
+  return {};
+}
+
+static Refusal planProblem(CommandLine &line, std::ostream &out, Files &files) {
+  if (!line.problem.empty())
+    if (Refusal refusal = readWorkloadFile(line.problem, line.workload))
+      return refusal;
+  if (line.workload.schedules.empty())
+    line.workload.schedules = {"all"};
+  NamedWorkload named;
+  std::vector<std::string> names;
+  if (Refusal refusal = expandSchedules(line.workload.schedules, names))
+    return refusal;
+  if (Refusal refusal = readWorkload(line.workload, named))
+    return refusal;
+  return reportSchedules(line, runSchedules(named.workload, names, line.budget), named.units,
+                         named.optimizer, out, files);
+}
+
+static Refusal runTask(CommandLine &line, std::ostream &out, Files &files) {
+  const bool problem = line.workload.given() || !line.problem.empty();
+  if (!line.balance.loads.empty()) {
+    line.balance.output = line.output;
+    line.balance.json = line.json;
+    return balance(line.balance, out, files);
+  }
+  if (problem)
+    return planProblem(line, out, files);
+  return text("nothing to plan; give --ranks and --microbatches, or --balance; moire-plan --help "
+              "has examples");
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM initLLVM(argc, argv);
+  CLI::App app("Moiré: what a training step will cost before it runs: schedules of pipelines, "
+               "placement of experts.\n\nExit codes: 0 done, 1 wrong input or usage.",
+               "moire-plan");
+  CommandLine line;
+  declareOptions(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp &help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError &error) {
+    return refuse(std::string(error.what()) + "; moire-plan --help lists the options");
+  }
+  std::ostringstream out;
+  Files files;
+  if (Refusal refusal = runTask(line, out, files))
+    return refuse(*refusal);
+  if (Refusal refusal = files.write())
+    return refuse(*refusal);
+  if (!files.ownsStdout())
+    std::cout << out.str();
+  return 0;
+}
