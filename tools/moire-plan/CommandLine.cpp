@@ -85,6 +85,18 @@ static void declareBalance(CLI::App &app, CommandLine &line) {
       ->group(group);
 }
 
+static void declareCalibrate(CLI::App &app, CommandLine &line) {
+  const char *group = "Rates of this machine";
+  app.add_flag("--calibrate", line.calibrate.wanted,
+               "Measure the kernels here, in seconds, and write a cluster file with -o")
+      ->group(group);
+  app.add_option("--device", line.calibrate.device, "cpu")->type_name("NAME")->group(group);
+  app.add_option("--threads", line.calibrate.threads, "Threads of it (all)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+}
+
 static void declareOutput(CLI::App &app, CommandLine &line) {
   const char *group = "Output";
   app.add_option("-o", line.output, "The file that the task makes: placement, plan or rates")
@@ -122,6 +134,7 @@ void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
       ->group("Schedules");
   declareSchedule(app, line);
   declareBalance(app, line);
+  declareCalibrate(app, line);
   declareOutput(app, line);
   app.footer(
       "Examples:\n"

@@ -6,6 +6,7 @@
 #define MOIRE_TOOLS_PLAN_COMMANDLINE_H
 
 #include "Balance.h"
+#include "Calibrate.h"
 #include "Report.h"
 #include "Workloads.h"
 
@@ -21,6 +22,7 @@ struct CommandLine {
   WorkloadText workload;
   long budget = 20000000;
   BalanceRequest balance;
+  CalibrateRequest calibrate;
 
   ReportOptions report;
   std::string output, json, svg, trace;

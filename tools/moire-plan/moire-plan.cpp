@@ -77,6 +77,11 @@ static Refusal runTask(CommandLine &line, std::ostream &out, Files &files) {
     line.balance.json = line.json;
     return balance(line.balance, out, files);
   }
+  if (line.calibrate.wanted) {
+    line.calibrate.output = line.output;
+    line.calibrate.json = line.json;
+    return calibrate(line.calibrate, out, files);
+  }
   if (problem)
     return planProblem(line, out, files);
   return text("nothing to plan; give --ranks and --microbatches, or --balance; moire-plan --help "
