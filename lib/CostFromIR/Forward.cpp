@@ -132,8 +132,7 @@ static ParameterParts costParameters(ModuleOp module, const Parts &parts, Import
         const int part = parts.partOf.lookup(user);
         if (!llvm::is_contained(in, part))
           in.push_back(part);
-        kinds[read.getParameter()].experts |=
-            isa<nn::GroupedMatmulOp, nn::PerExpertOp>(user);
+        kinds[read.getParameter()].experts |= isa<nn::GroupedMatmulOp, nn::PerExpertOp>(user);
         kinds[read.getParameter()].product |= isa<nn::MatmulOp, nn::GatherOp>(user);
       }
     });
@@ -182,8 +181,7 @@ ParameterParts moire::costForward(ModuleOp module, const Parts &parts, ImportedC
   for (size_t p = 0; p + 1 < model.parts.size(); ++p)
     model.parts[p].outputElements = static_cast<double>(parts.width);
   model.sequence =
-      static_cast<int>(walker.batch > 0 ? parts.tokens / std::max<int64_t>(1, walker.batch)
-                                        : 1);
+      static_cast<int>(walker.batch > 0 ? parts.tokens / std::max<int64_t>(1, walker.batch) : 1);
   for (const Product &product : model.parts.back().products)
     model.vocabulary = static_cast<int>(product.n);
   return costParameters(module, parts, result);

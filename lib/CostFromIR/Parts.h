@@ -5,8 +5,8 @@
 #ifndef MOIRE_LIB_COSTFROMIR_PARTS_H
 #define MOIRE_LIB_COSTFROMIR_PARTS_H
 
-#include "moire/CostFromIR/CostFromIR.h"
 #include "mlir/IR/Operation.h"
+#include "moire/CostFromIR/CostFromIR.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/MapVector.h"
 

@@ -123,15 +123,15 @@ struct Planned {
       if (!backward)
         part = advance(op, part);
       // Between dispatch and combine, and what works on their rows without the routing.
-      const bool routing = llvm::any_of(
-          op.getOperands(), [](Value v) { return isa<nn::RoutingType>(v.getType()); });
+      const bool routing =
+          llvm::any_of(op.getOperands(), [](Value v) { return isa<nn::RoutingType>(v.getType()); });
       const bool routed = routing || llvm::any_of(op.getOperands(), [&](Value v) {
                             return isa<MemRefType>(v.getType()) && isRows(exec::rootOf(v));
                           });
       if (!isa<exec::ViewOp, exec::RoutingOp, exec::BufferOp>(op))
         for (Value operand : op.getOperands()) {
-          Value root = isa<MemRefType, nn::RoutingType>(operand.getType()) ? exec::rootOf(operand)
-                                                                          : Value();
+          Value root =
+              isa<MemRefType, nn::RoutingType>(operand.getType()) ? exec::rootOf(operand) : Value();
           if (!root || !root.getDefiningOp<exec::BufferOp>())
             continue;
           Life &life = lives[root];

@@ -51,6 +51,66 @@ static void declareSchedule(CLI::App &app, CommandLine &line) {
       ->group(group);
 }
 
+static void declareModel(CLI::App &app, CommandLine &line) {
+  ModelRequest &model = line.model;
+  const char *group = "A model on a cluster";
+  app.add_option(
+         "--model", model.model,
+         "A shape: a name that comes with it, as deepseek-v3, or FILE.toml; or an ONNX file")
+      ->type_name("MODEL")
+      ->group(group);
+  app.add_option("--bind", model.bind, "Of an ONNX file: sizes, as --bind batch=2,seq=1024")
+      ->type_name("NAME=SIZE,...")
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--sequence", model.sequence, "Of a shape: another length of sequences")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--cluster", model.clusters,
+                 "A name that comes with it, as h800, or FILE.toml; several are compared")
+      ->type_name("NAME,...")
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--plan", model.planFile, "The plan to predict, as --search writes it")
+      ->type_name("FILE.toml")
+      ->group(group);
+  app.add_option("--mesh", model.mesh, "Sizes of the axes dp, pp, ep and tp")
+      ->type_name("AXIS=SIZE,...")
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--microbatch", model.microBatch, "Sequences in a micro-batch (1)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--recompute", model.recompute, "none, selective or full (none)")
+      ->type_name("KIND")
+      ->group(group);
+  app.add_option("--precision", model.precision, "Of products: f32, bf16 or fp8 (bf16)")
+      ->type_name("DTYPE")
+      ->group(group);
+  app.add_option("--zero", model.zero,
+                 "What dp divides: 0 nothing, 1 optimizer, 2 gradients, 3 parameters too (1)")
+      ->type_name("0..3")
+      ->group(group);
+  app.add_option("--imbalance", model.imbalance,
+                 "Load of the fullest expert rank over the mean (1)")
+      ->type_name("X")
+      ->group(group);
+  app.add_flag("--any-memory", model.anyMemory, "Predict a plan that does not fit, too")
+      ->group(group);
+  app.add_flag("--search", model.search,
+               "Find the best plan; what --mesh, --schedule and the rest name stays as it is")
+      ->group(group);
+  app.add_option("--global-batch", model.globalBatch, "Sequences of a step, for --search")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--tokens", model.tokens, "Tell what training on so many takes, as 14.8e12")
+      ->type_name("N")
+      ->group(group);
+}
+
 static void declareBalance(CLI::App &app, CommandLine &line) {
   BalanceRequest &balance = line.balance;
   const char *group = "Experts onto devices";
@@ -58,7 +118,9 @@ static void declareBalance(CLI::App &app, CommandLine &line) {
                  "Place experts by their loads: a row for each layer, a column for each expert")
       ->type_name("LOADS.csv")
       ->group(group);
-  app.add_option("--gpus", balance.gpus, "Devices")->type_name("N")->group(group);
+  app.add_option("--gpus", balance.gpus, "Devices; of a cluster, those to use (all)")
+      ->type_name("N")
+      ->group(group);
   app.add_option("--replicas", balance.replicas,
                  "Slots of all devices together (as many as experts, rounded up to the devices)")
       ->type_name("N")
@@ -133,6 +195,7 @@ void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
       ->capture_default_str()
       ->group("Schedules");
   declareSchedule(app, line);
+  declareModel(app, line);
   declareBalance(app, line);
   declareCalibrate(app, line);
   declareOutput(app, line);

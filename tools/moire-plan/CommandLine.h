@@ -7,6 +7,7 @@
 
 #include "Balance.h"
 #include "Calibrate.h"
+#include "Models.h"
 #include "Report.h"
 #include "Workloads.h"
 
@@ -23,6 +24,7 @@ struct CommandLine {
   long budget = 20000000;
   BalanceRequest balance;
   CalibrateRequest calibrate;
+  ModelRequest model;
 
   ReportOptions report;
   std::string output, json, svg, trace;

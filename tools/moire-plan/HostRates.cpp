@@ -76,10 +76,12 @@ __attribute__((noinline)) float multiplyAdd(long count, float by) {
     for (int s = 0; s < 12; ++s)
       sums[s] = sums[s] * factor + addend;
     // Keeps the sums in registers and the rounds apart.
-    asm volatile("" : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]), "+x"(sums[4]),
-                      "+x"(sums[5]));
-    asm volatile("" : "+x"(sums[6]), "+x"(sums[7]), "+x"(sums[8]), "+x"(sums[9]), "+x"(sums[10]),
-                      "+x"(sums[11]));
+    asm volatile(""
+                 : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]), "+x"(sums[4]),
+                   "+x"(sums[5]));
+    asm volatile(""
+                 : "+x"(sums[6]), "+x"(sums[7]), "+x"(sums[8]), "+x"(sums[9]), "+x"(sums[10]),
+                   "+x"(sums[11]));
   }
   float result = 0;
   for (const Vector &sum : sums)
@@ -111,8 +113,8 @@ public:
     attention();
     traffic();
     link();
-    rates.memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
-                   static_cast<double>(sysconf(_SC_PAGE_SIZE));
+    rates.memory =
+        static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
     return rates;
   }
 
@@ -133,8 +135,8 @@ private:
         sink += multiplyAdd(rounds, 0.5f + 0.001f * static_cast<float>(t)) > 0;
       });
     });
-    rates.peak = note("multiply-adds in registers", 2.0 * 12 * (kWide / 4) * rounds * ctx.threads,
-                      time);
+    rates.peak =
+        note("multiply-adds in registers", 2.0 * 12 * (kWide / 4) * rounds * ctx.threads, time);
   }
 
   template <class T> double product(const char *dtype, int64_t m, int64_t n, int64_t k) {
@@ -194,7 +196,11 @@ private:
     const int64_t size = batch * heads * sequence * dim;
     const auto q = randomData<float>(size), k = randomData<float>(size + 1), v = q;
     std::vector<float> out(size), dq(size), dk(size), dv(size), lse(batch * heads * sequence);
-    rt::Attention shape{batch, heads, heads, sequence, sequence, dim};
+    rt::Attention shape{};
+    shape.batch = batch;
+    shape.heads = shape.kvHeads = heads;
+    shape.queries = shape.keys = sequence;
+    shape.dim = dim;
     shape.scale = 0.125f;
     shape.causal = true;
     const double flops = 2.0 * batch * heads * sequence * sequence * dim; // the half that is seen
@@ -225,17 +231,16 @@ private:
     rates.bandwidth = note("copy of 128 MiB", 8.0 * count, copy, false);
     const rt::Rows rows{count / 1024, 1024, 1e-5f};
     const auto scale = randomData<float>(1024);
-    const double norm = median([&] {
-      rt::layerNorm(ctx, rows, from.data(), scale.data(), scale.data(), to.data());
-    });
+    const double norm = median(
+        [&] { rt::layerNorm(ctx, rows, from.data(), scale.data(), scale.data(), to.data()); });
     rates.kernelTraffic = note("layer norm f32 of 128 MiB", 8.0 * count, norm, false);
     const rt::Rows tiny{1, 16, 1e-5f};
-    rates.overhead = median([&] {
-                       for (int i = 0; i < 1000; ++i)
-                         rt::layerNorm(ctx, tiny, from.data(), scale.data(), scale.data(),
-                                       to.data());
-                     }) /
-                     1000;
+    rates.overhead =
+        median([&] {
+          for (int i = 0; i < 1000; ++i)
+            rt::layerNorm(ctx, tiny, from.data(), scale.data(), scale.data(), to.data());
+        }) /
+        1000;
     rates.measured.push_back({"layer norm of 16 elements", rates.overhead, 0, false});
   }
 
@@ -260,6 +265,8 @@ private:
         std::this_thread::yield();
       const double start = now();
       std::memcpy(received.data(), message.data(), 4 * count);
+      // Or the copy would not be made.
+      asm volatile("" : : "r"(received.data()) : "memory");
       copies.push_back(now() - start);
       turn = 2 * round + 2;
     }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "CommandLine.h"
+#include "Share.h"
 #include "moire/Scheduling/Render.h"
 #include "llvm/Support/InitLLVM.h"
 #include <CLI/CLI.hpp>
@@ -70,6 +71,20 @@ static Refusal planProblem(CommandLine &line, std::ostream &out, Files &files) {
                          named.optimizer, out, files);
 }
 
+static Refusal planModel(CommandLine &line, std::ostream &out, Files &files) {
+  ModelRequest &model = line.model;
+  model.schedules = line.workload.schedules;
+  model.microBatches = line.workload.microBatches;
+  model.memoryLimit = line.workload.memoryLimit;
+  model.devices = line.balance.gpus;
+  model.output = line.output;
+  model.json = line.json;
+  model.svg = line.svg;
+  model.trace = line.trace;
+  model.report = line.report;
+  return moire::plan::planModel(model, out, files);
+}
+
 static Refusal runTask(CommandLine &line, std::ostream &out, Files &files) {
   const bool problem = line.workload.given() || !line.problem.empty();
   if (!line.balance.loads.empty()) {
@@ -82,6 +97,8 @@ static Refusal runTask(CommandLine &line, std::ostream &out, Files &files) {
     line.calibrate.json = line.json;
     return calibrate(line.calibrate, out, files);
   }
+  if (!line.model.model.empty())
+    return planModel(line, out, files);
   if (problem)
     return planProblem(line, out, files);
   return text("nothing to plan; give --ranks and --microbatches, or --balance; moire-plan --help "
@@ -94,6 +111,7 @@ int main(int argc, char **argv) {
                "placement of experts.\n\nExit codes: 0 done, 1 wrong input or usage.",
                "moire-plan");
   CommandLine line;
+  line.model.share = shareFolder(argv[0]);
   declareOptions(app, line);
   try {
     app.parse(argc, argv);
