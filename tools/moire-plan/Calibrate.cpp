@@ -49,7 +49,7 @@ Refusal moire::plan::calibrate(const CalibrateRequest &request, std::ostream &ou
   const HostRates rates = measureHost(request.threads > 0 ? request.threads : have);
   const moire::cost::Cluster cluster = clusterOf(rates);
 
-  out << "Medians on " << rates.threads << (rates.threads == 1 ? " thread" : " threads")
+  out << "The fastest of several calls on " << rates.threads << (rates.threads == 1 ? " thread" : " threads")
       << ", random data, the kernels that trainers call:\n\n";
   Table table({"measured", "time", "rate", "of the peak"});
   for (const Measured &row : rates.measured)

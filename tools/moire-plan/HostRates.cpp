@@ -29,19 +29,19 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// The median time of a call, of 5 to 25 in about 0.15 s, after one that warms up.
-template <class Body> double median(Body &&body) {
+/// The fastest of 9 to 99 calls in about 0.25 s, after one that warms up: what else runs on the
+/// machine only ever adds time.
+template <class Body> double timeOf(Body &&body) {
   body();
-  std::vector<double> times;
-  double total = 0;
-  while (times.size() < 5 || (total < 0.15 && times.size() < 25)) {
+  double best = 1e30, total = 0;
+  for (int i = 0; i < 9 || (total < 0.25 && i < 99); ++i) {
     const double start = now();
     body();
-    times.push_back(now() - start);
-    total += times.back();
+    const double time = now() - start;
+    best = std::min(best, time);
+    total += time;
   }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
+  return best;
 }
 
 /// Uniform in [-1, 1): zeros would let a processor save power that real data takes.
@@ -130,7 +130,7 @@ private:
   void peak() {
     const long rounds = 2000000;
     std::atomic<int> sink{0};
-    const double time = median([&] {
+    const double time = timeOf([&] {
       onThreads(ctx.threads, [&](int t) {
         sink += multiplyAdd(rounds, 0.5f + 0.001f * static_cast<float>(t)) > 0;
       });
@@ -143,7 +143,7 @@ private:
     const auto a = randomData<T>(m * k), b = randomData<T>(k * n);
     std::vector<T> c(m * n);
     const rt::Gemm shape{m, n, k};
-    const double time = median([&] { rt::gemm(ctx, shape, a.data(), b.data(), c.data()); });
+    const double time = timeOf([&] { rt::gemm(ctx, shape, a.data(), b.data(), c.data()); });
     return note(std::string("product ") + dtype + " [" + std::to_string(m) + ", " +
                     std::to_string(k) + "] x [" + std::to_string(k) + ", " + std::to_string(n) +
                     "]",
@@ -182,7 +182,7 @@ private:
     const auto x = randomData<float>(tokens * k * width);
     const auto w = randomData<float>(experts * width * hidden);
     std::vector<float> y(tokens * k * hidden);
-    const double time = median([&] {
+    const double time = timeOf([&] {
       rt::groupedGemm(ctx, {hidden, width}, routing, x.data(), w.data(), y.data());
     });
     const double rate = note("8 experts' products f32, 128 rows each, [512] x [512, 1792]",
@@ -204,13 +204,13 @@ private:
     shape.scale = 0.125f;
     shape.causal = true;
     const double flops = 2.0 * batch * heads * sequence * sequence * dim; // the half that is seen
-    const double forward = median([&] {
+    const double forward = timeOf([&] {
       rt::attention<float>(ctx, shape, q.data(), k.data(), v.data(), nullptr, nullptr, out.data(),
                            lse.data());
     });
     rates.attention = note("causal attention f32 4 x 12 x 512 x 64", flops, forward);
     const auto dout = randomData<float>(size);
-    const double backward = median([&] {
+    const double backward = timeOf([&] {
       rt::attentionGrad<float>(ctx, shape, q.data(), k.data(), v.data(), nullptr, nullptr,
                                out.data(), lse.data(), dout.data(), dq.data(), dk.data(),
                                dv.data());
@@ -222,7 +222,7 @@ private:
     const int64_t count = int64_t(32) << 20; // far above caches
     auto from = randomData<float>(count);
     std::vector<float> to(count);
-    const double copy = median([&] {
+    const double copy = timeOf([&] {
       onThreads(ctx.threads, [&](int t) {
         const int64_t step = count / ctx.threads;
         std::memcpy(to.data() + t * step, from.data() + t * step, 4 * step);
@@ -231,12 +231,12 @@ private:
     rates.bandwidth = note("copy of 128 MiB", 8.0 * count, copy, false);
     const rt::Rows rows{count / 1024, 1024, 1e-5f};
     const auto scale = randomData<float>(1024);
-    const double norm = median(
+    const double norm = timeOf(
         [&] { rt::layerNorm(ctx, rows, from.data(), scale.data(), scale.data(), to.data()); });
     rates.kernelTraffic = note("layer norm f32 of 128 MiB", 8.0 * count, norm, false);
     const rt::Rows tiny{1, 16, 1e-5f};
     rates.overhead =
-        median([&] {
+        timeOf([&] {
           for (int i = 0; i < 1000; ++i)
             rt::layerNorm(ctx, tiny, from.data(), scale.data(), scale.data(), to.data());
         }) /
@@ -271,9 +271,8 @@ private:
       turn = 2 * round + 2;
     }
     writer.join();
-    std::nth_element(copies.begin(), copies.begin() + rounds / 2, copies.end());
     rates.linkBandwidth =
-        note("copy of 16 MiB that another thread wrote", 4.0 * count, copies[rounds / 2], false);
+        note("copy of 16 MiB that another thread wrote", 4.0 * count, *std::min_element(copies.begin(), copies.end()), false);
 
     const int turns = 2000;
     turn = 0;

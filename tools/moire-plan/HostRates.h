@@ -10,7 +10,7 @@
 
 namespace moire::plan {
 
-/// One measurement: the median of several calls.
+/// One measurement: the fastest of several calls.
 struct Measured {
   std::string what;
   double seconds = 0;

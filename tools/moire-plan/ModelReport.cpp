@@ -39,8 +39,8 @@ static std::string partsOf(const Prediction &prediction, const moire::cost::Mode
 void moire::plan::writePrediction(std::ostream &out, const cost::ModelCost &model,
                                   const ClusterResult &result, const ReportOptions &options) {
   const Prediction &p = result.prediction;
-  out << model.name << ", " << scaled(model.parameters, "") << "parameters ("
-      << scaled(model.activeParameters, "") << "active), sequences of " << model.sequence << ", on "
+  out << model.name << ", " << scaled(model.parameters, "") << " parameters ("
+      << scaled(model.activeParameters, "") << " active), sequences of " << model.sequence << ", on "
       << p.devices() << (p.devices() == 1 ? " device" : " devices") << " of " << result.cluster.name
       << "\n"
       << describe(p.plan) << "\n\n";
@@ -98,7 +98,7 @@ void moire::plan::writeClusters(std::ostream &out, const std::vector<ClusterResu
                                 double tokens) {
   out << "\n";
   if (tokens > 0)
-    out << "For " << scaled(tokens, "") << "tokens:\n";
+    out << "For " << scaled(tokens, "") << " tokens:\n";
   std::vector<std::string> head = {"cluster", "devices", "step", "tokens/s", "MFU", "memory"};
   if (tokens > 0)
     head.insert(head.end(), {"days", "device hours", "price"});

@@ -32,15 +32,7 @@ std::string moire::plan::seconds(double value) {
   return withDigits(value * 1e6, 4) + " us";
 }
 
-std::string moire::plan::bytes(double value) {
-  static const char *const kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  int unit = 0;
-  while (unit < 5 && std::abs(value) >= 1024) {
-    value /= 1024;
-    ++unit;
-  }
-  return (unit == 0 ? text(std::llround(value)) : withDigits(value, 3)) + " " + kUnits[unit];
-}
+std::string moire::plan::bytes(double value) { return scaled(value, "B"); }
 
 std::string moire::plan::percent(double fraction) {
   char buffer[32];
@@ -55,7 +47,9 @@ std::string moire::plan::scaled(double value, const std::string &unit) {
     value /= 1000;
     ++prefix;
   }
-  return withDigits(value, 3) + " " + kPrefixes[prefix] + unit;
+  const std::string number = value == 0 ? "0" : withDigits(value, 3);
+  const std::string name = kPrefixes[prefix] + unit;
+  return name.empty() ? number : number + " " + name;
 }
 
 std::string moire::plan::thousands(double value) {

@@ -2,6 +2,8 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#define TOML_EXCEPTIONS 0 // as the cost model's reader: one program has one kind of toml++
+#include "Files.h"
 #include "Workloads.h"
 #include <set>
 #include <toml++/toml.h>
@@ -224,16 +226,14 @@ static Refusal readCostTable(const std::string &path, const toml::node &node,
 }
 
 Refusal moire::plan::readWorkloadFile(const std::string &path, WorkloadText &given) {
-  toml::table file;
-  try {
-    file = toml::parse_file(path);
-  } catch (const toml::parse_error &error) {
-    // toml++ reports a missing file without a place.
-    if (error.source().begin.line == 0)
-      return text("cannot read '", path, "': ", error.description());
-    return text("'", path, "' line ", error.source().begin.line,
-                " is not TOML: ", error.description());
-  }
+  std::string contents;
+  if (Refusal refusal = readFile(path, contents))
+    return refusal;
+  const toml::parse_result parsed = toml::parse(contents, path);
+  if (!parsed)
+    return text("'", path, "' line ", parsed.error().source().begin.line,
+                " is not TOML: ", parsed.error().description());
+  const toml::table &file = parsed.table();
   const std::map<std::string, std::string *> words = {
       {"ranks", &given.ranks},           {"microbatches", &given.microBatches},
       {"parts", &given.parts},           {"pieces", &given.pieces},
