@@ -14,13 +14,12 @@ static void declareSchedule(CLI::App &app, CommandLine &line) {
   app.add_option("--microbatches", work.microBatches, "Micro-batches in a step")
       ->type_name("M")
       ->group(group);
-  app.add_option(
-         "--costs", work.costs,
-         "What one part of the model costs for one micro-batch, by default one part a rank. "
-         "Times alone: F forward (1), B backward (2F), b its input part, W its weight part "
-         "(b + W = B); overlapped pairs: FB, Fb, FF, BB, bb; Fc and Bc: the part of F and of "
-         "B that is communication. Memory: parameters (0), activations (1), residuals (of "
-         "these, from b to W), output (sent on). Units: 57.6ms, 64GiB; or none")
+  app.add_option("--costs", work.costs,
+                 "What one part of the model costs for one micro-batch, by default one part a rank. "
+                 "Times alone: F forward (1), B backward (2F), b its input part, W its weight part "
+                 "(b + W = B), F_collective and B_collective: of these, communication. Overlapped "
+                 "pairs: FB, Fb, FF, BB, bb. Memory: parameters (0), activation (1), "
+                 "weight_residual: of it, from b to W; output: sent on. Units: 57.6ms, 64GB; or none")
       ->type_name("NAME=VALUE,...")
       ->delimiter(',')
       ->group(group);
@@ -167,6 +166,9 @@ static void declareOutput(CLI::App &app, CommandLine &line) {
   app.add_option("--json", line.json, "All figures as JSON; - is stdout, instead of the text")
       ->type_name("FILE")
       ->group(group);
+  app.add_option("--mlir", line.mlir, "The schedules as IR, which moire-plan and moire-opt read")
+      ->type_name("FILE")
+      ->group(group);
   app.add_option("--svg", line.svg, "The timetable as a picture")->type_name("FILE")->group(group);
   app.add_option("--trace", line.trace, "The timetable for Perfetto or chrome://tracing")
       ->type_name("FILE")
@@ -181,6 +183,8 @@ static void declareOutput(CLI::App &app, CommandLine &line) {
 
 void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
   app.get_formatter()->column_width(34);
+  app.add_option("input", line.input, "Schedules to show, as IR: pipe.schedule; - is stdin")
+      ->type_name("FILE.mlir");
   app.add_option(
          "--schedule", line.workload.schedules,
          "gpipe, 1f1b, interleaved:V, zb-h1, zb-h2, zb-v, v-half, dualpipe, dualpipev, auto "

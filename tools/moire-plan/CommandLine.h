@@ -27,7 +27,7 @@ struct CommandLine {
   ModelRequest model;
 
   ReportOptions report;
-  std::string output, json, svg, trace;
+  std::string output, json, mlir, svg, trace;
 };
 
 void declareOptions(CLI::App &app, CommandLine &line);

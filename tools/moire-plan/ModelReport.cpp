@@ -39,8 +39,8 @@ static std::string partsOf(const Prediction &prediction, const moire::cost::Mode
 void moire::plan::writePrediction(std::ostream &out, const cost::ModelCost &model,
                                   const ClusterResult &result, const ReportOptions &options) {
   const Prediction &p = result.prediction;
-  out << model.name << ", " << scaled(model.parameters, "") << " parameters ("
-      << scaled(model.activeParameters, "") << " active), sequences of " << model.sequence << ", on "
+  out << model.name << ", " << count(model.parameters) << " parameters ("
+      << count(model.activeParameters) << " active), sequences of " << model.sequence << ", on "
       << p.devices() << (p.devices() == 1 ? " device" : " devices") << " of " << result.cluster.name
       << "\n"
       << describe(p.plan) << "\n\n";
@@ -59,7 +59,7 @@ void moire::plan::writePrediction(std::ostream &out, const cost::ModelCost &mode
       << p.fullest << ", of " << bytes(p.memoryLimit) << (p.fits() ? "" : ": it does not fit")
       << "\n\n";
   Table table(
-      {"rank", "parameters", "gradients", "optimizer", "activations", "workspace", "all", "holds"});
+      {"rank", "parameters", "gradients", "optimizer", "activations", "workspace", "all", "holds"}, 1);
   for (size_t r = 0; r < p.memory.size(); ++r) {
     const Memory &m = p.memory[r];
     table.add({std::to_string(r), bytes(m.parameters), bytes(m.gradients), bytes(m.optimizer),
@@ -84,7 +84,7 @@ void moire::plan::writeFound(std::ostream &out, const planner::Found &found) {
     if (candidates.empty())
       return;
     out << "\n" << title << "\n";
-    Table table({"step", "plan", "because"});
+    Table table({"step", "plan", "because"}, 2);
     for (const planner::Candidate &candidate : candidates)
       table.add({seconds(candidate.prediction.step.total()), describe(candidate.prediction.plan),
                  candidate.reason});
@@ -98,12 +98,12 @@ void moire::plan::writeClusters(std::ostream &out, const std::vector<ClusterResu
                                 double tokens) {
   out << "\n";
   if (tokens > 0)
-    out << "For " << scaled(tokens, "") << " tokens:\n";
+    out << "For " << count(tokens) << " tokens:\n";
   std::vector<std::string> head = {"cluster", "devices", "step", "tokens/s", "MFU", "memory"};
   if (tokens > 0)
     head.insert(head.end(), {"days", "device hours", "price"});
   head.push_back("plan");
-  Table table(head);
+  Table table(head, 1);
   for (const ClusterResult &result : results) {
     const Prediction &p = result.prediction;
     std::vector<std::string> row = {result.cluster.name,     std::to_string(p.devices()),

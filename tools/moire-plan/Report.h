@@ -11,17 +11,20 @@
 
 namespace moire::plan {
 
-/// Rows of cells with a head; columns are as wide as they need to be, all but the first flush
-/// right.
+/// Rows of cells with a head. Columns are as wide as they need to be; the first and the last
+/// `words` of them hold text, the rest numbers that are flush right.
 class Table {
 public:
-  explicit Table(std::vector<std::string> head) { rows.push_back(std::move(head)); }
+  explicit Table(std::vector<std::string> head, size_t words = 0) : words(words) {
+    rows.push_back(std::move(head));
+  }
   void add(std::vector<std::string> row) { rows.push_back(std::move(row)); }
   /// A sentence below the first cell, across the rest of the row.
   void addNote(const std::string &first, const std::string &sentence);
   void write(std::ostream &out) const;
 
 private:
+  size_t words;
   std::vector<std::vector<std::string>> rows;
   std::vector<std::pair<size_t, std::string>> notes; ///< of row
 };

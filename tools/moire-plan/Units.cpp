@@ -52,6 +52,16 @@ std::string moire::plan::scaled(double value, const std::string &unit) {
   return name.empty() ? number : number + " " + name;
 }
 
+std::string moire::plan::count(double value) {
+  static const char *const kNames[] = {"", " million", " billion", " trillion"};
+  if (value < 1e6)
+    return thousands(value);
+  int name = 0;
+  for (const double step : {1e6, 1e9, 1e12})
+    name += value >= step;
+  return withDigits(value / std::pow(1000, name + 1), 3) + kNames[name];
+}
+
 std::string moire::plan::thousands(double value) {
   char buffer[64];
   std::snprintf(buffer, sizeof buffer, "%.0f", value);

@@ -39,6 +39,8 @@ std::string bytes(double value);
 std::string percent(double fraction);
 /// Three digits and a unit for thousands, as in `3.35 TFLOP`; `unit` is what one is.
 std::string scaled(double value, const std::string &unit);
+/// `671 billion`: three digits.
+std::string count(double value);
 /// An integer with commas between thousands.
 std::string thousands(double value);
 

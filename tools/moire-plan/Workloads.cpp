@@ -29,11 +29,11 @@ constexpr CostKey kCosts[] = {{"F", &StageCost::forward, true},
                               {"FF", &StageCost::twoForwards, true},
                               {"BB", &StageCost::twoBackwards, true},
                               {"bb", &StageCost::twoBackwardInputs, true},
-                              {"Fc", &StageCost::forwardCollective, true},
-                              {"Bc", &StageCost::backwardCollective, true},
+                              {"F_collective", &StageCost::forwardCollective, true},
+                              {"B_collective", &StageCost::backwardCollective, true},
                               {"parameters", &StageCost::parameterBytes, false},
-                              {"activations", &StageCost::activationBytes, false},
-                              {"residuals", &StageCost::weightResidualBytes, false},
+                              {"activation", &StageCost::activationBytes, false},
+                              {"weight_residual", &StageCost::weightResidualBytes, false},
                               {"output", &StageCost::outputBytes, false}};
 
 std::vector<std::string> costNames() {

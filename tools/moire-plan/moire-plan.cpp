@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "CommandLine.h"
+#include "ScheduleFiles.h"
 #include "Share.h"
 #include "moire/Scheduling/Render.h"
 #include "llvm/Support/InitLLVM.h"
@@ -46,6 +47,7 @@ static Refusal reportSchedules(const CommandLine &line, const std::vector<Outcom
     moire::scheduling::writeChromeTrace(file, first.problem, first.schedule, first.timing,
                                         units.seconds ? 1 : 1000);
   });
+  files.add(line.mlir, [&](std::ostream &file) { writeSchedules(file, outcomes); });
   files.add(line.json, [&](std::ostream &file) {
     Json all;
     for (const Outcome &outcome : outcomes)
@@ -71,7 +73,29 @@ static Refusal planProblem(CommandLine &line, std::ostream &out, Files &files) {
                          named.optimizer, out, files);
 }
 
-static Refusal planModel(CommandLine &line, std::ostream &out, Files &files) {
+static Refusal showFile(CommandLine &line, std::ostream &out, Files &files) {
+  std::vector<Outcome> outcomes;
+  if (Refusal refusal = readSchedules(line.input, line.workload.schedules, outcomes))
+    return refusal;
+  Units units; // the IR does not name them, but a bandwidth is by the second
+  for (const Outcome &outcome : outcomes)
+    units.seconds |= std::isfinite(outcome.problem.link.bandwidth);
+  return reportSchedules(line, outcomes, units, 0, out, files);
+}
+
+static Refusal runBalance(CommandLine &line, std::ostream &out, Files &files) {
+  line.balance.output = line.output;
+  line.balance.json = line.json;
+  return balance(line.balance, out, files);
+}
+
+static Refusal runCalibrate(CommandLine &line, std::ostream &out, Files &files) {
+  line.calibrate.output = line.output;
+  line.calibrate.json = line.json;
+  return calibrate(line.calibrate, out, files);
+}
+
+static Refusal runModel(CommandLine &line, std::ostream &out, Files &files) {
   ModelRequest &model = line.model;
   model.schedules = line.workload.schedules;
   model.microBatches = line.workload.microBatches;
@@ -82,27 +106,37 @@ static Refusal planModel(CommandLine &line, std::ostream &out, Files &files) {
   model.svg = line.svg;
   model.trace = line.trace;
   model.report = line.report;
-  return moire::plan::planModel(model, out, files);
+  return planModel(model, out, files);
 }
 
+/// A task and what asks for it.
+struct Task {
+  const char *flag;
+  bool asked;
+  Refusal (*run)(CommandLine &, std::ostream &, Files &);
+};
+
 static Refusal runTask(CommandLine &line, std::ostream &out, Files &files) {
-  const bool problem = line.workload.given() || !line.problem.empty();
-  if (!line.balance.loads.empty()) {
-    line.balance.output = line.output;
-    line.balance.json = line.json;
-    return balance(line.balance, out, files);
+  const Task tasks[] = {{"a FILE.mlir", !line.input.empty(), showFile},
+                        {"--balance", !line.balance.loads.empty(), runBalance},
+                        {"--calibrate", line.calibrate.wanted, runCalibrate},
+                        {"--model", !line.model.model.empty(), runModel},
+                        {"--problem", !line.problem.empty(), planProblem},
+                        {"--ranks", !line.workload.ranks.empty(), planProblem}};
+  const Task *chosen = nullptr;
+  for (const Task &task : tasks) {
+    if (!task.asked)
+      continue;
+    // Ranks may come on top of a problem's file.
+    if (chosen && chosen->run != task.run)
+      return text(chosen->flag, " and ", task.flag, " are two tasks; use one of them");
+    if (!chosen)
+      chosen = &task;
   }
-  if (line.calibrate.wanted) {
-    line.calibrate.output = line.output;
-    line.calibrate.json = line.json;
-    return calibrate(line.calibrate, out, files);
-  }
-  if (!line.model.model.empty())
-    return planModel(line, out, files);
-  if (problem)
-    return planProblem(line, out, files);
-  return text("nothing to plan; give --ranks and --microbatches, or --balance; moire-plan --help "
-              "has examples");
+  if (!chosen)
+    return text("nothing to plan; give a FILE.mlir, --ranks and --microbatches, --model and "
+                "--cluster, --balance or --calibrate; moire-plan --help has examples");
+  return chosen->run(line, out, files);
 }
 
 int main(int argc, char **argv) {
