@@ -107,6 +107,9 @@ struct Walker {
     part.fullAttentionFlops += perToken(op.flops());
     part.causalAttentionFlops = part.attentionFlops = part.fullAttentionFlops;
     part.attentionFused = false;
+    auto shape = shapeOf(op.getResult());
+    if (batch == 0 && shape.size() == 4) // [batch, heads, queries, keys]
+      batch = shape[0];
   }
 };
 

@@ -28,21 +28,14 @@ bool Files::ownsStdout() const {
   return false;
 }
 
-static Refusal writeFile(const std::string &path, const std::string &contents) {
+/// What is written to, not replaced: a device or a pipe.
+static bool isSpecial(const std::string &path) {
   struct stat status;
-  // A device or a pipe is written to, not replaced.
-  const bool special = stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
-  const std::string temporary = special ? path : text(path, ".", getpid(), ".tmp");
-  std::ofstream out(temporary, std::ios::binary);
-  out << contents;
-  out.close();
-  if (!out || (!special && std::rename(temporary.c_str(), path.c_str()) != 0)) {
-    const std::string why = std::strerror(errno);
-    if (!special)
-      std::remove(temporary.c_str());
-    return text("cannot write '", path, "': ", why);
-  }
-  return {};
+  return stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+static std::string temporaryOf(const std::string &path) {
+  return text(path, ".", getpid(), ".tmp");
 }
 
 Refusal Files::write() {
@@ -50,11 +43,34 @@ Refusal Files::write() {
     for (size_t k = 0; k < i; ++k)
       if (contents[i].first == contents[k].first)
         return text("two results go to '", contents[i].first, "'; give each a name of its own");
+  // All of them beside their names, then all get their names.
+  std::vector<std::string> temporaries;
+  auto undo = [&](const std::string &path) -> Refusal {
+    const std::string why = std::strerror(errno);
+    for (const std::string &temporary : temporaries)
+      std::remove(temporary.c_str());
+    return text("cannot write '", path, "': ", why);
+  };
+  for (const auto &[path, result] : contents) {
+    if (path == "-")
+      continue;
+    const bool special = isSpecial(path);
+    const std::string file = special ? path : temporaryOf(path);
+    std::ofstream out(file, std::ios::binary);
+    if (out && !special)
+      temporaries.push_back(file);
+    out << result;
+    out.close();
+    if (!out)
+      return undo(path);
+  }
+  for (const auto &[path, result] : contents)
+    if (path != "-" && !isSpecial(path) &&
+        std::rename(temporaryOf(path).c_str(), path.c_str()) != 0)
+      return undo(path);
   for (const auto &[path, result] : contents)
     if (path == "-")
       std::cout << result << std::flush;
-    else if (Refusal refusal = writeFile(path, result))
-      return refusal;
   return {};
 }
 
