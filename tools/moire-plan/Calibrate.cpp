@@ -15,7 +15,7 @@ using Json = nlohmann::ordered_json;
 
 static moire::cost::Cluster clusterOf(const HostRates &rates) {
   moire::cost::Cluster cluster;
-  cluster.name = text("this host, ", rates.threads, " threads");
+  cluster.name = text("this host, ", rates.threads, rates.threads == 1 ? " thread" : " threads");
   moire::cost::Device &device = cluster.device;
   device.name = "cpu";
   // Where the processor does not multiply bf16 it widens, and the peak is float32's.
@@ -49,7 +49,8 @@ Refusal moire::plan::calibrate(const CalibrateRequest &request, std::ostream &ou
   const HostRates rates = measureHost(request.threads > 0 ? request.threads : have);
   const moire::cost::Cluster cluster = clusterOf(rates);
 
-  out << "The fastest of several calls on " << rates.threads << (rates.threads == 1 ? " thread" : " threads")
+  out << "The fastest of several calls on " << rates.threads
+      << (rates.threads == 1 ? " thread" : " threads")
       << ", random data, the kernels that trainers call:\n\n";
   Table table({"measured", "time", "rate", "of the peak"});
   for (const Measured &row : rates.measured)

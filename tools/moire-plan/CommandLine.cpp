@@ -7,6 +7,9 @@
 
 using namespace moire::plan;
 
+/// Without CLI11's own words in the help.
+static const CLI::Validator kCount = CLI::Range(1L, 1000000000000L).description("");
+
 static void declareSchedule(CLI::App &app, CommandLine &line) {
   WorkloadText &work = line.workload;
   const char *group = "A pipeline of your own";
@@ -14,12 +17,13 @@ static void declareSchedule(CLI::App &app, CommandLine &line) {
   app.add_option("--microbatches", work.microBatches, "Micro-batches in a step")
       ->type_name("M")
       ->group(group);
-  app.add_option("--costs", work.costs,
-                 "What one part of the model costs for one micro-batch, by default one part a rank. "
-                 "Times alone: F forward (1), B backward (2F), b its input part, W its weight part "
-                 "(b + W = B), F_collective and B_collective: of these, communication. Overlapped "
-                 "pairs: FB, Fb, FF, BB, bb. Memory: parameters (0), activation (1), "
-                 "weight_residual: of it, from b to W; output: sent on. Units: 57.6ms, 64GB; or none")
+  app.add_option(
+         "--costs", work.costs,
+         "What one part of the model costs for one micro-batch, by default one part a rank. "
+         "Times alone: F forward (1), B backward (2F), b its input part, W its weight part "
+         "(b + W = B), F_collective and B_collective: of these, communication. Overlapped "
+         "pairs: FB, Fb, FF, BB, bb. Memory: parameters (0), activation (1), "
+         "weight_residual: of it, from b to W; output: sent on. Units: 57.6ms, 64GB; or none")
       ->type_name("NAME=VALUE,...")
       ->delimiter(',')
       ->group(group);
@@ -64,7 +68,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--sequence", model.sequence, "Of a shape: another length of sequences")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
   app.add_option("--cluster", model.clusters,
                  "A name that comes with it, as h800, or FILE.toml; several are compared")
@@ -80,7 +84,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--microbatch", model.microBatch, "Sequences in a micro-batch (1)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
   app.add_option("--recompute", model.recompute, "none, selective or full (none)")
       ->type_name("KIND")
@@ -103,7 +107,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--global-batch", model.globalBatch, "Sequences of a step, for --search")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
   app.add_option("--tokens", model.tokens, "Tell what training on so many takes, as 14.8e12")
       ->type_name("N")
@@ -142,7 +146,7 @@ static void declareBalance(CLI::App &app, CommandLine &line) {
   app.add_option("--move-cost", balance.moveCost,
                  "What loading one expert costs, in units of load (0)")
       ->type_name("LOAD")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0.0, 1e300).description(""))
       ->group(group);
 }
 
@@ -154,7 +158,7 @@ static void declareCalibrate(CLI::App &app, CommandLine &line) {
   app.add_option("--device", line.calibrate.device, "cpu")->type_name("NAME")->group(group);
   app.add_option("--threads", line.calibrate.threads, "Threads of it (all)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
 }
 
@@ -177,7 +181,7 @@ static void declareOutput(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--width", line.report.width, "Columns that a timetable may take (160)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
 }
 
@@ -195,7 +199,7 @@ void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("--budget", line.budget,
                  "How long auto searches: actions placed, ten million a second")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->capture_default_str()
       ->group("Schedules");
   declareSchedule(app, line);

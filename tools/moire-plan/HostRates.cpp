@@ -281,8 +281,8 @@ private:
       turn = 2 * round + 2;
     }
     writer.join();
-    rates.linkBandwidth =
-        note("copy of 16 MiB that another thread wrote", 4.0 * count, *std::min_element(copies.begin(), copies.end()), false);
+    rates.linkBandwidth = note("copy of 16 MiB that another thread wrote", 4.0 * count,
+                               *std::min_element(copies.begin(), copies.end()), false);
 
     single = false; // waiting is what takes the time
     const int turns = 2000;

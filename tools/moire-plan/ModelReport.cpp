@@ -59,7 +59,8 @@ void moire::plan::writePrediction(std::ostream &out, const cost::ModelCost &mode
       << p.fullest << ", of " << bytes(p.memoryLimit) << (p.fits() ? "" : ": it does not fit")
       << "\n\n";
   Table table(
-      {"rank", "parameters", "gradients", "optimizer", "activations", "workspace", "all", "holds"}, 1);
+      {"rank", "parameters", "gradients", "optimizer", "activations", "workspace", "all", "holds"},
+      1);
   for (size_t r = 0; r < p.memory.size(); ++r) {
     const Memory &m = p.memory[r];
     table.add({std::to_string(r), bytes(m.parameters), bytes(m.gradients), bytes(m.optimizer),

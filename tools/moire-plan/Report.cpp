@@ -36,8 +36,9 @@ void Table::write(std::ostream &out) const {
 
 void moire::plan::writeFittingTimetable(std::ostream &out, const Outcome &outcome,
                                         const ReportOptions &options) {
+  const size_t most = 10000; // wider ones have names cut
   TextOptions render;
-  render.width = 1 << 20;
+  render.width = most;
   std::ostringstream whole;
   writeTimetable(whole, outcome.problem, outcome.schedule, outcome.timing, render);
   const std::string rows = whole.str();
@@ -45,7 +46,8 @@ void moire::plan::writeFittingTimetable(std::ostream &out, const Outcome &outcom
   for (size_t end; (end = rows.find('\n', begin)) != std::string::npos; begin = end + 1)
     widest = std::max(widest, end - begin);
   if (!options.timetable && widest > static_cast<size_t>(options.width)) {
-    out << "The timetable is " << widest << " columns wide, more than " << options.width
+    out << "The timetable is " << (widest > most ? "more than " : "") << std::min(widest, most)
+        << " columns wide, --width is " << options.width
         << ": --timetable prints it, --svg and --trace draw it.\n";
     return;
   }

@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "ScheduleFiles.h"
+#include "mlir/Parser/Parser.h"
 #include "moire/Pipe/ScheduleIR.h"
 #include "moire/Support/Dialects.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/Support/SourceMgr.h"
 #include <ostream>
 
@@ -21,8 +21,7 @@ public:
       if (!sentence.empty() || diagnostic.getSeverity() != mlir::DiagnosticSeverity::Error)
         return;
       if (auto at = diagnostic.getLocation()->findInstanceOf<mlir::FileLineColLoc>())
-        sentence =
-            plan::text("'", at.getFilename().str(), "' line ", at.getLine(), ": ");
+        sentence = plan::text("'", at.getFilename().str(), "' line ", at.getLine(), ": ");
       sentence += diagnostic.str();
     });
   }
@@ -56,8 +55,9 @@ Refusal moire::plan::readSchedules(const std::string &path, const std::vector<st
     known.push_back(op.getSymName().str());
   });
   if (schedules.empty())
-    return text("'", path, "' has 0 schedules, showing takes at least 1; the pass pipe-schedule "
-                           "and moire-plan --mlir write one");
+    return text("'", path,
+                "' has 0 schedules, showing takes at least 1; the pass pipe-schedule "
+                "and moire-plan --mlir write one");
   for (const std::string &name : names)
     if (std::find(known.begin(), known.end(), name) == known.end())
       return text("'", path, "' has no schedule named '", name, "'; use one of ", list(known));

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #define TOML_EXCEPTIONS 0 // as the cost model's reader: one program has one kind of toml++
-#include "Files.h"
 #include "Workloads.h"
+#include "Files.h"
 #include <set>
 #include <toml++/toml.h>
 
