@@ -72,6 +72,12 @@ struct Cutter {
         for (Value result : ops[i]->getResults())
           computed.insert(result);
     }
+    // What is used after the last product is an output beside the logits, or goes into one, as the
+    // routers' scores do: it is on the way to no later layer.
+    size_t lastProduct = 0;
+    for (size_t i = 0; i < ops.size(); ++i)
+      if (isa<nn::MatmulOp, nn::GroupedMatmulOp>(ops[i]))
+        lastProduct = i;
     llvm::SmallVector<Value> live;
     Segment segment;
     for (size_t i = 0; i < ops.size(); ++i) {
@@ -79,14 +85,15 @@ struct Cutter {
       segment.product |= isa<nn::MatmulOp, nn::GroupedMatmulOp>(ops[i]);
       if (!isa<nn::ReshapeOp>(ops[i]))
         for (Value result : ops[i]->getResults())
-          if (computed.contains(result))
+          if (computed.contains(result) &&
+              (i >= lastProduct || lastUse.lookup(result) <= lastProduct))
             live.push_back(result);
       llvm::erase_if(live, [&](Value v) { return !lastUse.count(v) || lastUse[v] <= i; });
       Value largest;
       for (Value value : live)
         if (!largest || elementsOf(value) > elementsOf(largest))
           largest = value;
-      // Router logits that are kept for a loss at the end, say, are small beside it.
+      // What is small beside it may cross too.
       const bool alone = largest && llvm::count_if(live, [&](Value v) {
                                       return elementsOf(v) * 8 >= elementsOf(largest);
                                     }) == 1;
