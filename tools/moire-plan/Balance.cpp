@@ -48,6 +48,9 @@ static Refusal readCsv(const std::string &path, std::vector<std::vector<double>>
       continue;
     }
     first = false;
+    for (char c : wrong)
+      if (c < ' ' || c > '~')
+        return text("'", path, "' line ", number, " is not text; give a CSV file");
     if (!wrong.empty())
       return text("'", path, "' line ", number, ": '", wrong,
                   "' is not a number; write numbers with commas between them");

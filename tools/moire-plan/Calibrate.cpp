@@ -37,8 +37,9 @@ static moire::cost::Cluster clusterOf(const HostRates &rates) {
 }
 
 Refusal moire::plan::calibrate(const CalibrateRequest &request, std::ostream &out, Files &files) {
-  if (request.device == "cuda")
-    return text("--calibrate measures 'cpu' in this build, not 'cuda'; use --device cpu, or a "
+  if (request.device == "cuda" || request.device == "gpu")
+    return text("--calibrate measures 'cpu' in this build, not '", request.device,
+                "'; use --device cpu, or a "
                 "cluster file of that GPU, which --help names");
   if (request.device != "cpu")
     return text("--device '", request.device, "' is not known; use cpu");

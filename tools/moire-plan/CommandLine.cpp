@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "CommandLine.h"
+#include "Share.h"
 #include <CLI/CLI.hpp>
 
 using namespace moire::plan;
@@ -12,7 +13,7 @@ static const CLI::Validator kCount = CLI::Range(1L, 1000000000000L).description(
 
 static void declareSchedule(CLI::App &app, CommandLine &line) {
   WorkloadText &work = line.workload;
-  const char *group = "A pipeline of your own";
+  const char *group = kPipelineGroup;
   app.add_option("--ranks", work.ranks, "Devices of the pipeline")->type_name("P")->group(group);
   app.add_option("--microbatches", work.microBatches, "Micro-batches in a step")
       ->type_name("M")
@@ -56,10 +57,10 @@ static void declareSchedule(CLI::App &app, CommandLine &line) {
 
 static void declareModel(CLI::App &app, CommandLine &line) {
   ModelRequest &model = line.model;
-  const char *group = "A model on a cluster";
-  app.add_option(
-         "--model", model.model,
-         "A shape: a name that comes with it, as deepseek-v3, or FILE.toml; or an ONNX file")
+  const char *group = kModelGroup;
+  app.add_option("--model", model.model,
+                 "A shape: " + list(namesIn(model.share, "models")) +
+                     ", or FILE.toml; or an ONNX file")
       ->type_name("MODEL")
       ->group(group);
   app.add_option("--bind", model.bind, "Of an ONNX file: sizes, as --bind batch=2,seq=1024")
@@ -71,7 +72,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
       ->check(kCount)
       ->group(group);
   app.add_option("--cluster", model.clusters,
-                 "A name that comes with it, as h800, or FILE.toml; several are compared")
+                 list(namesIn(model.share, "clusters")) + ", or FILE.toml; several are compared")
       ->type_name("NAME,...")
       ->delimiter(',')
       ->group(group);
@@ -116,7 +117,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
 
 static void declareBalance(CLI::App &app, CommandLine &line) {
   BalanceRequest &balance = line.balance;
-  const char *group = "Experts onto devices";
+  const char *group = kBalanceGroup;
   app.add_option("--balance", balance.loads,
                  "Place experts by their loads: a row for each layer, a column for each expert")
       ->type_name("LOADS.csv")
@@ -151,7 +152,7 @@ static void declareBalance(CLI::App &app, CommandLine &line) {
 }
 
 static void declareCalibrate(CLI::App &app, CommandLine &line) {
-  const char *group = "Rates of this machine";
+  const char *group = kCalibrateGroup;
   app.add_flag("--calibrate", line.calibrate.wanted,
                "Measure the kernels here, in seconds, and write a cluster file with -o")
       ->group(group);
@@ -195,13 +196,13 @@ void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
          "(searched for), or all of the named; several are compared")
       ->type_name("NAME,...")
       ->delimiter(',')
-      ->group("Schedules");
+      ->group(kScheduleGroup);
   app.add_option("--budget", line.budget,
                  "How long auto searches: actions placed, ten million a second")
       ->type_name("N")
       ->check(kCount)
       ->capture_default_str()
-      ->group("Schedules");
+      ->group(kScheduleGroup);
   declareSchedule(app, line);
   declareModel(app, line);
   declareBalance(app, line);
@@ -215,6 +216,20 @@ void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
       "  DeepSeek-V3's step (18.65 s):\n"
       "    moire-plan --schedule dualpipe --ranks 16 --microbatches 120 --optimizer 0.29s \\\n"
       "      --costs F=57.6ms,B=125.9ms,b=84.1ms,W=41.7ms,FB=139ms\n"
+      "  The schedules of a file, and a trace of one for Perfetto:\n"
+      "    moire-plan schedules.mlir\n"
+      "    moire-plan schedules.mlir --schedule NAME --trace trace.json\n"
+      "  A plan for DeepSeek-V3, and what training it costs on two kinds of GPU:\n"
+      "    moire-plan --model deepseek-v3 --cluster h800 --gpus 2048 --precision fp8 \\\n"
+      "      --search --global-batch 15360 -o plan.toml\n"
+      "    moire-plan --model deepseek-v3 --cluster h800,h200 --plan plan.toml --tokens 14.8e12\n"
+      "  A plan of your own:\n"
+      "    moire-plan --model llama-3.1-8b --cluster h100 --mesh pp=2,dp=4 --microbatches 16 \\\n"
+      "      --schedule zb-h1 --recompute selective\n"
+      "  An ONNX model on this machine, by rates that are measured here:\n"
+      "    moire-plan --calibrate -o host.toml\n"
+      "    moire-plan --model model.onnx --bind batch=4,seq=256 --cluster host.toml \\\n"
+      "      --precision f32 --microbatches 1\n"
       "  Experts of every layer onto 40 devices with 8 slots each:\n"
       "    moire-plan --balance loads.csv --gpus 40 --replicas 320 -o placement.csv");
 }

@@ -30,6 +30,11 @@ struct CommandLine {
   std::string output, json, mlir, svg, trace;
 };
 
+/// The groups of the help, each of one task.
+constexpr const char *kScheduleGroup = "Schedules", *kPipelineGroup = "A pipeline of your own",
+                     *kModelGroup = "A model on a cluster", *kBalanceGroup = "Experts onto devices",
+                     *kCalibrateGroup = "Rates of this machine";
+
 void declareOptions(CLI::App &app, CommandLine &line);
 
 } // namespace moire::plan

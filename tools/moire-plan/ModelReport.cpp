@@ -97,7 +97,8 @@ void moire::plan::writeFound(std::ostream &out, const planner::Found &found) {
 
 void moire::plan::writeClusters(std::ostream &out, const std::vector<ClusterResult> &results,
                                 double tokens) {
-  out << "\n";
+  if (results.size() == 1)
+    out << "\n";
   if (tokens > 0)
     out << "For " << count(tokens) << " tokens:\n";
   std::vector<std::string> head = {"cluster", "devices", "step", "tokens/s", "MFU", "memory"};

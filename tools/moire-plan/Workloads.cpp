@@ -95,6 +95,11 @@ static Refusal readCosts(const std::vector<std::string> &texts, const std::strin
     cost.*known->field = value;
   }
   auto has = [&](const char *name) { return given.count(name) > 0; };
+  // Beside a default, other times cannot have a unit.
+  if (!has("F"))
+    units.note(true, "the default F=1", cost.forward, false);
+  if (!has("activation"))
+    units.note(false, "the default activation=1", cost.activationBytes, false);
   if (!has("B"))
     cost.backward = has("b") && has("W") ? cost.backwardInput + cost.backwardWeight
                     : has("b")           ? 2 * cost.backwardInput

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 using namespace moire::plan;
 using Json = nlohmann::ordered_json;
@@ -74,6 +75,13 @@ static Refusal planProblem(CommandLine &line, std::ostream &out, Files &files) {
 }
 
 static Refusal showFile(CommandLine &line, std::ostream &out, Files &files) {
+  const std::pair<const char *, const char *> others[] = {
+      {".onnx", "a model; give it as --model"},
+      {".csv", "a table of loads; give it as --balance"},
+      {".toml", "settings; give it as --problem, --model, --cluster or --plan"}};
+  for (const auto &[ending, what] : others)
+    if (llvm::StringRef(line.input).ends_with(ending))
+      return text("'", line.input, "' is ", what);
   std::vector<Outcome> outcomes;
   if (Refusal refusal = readSchedules(line.input, line.workload.schedules, outcomes))
     return refusal;
@@ -109,20 +117,43 @@ static Refusal runModel(CommandLine &line, std::ostream &out, Files &files) {
   return planModel(model, out, files);
 }
 
-/// A task and what asks for it.
+/// A task, what asks for it, and what may be given with it.
 struct Task {
   const char *flag;
   bool asked;
   Refusal (*run)(CommandLine &, std::ostream &, Files &);
+  std::set<std::string> groups, flags;
 };
 
-static Refusal runTask(CommandLine &line, std::ostream &out, Files &files) {
-  const Task tasks[] = {{"a FILE.mlir", !line.input.empty(), showFile},
-                        {"--balance", !line.balance.loads.empty(), runBalance},
-                        {"--calibrate", line.calibrate.wanted, runCalibrate},
-                        {"--model", !line.model.model.empty(), runModel},
-                        {"--problem", !line.problem.empty(), planProblem},
-                        {"--ranks", !line.workload.ranks.empty(), planProblem}};
+/// Refuses the first flag that the task would not look at.
+static Refusal refuseUnused(const CLI::App &app, const Task &task) {
+  for (const CLI::Option *option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() > 0 && name != "input" && !task.groups.count(option->get_group()) &&
+        !task.flags.count(name))
+      return text(name, " has no effect on ", task.flag, "; leave it out");
+  }
+  return {};
+}
+
+static Refusal runTask(const CLI::App &app, CommandLine &line, std::ostream &out, Files &files) {
+  const std::set<std::string> drawing = {"--json",  "--mlir",      "--svg",
+                                         "--trace", "--timetable", "--width"};
+  std::set<std::string> showing = drawing, model = drawing;
+  showing.insert("--schedule");
+  model.insert({"--microbatches", "--memory-limit", "--gpus", "-o"});
+  model.erase("--mlir");
+  const Task tasks[] = {
+      {"a FILE.mlir", !line.input.empty(), showFile, {}, showing},
+      {"--balance", !line.balance.loads.empty(), runBalance, {kBalanceGroup}, {"-o", "--json"}},
+      {"--calibrate", line.calibrate.wanted, runCalibrate, {kCalibrateGroup}, {"-o", "--json"}},
+      {"--model", !line.model.model.empty(), runModel, {kModelGroup, kScheduleGroup}, model},
+      {"--problem", !line.problem.empty(), planProblem, {kPipelineGroup, kScheduleGroup}, drawing},
+      {"--ranks",
+       !line.workload.ranks.empty(),
+       planProblem,
+       {kPipelineGroup, kScheduleGroup},
+       drawing}};
   const Task *chosen = nullptr;
   for (const Task &task : tasks) {
     if (!task.asked)
@@ -136,14 +167,17 @@ static Refusal runTask(CommandLine &line, std::ostream &out, Files &files) {
   if (!chosen)
     return text("nothing to plan; give a FILE.mlir, --ranks and --microbatches, --model and "
                 "--cluster, --balance or --calibrate; moire-plan --help has examples");
+  if (Refusal refusal = refuseUnused(app, *chosen))
+    return refusal;
   return chosen->run(line, out, files);
 }
 
 int main(int argc, char **argv) {
   llvm::InitLLVM initLLVM(argc, argv);
-  CLI::App app("Moiré: what a training step will cost before it runs: schedules of pipelines, "
-               "placement of experts.\n\nExit codes: 0 done, 1 wrong input or usage.",
-               "moire-plan");
+  CLI::App app(
+      "Moiré: what a training step will cost before it runs: schedules of pipelines, plans "
+      "of models on clusters, placement of experts.\n\nExit codes: 0 done, 1 wrong input or usage.",
+      "moire-plan");
   CommandLine line;
   line.model.share = shareFolder(argv[0]);
   declareOptions(app, line);
@@ -156,7 +190,7 @@ int main(int argc, char **argv) {
   }
   std::ostringstream out;
   Files files;
-  if (Refusal refusal = runTask(line, out, files))
+  if (Refusal refusal = runTask(app, line, out, files))
     return refuse(*refusal);
   if (Refusal refusal = files.write())
     return refuse(*refusal);
