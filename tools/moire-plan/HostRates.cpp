@@ -65,8 +65,10 @@ template <class T> std::vector<T> randomData(int64_t count) {
 
 #ifdef __AVX512F__
 constexpr int kWide = 64;
-#else
+#elif defined(__AVX__)
 constexpr int kWide = 32;
+#else
+constexpr int kWide = 16;
 #endif
 typedef float Vector __attribute__((vector_size(kWide)));
 
@@ -82,12 +84,16 @@ __attribute__((noinline)) float multiplyAdd(long count, float by) {
     for (int s = 0; s < 12; ++s)
       sums[s] = sums[s] * factor + addend;
     // Keeps the sums in registers and the rounds apart.
+#ifdef __x86_64__
     asm volatile(""
                  : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]), "+x"(sums[4]),
                    "+x"(sums[5]));
     asm volatile(""
                  : "+x"(sums[6]), "+x"(sums[7]), "+x"(sums[8]), "+x"(sums[9]), "+x"(sums[10]),
                    "+x"(sums[11]));
+#else
+    asm volatile("" ::: "memory");
+#endif
   }
   float result = 0;
   for (const Vector &sum : sums)
