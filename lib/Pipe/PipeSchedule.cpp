@@ -75,24 +75,29 @@ static FailureOr<int> chooseRanks(Location loc, Kind kind, int ranks, int stages
 static Refusal searchStages(const Workload &work, Problem &problem, Schedule &schedule) {
   const int perRank = static_cast<int>(work.parts.size()) / work.ranks;
   std::vector<Problem> places;
-  auto add = [&](Refusal refusal, const Problem &place) {
+  Refusal why;
+  auto add = [&](const Problem &place) {
+    Refusal refusal = check(place);
+    if (refusal && !why)
+      why = refusal;
     if (!refusal &&
         llvm::none_of(places, [&](const Problem &other) { return other.rankOf == place.rankOf; }))
       places.push_back(place);
-    return refusal;
   };
   std::vector<Kind> kinds = generatorKinds();
   kinds.push_back({Kind::Interleaved, perRank});
-  Refusal why;
   for (Kind kind : kinds) {
-    Problem place;
     if (kind.stages(work.ranks) != work.ranks * perRank)
       continue;
-    if (Refusal refusal = add(scheduling::place(work, kind, place), place); refusal && !why)
-      why = refusal;
+    // A placement is of use even where the order that gave it its name does not take these
+    // micro-batches.
+    Problem place;
+    (void)scheduling::place(work, kind, place);
+    add(place);
   }
   Problem snake;
-  add(placeSnake(work, perRank, snake), snake);
+  (void)placeSnake(work, perRank, snake);
+  add(snake);
   if (places.empty())
     return why;
   SearchOptions options;
