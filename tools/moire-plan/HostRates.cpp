@@ -83,7 +83,7 @@ __attribute__((noinline)) float multiplyAdd(long count, float by) {
 #pragma GCC unroll 12
     for (int s = 0; s < 12; ++s)
       sums[s] = sums[s] * factor + addend;
-    // Keeps the sums in registers and the rounds apart.
+      // Keeps the sums in registers and the rounds apart.
 #ifdef __x86_64__
     asm volatile(""
                  : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]), "+x"(sums[4]),

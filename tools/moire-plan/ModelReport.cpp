@@ -11,8 +11,9 @@ using moire::planner::Prediction;
 
 /// `pp=16,ep=64, 120 micro-batches of 1, dualpipe, recompute selective, fp8`.
 static std::string describe(const moire::planner::Plan &plan) {
-  return text(plan.mesh(), ", ", plan.microBatches, " micro-batches of ", plan.microBatch, ", ",
-              plan.schedule.str(), ", recompute ", moire::cost::name(plan.recompute), ", ",
+  return text(plan.mesh(), ", ", plan.microBatches,
+              plan.microBatches == 1 ? " micro-batch of " : " micro-batches of ", plan.microBatch,
+              ", ", plan.schedule.str(), ", recompute ", moire::cost::name(plan.recompute), ", ",
               plan.precision, ", zero ", plan.zero);
 }
 

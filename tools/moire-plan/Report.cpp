@@ -22,15 +22,15 @@ void Table::write(std::ostream &out) const {
       widths[c] = std::max(widths[c], row[c].size());
   size_t note = 0;
   for (size_t r = 0; r < rows.size(); ++r) {
+    std::string line;
     for (size_t c = 0; c < rows[r].size(); ++c) {
       const bool word = c == 0 || c + words >= widths.size();
-      const bool last = c + 1 == rows[r].size() && c > 0;
-      const std::string gap(word && last ? 0 : widths[c] - rows[r][c].size(), ' ');
-      out << (c > 0 ? "  " : "") << (word ? rows[r][c] + gap : gap + rows[r][c]);
+      const std::string gap(widths[c] - rows[r][c].size(), ' ');
+      line += (c > 0 ? "  " : "") + (word ? rows[r][c] + gap : gap + rows[r][c]);
     }
     if (note < notes.size() && notes[note].first == r)
-      out << "  " << notes[note++].second;
-    out << "\n";
+      line += "  " + notes[note++].second;
+    out << line.substr(0, line.find_last_not_of(' ') + 1) << "\n";
   }
 }
 
