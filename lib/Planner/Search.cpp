@@ -298,23 +298,28 @@ Refusal moire::planner::search(const ModelCost &model, const Cluster &cluster, l
   // A schedule that is searched for takes a second.
   const bool searches = std::any_of(options.schedules.begin(), options.schedules.end(),
                                     [](Kind kind) { return kind.name == Kind::Auto; });
-  const int most = searches ? std::min(options.simulate, 8) : options.simulate;
+  const int most = searches ? std::min(options.simulate, 6) : options.simulate;
+  Refusal refused;
   std::vector<Prediction> done;
   double best = std::numeric_limits<double>::infinity();
   for (const Estimated &estimated : space.plans) {
-    if (found.simulated >= most && best < std::numeric_limits<double>::infinity())
+    if (found.simulated >= most && (best < std::numeric_limits<double>::infinity() || searches))
       break;
     if (estimated.memory > limited.device.memory || estimated.least >= best)
       continue;
     Prediction prediction;
-    if (predict(model, limited, estimated.plan, prediction))
-      continue;
     ++found.simulated;
+    if (Refusal refusal = predict(model, limited, estimated.plan, prediction)) {
+      refused = refusal; // `auto` within the limit
+      continue;
+    }
     if (!prediction.fits())
       continue;
     best = std::min(best, prediction.step.total());
     done.push_back(std::move(prediction));
   }
+  if (done.empty() && searches && refused)
+    return refused;
   if (done.empty())
     return nothingFits(model, limited, limited.device.memory, space.plans);
 
