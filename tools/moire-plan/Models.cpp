@@ -144,6 +144,11 @@ static Refusal checkRequest(const ModelRequest &request) {
   if (!request.search && request.globalBatch > 0)
     return text("--global-batch ", request.globalBatch,
                 " is for --search; a plan's is dp x ep x micro-batch x --microbatches");
+  if (!request.search && !request.memoryLimit.empty())
+    return text("--memory-limit ", request.memoryLimit,
+                " is for --search; a plan is held to the memory of the cluster's file");
+  if (request.search && request.anyMemory)
+    return text("--any-memory has no effect on --search, which takes only what fits; leave it out");
   if (request.search && !request.microBatches.empty())
     return text("--microbatches ", request.microBatches,
                 " follows from the global batch in a search; leave it out");
