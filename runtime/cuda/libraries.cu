@@ -8,11 +8,6 @@
 
 namespace moire::rt {
 
-namespace {
-/// What cuBLAS recommends for Hopper.
-constexpr int64_t kWorkspaceBytes = int64_t(32) << 20;
-} // namespace
-
 Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmPlans()) {
   MOIRE_CUDA(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
   MOIRE_CUDA(cudaHostAlloc(reinterpret_cast<void **>(&fault), sizeof(Fault), cudaHostAllocMapped));

@@ -14,7 +14,10 @@
 
 namespace moire::rt {
 
-/// Made at the first use, so that what uses none does not load them.
+/// Of cuBLASLt's workspace: what cuBLAS recommends for Hopper.
+inline constexpr int64_t kWorkspaceBytes = int64_t(32) << 20;
+
+/// Made at the start of a program; without one, at the first use.
 struct Libraries {
   explicit Libraries(int device);
   ~Libraries();
