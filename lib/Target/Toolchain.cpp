@@ -148,5 +148,12 @@ Expected<Toolchain> moire::target::findToolchain(const EmitOptions &options,
     extend(tools.libraries, {"-L" + lib, "-Wl,-rpath," + lib});
   }
   extend(tools.libraries, libraryFlags(options));
+  if (options.target == TargetKind::cuda)
+    // Where the runtime was built with cuDNN it is needed, else dropped.
+    for (const char *folder : {"/lib64", "/lib"})
+      if (fs::exists(path::parent_path(path::parent_path(findNvcc())) + folder + "/libcudnn.so")) {
+        extend(tools.libraries, {"-Wl,--as-needed", "-lcudnn"});
+        break;
+      }
   return tools;
 }

@@ -126,7 +126,6 @@ void choose(const Libraries &libraries, const Gemm &g, cudaDataType_t in, cudaDa
   if (plan.after == After::geluKept) {
     epilogue = biased ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, g.ldc);
-    set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, out);
   }
   set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
   if (biased)

@@ -8,7 +8,8 @@
 
 namespace moire::rt {
 
-Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmPlans()) {
+Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmPlans()),
+      attentions(createAttentionPlans()) {
   MOIRE_CUDA(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
   MOIRE_CUDA(cudaHostAlloc(reinterpret_cast<void **>(&fault), sizeof(Fault), cudaHostAllocMapped));
   *fault = {};
@@ -17,6 +18,7 @@ Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmP
 }
 Libraries::~Libraries() {
   gemms.reset();
+  attentions.reset();
   cublasLtDestroy(lt);
   cudaFreeHost(fault);
 }
@@ -26,5 +28,7 @@ Libraries &librariesOf(Context &ctx) {
     ctx.device->libraries = std::make_shared<Libraries>(ctx.device->number);
   return *ctx.device->libraries;
 }
+
+AttentionPlans &attentionPlansOf(Context &ctx) { return *librariesOf(ctx).attentions; }
 
 } // namespace moire::rt

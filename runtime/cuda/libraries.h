@@ -6,6 +6,7 @@
 #ifndef MOIRE_CUDA_LIBRARIES_H
 #define MOIRE_CUDA_LIBRARIES_H
 
+#include "cuda/attention_cudnn.h"
 #include "cuda/fault.h"
 #include "cuda/gemm_lt.h"
 #include "moire/rt/context.h"
@@ -30,6 +31,7 @@ struct Libraries {
   cublasLtHandle_t lt = nullptr;
   DeviceBlock workspace; ///< cuBLASLt's
   std::shared_ptr<GemmPlans> gemms;
+  std::shared_ptr<AttentionPlans> attentions;
 };
 
 Libraries &librariesOf(Context &ctx);
