@@ -107,8 +107,8 @@ private:
 
   void fuseSwiglu(exec::GroupedGemmOp product, SymbolTable &symbols) {
     exec::BufferOp halves = wholeBuffer(product.getResult());
-    auto launch = halves ? dyn_cast_or_null<exec::LaunchOp>(firstAfter(halves, product))
-                         : exec::LaunchOp();
+    auto launch =
+        halves ? dyn_cast_or_null<exec::LaunchOp>(firstAfter(halves, product)) : exec::LaunchOp();
     if (!launch || product.getGated() || launch.getInputs().size() != 2 ||
         launch.getOutputs().size() != 1 || !launch.getIndex().empty() ||
         !isSwiglu(symbols.lookup<exec::KernelOp>(launch.getKernel())))
@@ -236,9 +236,9 @@ private:
     OpBuilder b(norm);
     Operation *plain;
     if constexpr (std::is_same_v<Norm, exec::LayerNormOp>)
-      plain = b.create<exec::LayerNormOp>(norm.getLoc(), sum, norm.getScale(), norm.getBias(),
-                                          Value(), norm.getResult(), Value(),
-                                          norm.getEpsilonAttr());
+      plain =
+          b.create<exec::LayerNormOp>(norm.getLoc(), sum, norm.getScale(), norm.getBias(), Value(),
+                                      norm.getResult(), Value(), norm.getEpsilonAttr());
     else
       plain = b.create<exec::RMSNormOp>(norm.getLoc(), sum, norm.getScale(), Value(),
                                         norm.getResult(), Value(), norm.getEpsilonAttr());

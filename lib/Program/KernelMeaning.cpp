@@ -34,8 +34,8 @@ static std::optional<double> valueAt(exec::KernelOp kernel, Value wanted, ArrayR
     if (failed(op.fold(operands, results)) || results.size() != op.getNumResults())
       return std::nullopt;
     for (auto [result, folded] : llvm::zip(op.getResults(), results))
-      known[result] = isa<Attribute>(folded) ? cast<Attribute>(folded)
-                                             : known.lookup(cast<Value>(folded));
+      known[result] =
+          isa<Attribute>(folded) ? cast<Attribute>(folded) : known.lookup(cast<Value>(folded));
     if (op.getNumResults() == 1 && op.getResult(0) == wanted)
       break;
   }
@@ -71,7 +71,8 @@ bool program::isTanhGelu(exec::KernelOp kernel) {
 }
 
 bool program::isSwiglu(exec::KernelOp kernel) {
-  return computes(kernel, 2, [](double gate, double up) { return gate / (1 + std::exp(-gate)) * up; });
+  return computes(kernel, 2,
+                  [](double gate, double up) { return gate / (1 + std::exp(-gate)) * up; });
 }
 
 bool program::isAddition(exec::KernelOp kernel) {

@@ -60,7 +60,9 @@ Key keyOf(bool gradient, const Attention &a) {
       strides[i++] = stride;
   return {gradient,
           {a.batch, a.heads, a.kvHeads, a.queries, a.keys, a.dim},
-          a.scale, a.causal, strides};
+          a.scale,
+          a.causal,
+          strides};
 }
 
 struct Plan {
@@ -119,9 +121,9 @@ std::unique_ptr<fe::graph::Graph> describe(const Attention &a, bool gradient) {
   const Tensor stats = tensor(*graph, kLse, a.batch, a.heads, a.queries, 1, lse);
   stats->set_data_type(fe::DataType_t::FLOAT);
   const Tensor dout = tensor(*graph, kDOut, a.batch, a.heads, a.queries, a.valueDim, a.dout);
-  auto options = fe::graph::SDPA_backward_attributes()
-                     .set_attn_scale(a.scale)
-                     .set_deterministic_algorithm(true);
+  auto options =
+      fe::graph::SDPA_backward_attributes().set_attn_scale(a.scale).set_deterministic_algorithm(
+          true);
   if (a.causal)
     options.set_causal_mask(true);
   const auto [dq, dk, dv] = graph->sdpa_backward(q, k, v, out, dout, stats, options);
@@ -197,8 +199,8 @@ bool libraryAttention(Context &ctx, const Attention &a, const bf16 *q, const bf1
   Plan &plan = plans.find(a, false);
   if (!plan.graph)
     return false;
-  plans.run(ctx, plan, {{kQ, pointer(q)}, {kK, pointer(k)}, {kV, pointer(v)}, {kOut, out},
-                        {kLse, lse}});
+  plans.run(ctx, plan,
+            {{kQ, pointer(q)}, {kK, pointer(k)}, {kV, pointer(v)}, {kOut, out}, {kLse, lse}});
   return true;
 }
 
@@ -211,9 +213,16 @@ bool libraryAttentionGrad(Context &ctx, const Attention &a, const bf16 *q, const
   Plan &plan = plans.find(a, true);
   if (!plan.graph)
     return false;
-  plans.run(ctx, plan, {{kQ, pointer(q)}, {kK, pointer(k)}, {kV, pointer(v)},
-                        {kOut, pointer(out)}, {kLse, pointer(lse)}, {kDOut, pointer(dout)},
-                        {kDQ, dq}, {kDK, dk}, {kDV, dv}});
+  plans.run(ctx, plan,
+            {{kQ, pointer(q)},
+             {kK, pointer(k)},
+             {kV, pointer(v)},
+             {kOut, pointer(out)},
+             {kLse, pointer(lse)},
+             {kDOut, pointer(dout)},
+             {kDQ, dq},
+             {kDK, dk},
+             {kDV, dv}});
   return true;
 }
 
@@ -238,9 +247,9 @@ bool libraryAttention(Context &ctx, const Attention &, const bf16 *, const bf16 
                       const uint8_t *, const float *, bf16 *, float *) {
   return refuse(ctx);
 }
-bool libraryAttentionGrad(Context &ctx, const Attention &, const bf16 *, const bf16 *,
-                          const bf16 *, const uint8_t *, const float *, const bf16 *,
-                          const float *, const bf16 *, bf16 *, bf16 *, bf16 *) {
+bool libraryAttentionGrad(Context &ctx, const Attention &, const bf16 *, const bf16 *, const bf16 *,
+                          const uint8_t *, const float *, const bf16 *, const float *, const bf16 *,
+                          bf16 *, bf16 *, bf16 *) {
   return refuse(ctx);
 }
 

@@ -114,9 +114,7 @@ void checkMemory(const Context &, int64_t bytes) {
                    " are free; use a smaller batch or sequence in --bind");
 }
 
-static int64_t bytesOf(const InputInfo &input) {
-  return elements(input) * bytesOf(input.dtype);
-}
+static int64_t bytesOf(const InputInfo &input) { return elements(input) * bytesOf(input.dtype); }
 
 int64_t reserveBytes(const Program &program) {
   int64_t bytes = kWorkspaceBytes;

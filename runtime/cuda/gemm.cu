@@ -22,8 +22,8 @@ void gemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float
 }
 
 template <typename A>
-void gemmResidual(Context &ctx, const Gemm &g, const A *a, const A *b, float *c,
-                  const float *bias, const float *residual) {
+void gemmResidual(Context &ctx, const Gemm &g, const A *a, const A *b, float *c, const float *bias,
+                  const float *residual) {
   if (g.m == 0 || g.n == 0)
     return;
   const Gemm full = completed(g);
@@ -67,8 +67,8 @@ void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const A *
 }
 
 template <typename A>
-void groupedGemmSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
-                       const A *w, A *y, A *h) {
+void groupedGemmSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w,
+                       A *y, A *h) {
   if (r.rows() == 0 || g.n == 0)
     return;
   if constexpr (std::is_same_v<A, bf16>)

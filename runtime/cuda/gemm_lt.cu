@@ -158,8 +158,7 @@ void choose(const Libraries &libraries, const Gemm &g, cudaDataType_t in, cudaDa
 template <typename A, typename C>
 bool libraryGemm(Context &ctx, const Gemm &given, const A *a, const A *b, C *c, const float *bias,
                  const Epilogue<C> &more) {
-  if (given.k == 0 ||
-      (more.before && (given.ldc % 8 != 0 || alignmentOf(more.before) < 16)))
+  if (given.k == 0 || (more.before && (given.ldc % 8 != 0 || alignmentOf(more.before) < 16)))
     return false;
   Libraries &libraries = librariesOf(ctx);
   Gemm g = given;
@@ -169,10 +168,10 @@ bool libraryGemm(Context &ctx, const Gemm &given, const A *a, const A *b, C *c, 
   const After after = !more.gelu ? After::none : more.before ? After::geluKept : After::gelu;
   const uint32_t alignment[3] = {alignmentOf(a), alignmentOf(b),
                                  std::min(alignmentOf(c), alignmentOf(added))};
-  const Key key{g.m,       g.n,          g.k,          g.transA,        g.transB,
-                g.lda,     g.ldb,        g.ldc,        g.batch,         g.strideA,
-                g.strideB, g.strideC,    g.beta == 0,  bias != nullptr, after,
-                kType<A>,  kType<C>,     alignment[0], alignment[1],  alignment[2]};
+  const Key key{g.m,       g.n,       g.k,          g.transA,        g.transB,
+                g.lda,     g.ldb,     g.ldc,        g.batch,         g.strideA,
+                g.strideB, g.strideC, g.beta == 0,  bias != nullptr, after,
+                kType<A>,  kType<C>,  alignment[0], alignment[1],    alignment[2]};
   auto [at, isNew] = libraries.gemms->plans.try_emplace(key);
   Plan &plan = at->second;
   if (isNew) {
@@ -201,8 +200,9 @@ bool libraryGemm(Context &ctx, const Gemm &given, const A *a, const A *b, C *c, 
     set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
         static_cast<void *>(more.before));
   MOIRE_LT(cublasLtMatmul(libraries.lt, plan.operation.get(), &g.alpha, b, plan.a.get(), a,
-                          plan.b.get(), &g.beta, added, plan.c.get(), c, plan.c.get(), &plan.algorithm,
-                          libraries.workspace.data(), libraries.workspace.size(), streamOf(ctx)));
+                          plan.b.get(), &g.beta, added, plan.c.get(), c, plan.c.get(),
+                          &plan.algorithm, libraries.workspace.data(), libraries.workspace.size(),
+                          streamOf(ctx)));
   return true;
 }
 

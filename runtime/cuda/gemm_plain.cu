@@ -35,8 +35,8 @@ int64_t mostRowTiles(const Routing &r) { return r.rows() / kSize + r.experts; }
 
 /// Which rows of an expert a block has.
 struct ExpertTile {
-  int64_t expert = 0, row = 0;   ///< row: inside the expert's
-  int32_t begin = 0, rows = 0;   ///< the expert's rows
+  int64_t expert = 0, row = 0; ///< row: inside the expert's
+  int32_t begin = 0, rows = 0; ///< the expert's rows
   /// Tile number `tile` counted over all experts; false beyond the last.
   __device__ bool find(const Routing &r, int64_t tile) {
     for (; expert < r.experts; ++expert) {
@@ -86,8 +86,9 @@ __global__ void __launch_bounds__(kThreads)
   float gate[kEach][kEach], up[kEach][kEach];
   for (int part = 0; part < 2; ++part) {
     const int64_t from = part * half + column;
-    multiply(a, Operand<A>{w + (g.transB ? from * g.k : from), g.transB ? g.k : g.n, g.transB,
-                           half - column, g.k},
+    multiply(a,
+             Operand<A>{w + (g.transB ? from * g.k : from), g.transB ? g.k : g.n, g.transB,
+                        half - column, g.k},
              sliceA, sliceB, part ? up : gate);
     store(part ? up : gate, {}, t.rows - t.row, half - column, y + first * g.n + from, g.n);
   }

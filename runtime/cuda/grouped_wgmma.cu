@@ -330,7 +330,8 @@ bool tensorGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &
                              const bf16 *dy, float *dw) {
   if (!takes(g.n, g.k, x, dy, dw) || r.rows() == 0 || !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets, int32_t(r.experts), int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr, nullptr};
+  const Problem p{r.offsets, int32_t(r.experts), int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr,
+                  nullptr};
   const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {64, kDepth});
   const TensorMap b = tensorMap(ctx, dy, {g.n, r.rows()}, {64, kDepth});
   wideTiles(g.n) ? launch<256, Form::weight>(ctx, p, a, b, dw)

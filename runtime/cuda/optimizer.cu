@@ -13,11 +13,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/optimizer.h"
 #include "cuda/ranges.h"
 #include "cuda/warp.cuh"
 #include "moire/rt/cuda/pack.h"
 #include "moire/rt/device.h"
+#include "moire/rt/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
@@ -122,11 +122,9 @@ void updateRanges(Context &ctx, const std::vector<Range> &ranges, const Blocks &
   forPieces(ranges, kUpdatePiece, [&](const Pieces &pieces) {
     const dim3 blocks{unsigned(pieces.first[pieces.count])};
     if (wide)
-      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 4>, scalars, pieces,
-                   b);
+      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 4>, scalars, pieces, b);
     else
-      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 1>, scalars, pieces,
-                   b);
+      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 1>, scalars, pieces, b);
   });
 }
 

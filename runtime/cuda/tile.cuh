@@ -94,8 +94,7 @@ struct Finish {
 /// Writes the tile's `rows` × `columns` to c, after what `more` wants.
 template <typename C>
 __device__ inline void store(const float (&sum)[kEach][kEach], const Finish &f, int64_t rows,
-                             int64_t columns, C *c, int64_t pitch,
-                             const Epilogue<C> &more = {}) {
+                             int64_t columns, C *c, int64_t pitch, const Epilogue<C> &more = {}) {
   const int x = int(threadIdx.x) % (kSize / kEach), y = int(threadIdx.x) / (kSize / kEach);
 #pragma unroll
   for (int r = 0; r < kEach; ++r)

@@ -15,8 +15,8 @@
 namespace moire::rt {
 
 template <typename A>
-void gemmResidual(Context &ctx, const Gemm &g, const A *a, const A *b, float *c,
-                  const float *bias, const float *residual) {
+void gemmResidual(Context &ctx, const Gemm &g, const A *a, const A *b, float *c, const float *bias,
+                  const float *residual) {
   if (bias || residual != c)
     parallelFor(ctx, g.m, std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, g.n)),
                 [&](int64_t begin, int64_t end) {
@@ -41,8 +41,8 @@ void gemmGelu(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const f
 }
 
 template <typename A>
-void groupedGemmSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
-                       const A *w, A *y, A *h) {
+void groupedGemmSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w,
+                       A *y, A *h) {
   groupedGemm(ctx, g, r, x, w, y);
   const int64_t half = g.n / 2;
   parallelFor(ctx, r.rows(), std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, half)),
@@ -64,9 +64,9 @@ template void gemmResidual(Context &, const Gemm &, const bf16 *, const bf16 *, 
                            const float *, const float *);
 template void gemmGelu(Context &, const Gemm &, const float *, const float *, float *,
                        const float *, float *);
-template void gemmGelu(Context &, const Gemm &, const bf16 *, const bf16 *, bf16 *,
-                       const float *, bf16 *);
-template void gemmGelu(Context &, const Gemm &, const bf16 *, const bf16 *, float *,
-                       const float *, float *);
+template void gemmGelu(Context &, const Gemm &, const bf16 *, const bf16 *, bf16 *, const float *,
+                       bf16 *);
+template void gemmGelu(Context &, const Gemm &, const bf16 *, const bf16 *, float *, const float *,
+                       float *);
 
 } // namespace moire::rt

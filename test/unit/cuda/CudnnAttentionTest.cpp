@@ -30,8 +30,8 @@ void expectClose(const std::vector<bf16> &got, const Floats &want, double tolera
 TEST(CudnnAttention, AgreesWithOurOwn) {
   Context ctx;
   int taken = 0;
-  for (auto [heads, kvHeads, rows, dim] : {std::array<int64_t, 4>{4, 4, 128, 64}, {8, 2, 200, 64},
-                                           {2, 2, 512, 128}})
+  for (auto [heads, kvHeads, rows, dim] :
+       {std::array<int64_t, 4>{4, 4, 128, 64}, {8, 2, 200, 64}, {2, 2, 512, 128}})
     for (bool causal : {true, false}) {
       const int64_t batch = 2;
       Attention a = {batch, heads, kvHeads, rows, rows, dim, dim};
