@@ -38,7 +38,7 @@ done
 cudnn_frontend() {
   [ -f /usr/local/cuda/include/cudnn.h ] && command -v python3 >/dev/null || return 0
   [ -f "$(python3 -c "import sysconfig; print(sysconfig.get_path('purelib'))")/include/cudnn_frontend.h" ] && return 0
-  python3 -m pip install -q --no-deps --break-system-packages nvidia-cudnn-frontend >/dev/null 2>&1 ||
+  python3 -m pip install -q --no-deps --break-system-packages nvidia-cudnn-frontend==1.14.1 >/dev/null 2>&1 ||
     echo "setup: no cuDNN frontend: python3 -m pip cannot install nvidia-cudnn-frontend"
 }
 

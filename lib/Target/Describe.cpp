@@ -140,7 +140,7 @@ static std::string cudaRules(const EmitOptions &options) {
          "ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/cudnn_frontend.h),"
          "$(wildcard $(CUDA_HOME)/include/cudnn.h)),)\n"
          "CUDNN = -DMOIRE_CUDNN -isystem $(CUDNN_FRONTEND)\n"
-         "CUDNN_LIBRARY = -lcudnn\n"
+         "CUDNN_LIBRARY = -Wl,--as-needed -lcudnn -lnvrtc\n"
          "endif\n"
          "RUNTIME = $(wildcard runtime/lib/*.cpp runtime/lib/train/*.cpp runtime/cuda/*.cpp "
          "runtime/cuda/*.cu)\n"

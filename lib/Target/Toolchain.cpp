@@ -152,7 +152,7 @@ Expected<Toolchain> moire::target::findToolchain(const EmitOptions &options,
     // Where the runtime was built with cuDNN it is needed, else dropped.
     for (const char *folder : {"/lib64", "/lib"})
       if (fs::exists(path::parent_path(path::parent_path(findNvcc())) + folder + "/libcudnn.so")) {
-        extend(tools.libraries, {"-Wl,--as-needed", "-lcudnn"});
+        extend(tools.libraries, {"-Wl,--as-needed", "-lcudnn", "-lnvrtc"});
         break;
       }
   return tools;
