@@ -103,6 +103,8 @@ class Run:
                                 min(60, self.left()))
             wrong = [line for line in text.splitlines() if "Failure" in line or "FAILED" in line]
             verdict = {0: "ok", 124: "late"}.get(code, "FAILED")
+            if verdict == "ok" and "SKIPPED" in text:
+                verdict = "skipped"
             self.row("kernels " + suite, verdict, wrong[0][:90] if wrong else "")
 
     def rates(self, folder):

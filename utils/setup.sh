@@ -33,7 +33,17 @@ for package in "${packages[@]}"; do
     missing+=("$package")
 done
 
+# Where CUDA has cuDNN: its frontend, C++ headers in a Python wheel. Without them
+# attention is by Moiré's own kernels.
+cudnn_frontend() {
+  [ -f /usr/local/cuda/include/cudnn.h ] && command -v python3 >/dev/null || return 0
+  [ -f "$(python3 -c "import sysconfig; print(sysconfig.get_path('purelib'))")/include/cudnn_frontend.h" ] && return 0
+  python3 -m pip install -q --no-deps --break-system-packages nvidia-cudnn-frontend==1.14.1 >/dev/null 2>&1 ||
+    echo "setup: no cuDNN frontend: python3 -m pip cannot install nvidia-cudnn-frontend"
+}
+
 if [ ${#missing[@]} -eq 0 ]; then
+  [ "${1:-}" = --check ] || cudnn_frontend
   echo "setup: all ${#packages[@]} packages are installed"
   exit 0
 fi
@@ -61,4 +71,5 @@ if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive \
   echo "error: apt-get failed; its last lines are above" >&2
   exit 1
 fi
+cudnn_frontend
 echo "setup: done"

@@ -181,6 +181,18 @@ LogicalResult GemmOp::verify() {
     return failure();
   if (getBias() && getMode() != Mode::overwrite)
     return emitOpError("with a bias cannot add to the result");
+  if (getAux() && !getGelu())
+    return emitOpError("has aux without gelu; only what a gelu is taken of is kept");
+  if (!hasEpilogue())
+    return success();
+  if (getGelu() && getResidual())
+    return emitOpError("has gelu and a residual but may have one of them");
+  if (rank != 2 || !isDense(getResult().getType()) || getMode() != Mode::overwrite)
+    return emitOpError("with gelu or a residual needs a dense result of rank 2 and mode overwrite");
+  for (auto [what, place] : {std::pair("residual", getResidual()), {"aux", getAux()}})
+    if (failed(expect(*this, what, place, c)) ||
+        (place && failed(expectElement(*this, what, place, getResult()))))
+      return failure();
   return success();
 }
 
@@ -197,6 +209,11 @@ LogicalResult GroupedGemmOp::verify() {
       failed(expect(*this, "result", getResult(), {routing.getRows(), n})) ||
       failed(expect(*this, "weight", getWeight(), weight)) ||
       failed(expectElement(*this, "weight", getWeight(), getRows())))
+    return failure();
+  if (getGated() && n % 2 != 0)
+    return emitOpError("has ") << n << " columns but swiglu needs two halves";
+  if (failed(expect(*this, "swiglu", getGated(), {routing.getRows(), n / 2})) ||
+      failed(expectElements(*this, getResult(), {{"swiglu", getGated()}})))
     return failure();
   return expectElementOrF32(*this, "result", getResult(), getRows());
 }

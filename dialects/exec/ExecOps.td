@@ -338,27 +338,47 @@ def Exec_ScatterElementsOp : Exec_Op<"scatter_elements"> {
 // Contractions, reductions, order
 //===----------------------------------------------------------------------===//
 
-def Exec_GemmOp : Exec_Op<"gemm"> {
+def Exec_GemmOp : Exec_Op<"gemm", [AttrSizedOperandSegments]> {
   let summary = "Matrix product C = A B (+ bias), or added to C";
   let description = [{
     A [M, K], B [K, N], C [M, N], or all three with one batch dim in front;
     transposition is a view: the strides tell. bias [N]. Sums are f32, and are
     stored so or, where A and B are bf16, rounded.
+
+    With `residual` [M, N], which may be the result's place, C = A B (+ bias) +
+    residual. With `gelu`, C = gelu(A B (+ bias)) by the tanh form of GELU, of
+    sums that may be rounded first; `aux` [M, N] gets the sums, which the backward
+    reads.
     Constraints: matching shapes of rank 2 or 3; A and B have a unit stride in
     one of the last two dims, C in the last; equal element
     types of A and B, and of C unless it is f32; a bias needs mode `overwrite`,
-    another mode an f32 result.
+    another mode an f32 result. With residual or gelu, not both: rank 2, a dense
+    result, mode `overwrite`; a residual has an f32 result's type, aux is there with
+    gelu only and has the result's type.
     ```mlir
     exec.gemm %a, %b bias %c to %d : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32>
+    exec.gemm %a, %b bias %c gelu to %d aux %e : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32>
+      to memref<20x96xf32> aux memref<20x96xf32>
     ```
   }];
   let arguments = (ins In<Exec_Float>:$lhs, In<Exec_Float>:$rhs, OptionalIn<Exec_DenseF32>:$bias,
-                       Out<Exec_Float>:$result, Exec_ModeArg:$mode);
+                       OptionalIn<Exec_DenseF32>:$residual, OptionalOut<Exec_DenseFloat>:$aux,
+                       Out<Exec_Float>:$result, UnitAttr:$gelu, Exec_ModeArg:$mode);
   let assemblyFormat = [{
-    $lhs `,` $rhs (`bias` $bias^)? `to` $result (`mode` $mode^)? attr-dict
-    `:` type($lhs) `,` type($rhs) (`,` type($bias)^)? `to` type($result)
+    $lhs `,` $rhs (`bias` $bias^)? (`residual` $residual^)? (`gelu` $gelu^)? `to` $result
+    (`aux` $aux^)? (`mode` $mode^)? attr-dict
+    `:` type($lhs) `,` type($rhs) (`,` type($bias)^)? (`residual` type($residual)^)?
+    `to` type($result) (`aux` type($aux)^)?
   }];
   let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::Value":$lhs, "::mlir::Value":$rhs, "::mlir::Value":$bias,
+                                 "::mlir::Value":$result, "::moire::exec::Mode":$mode),
+                            [{ build($_builder, $_state, lhs, rhs, bias, ::mlir::Value(),
+                                     ::mlir::Value(), result, false, mode); }]>];
+  let extraClassDeclaration = [{
+    /// Whether more than a bias is done with the sums.
+    bool hasEpilogue() { return getGelu() || getResidual(); }
+  }];
 }
 
 def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
@@ -366,14 +386,23 @@ def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
   let description = [{
     rows [R, K], weight [E, K, N] or, with `transpose_weight`, [E, N, K] ->
     [R, N]. Experts without rows cost nothing.
+
+    The place after `swiglu` [R, N/2] gets silu(gate) * up, where gate and up are the
+    first and the last N/2 columns of the result.
     Constraints: R and E are the routing's; matching K and N; equal element types
-    of rows and weight, and of the result unless it is f32.
+    of rows and weight, and of the result unless it is f32; after swiglu the
+    result's element type.
+    ```mlir
+    exec.grouped_gemm %x, %w, %r to %y swiglu %h {transpose_weight} : memref<40x32xf32>, memref<8x96x32xf32>,
+      !nn.routing<tokens = 20, k = 2, experts = 8> to memref<40x96xf32> swiglu memref<40x48xf32>
+    ```
   }];
   let arguments = (ins In<Exec_DenseFloat>:$rows, In<Exec_DenseFloat>:$weight, In<Exec_Routing>:$routing,
-                       Out<Exec_DenseFloat>:$result, UnitAttr:$transpose_weight);
+                       Out<Exec_DenseFloat>:$result, OptionalOut<Exec_DenseFloat>:$gated,
+                       UnitAttr:$transpose_weight);
   let assemblyFormat = [{
-    $rows `,` $weight `,` $routing `to` $result attr-dict
-    `:` type($rows) `,` type($weight) `,` type($routing) `to` type($result)
+    $rows `,` $weight `,` $routing `to` $result (`swiglu` $gated^)? attr-dict
+    `:` type($rows) `,` type($weight) `,` type($routing) `to` type($result) (`swiglu` type($gated)^)?
   }];
   let hasVerifier = 1;
 }
@@ -429,317 +458,6 @@ def Exec_CumsumOp : Exec_Op<"cumsum"> {
   let hasVerifier = 1;
 }
 
-//===----------------------------------------------------------------------===//
-// Rows: normalizations, softmax, loss
-//===----------------------------------------------------------------------===//
-
-def Exec_LayerNormOp : Exec_Op<"layer_norm", [AttrSizedOperandSegments]> {
-  let summary = "Layer normalization, optionally of a sum that is also stored";
-  let description = [{
-    With `residual`, input + residual is normalized and stored to `sum`.
-    Constraints: input, residual, sum and result have one shape [..., D]; scale
-    and bias [D]; residual and sum come together; one element type for input, residual and
-    sum, and for the result, which may be bf16 where that is f32.
-  }];
-  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       OptionalIn<Exec_DenseF32>:$bias, OptionalIn<Exec_DenseFloat>:$residual,
-                       Out<Exec_DenseFloat>:$result, OptionalOut<Exec_DenseFloat>:$sum,
-                       F64Attr:$epsilon);
-  let assemblyFormat = [{
-    $input (`scale` $scale^)? (`bias` $bias^)? (`residual` $residual^)? `eps` $epsilon
-    `to` $result (`sum` $sum^)? attr-dict
-    `:` type($input) (`scale` type($scale)^)? (`bias` type($bias)^)? (`residual` type($residual)^)?
-    `to` type($result) (`sum` type($sum)^)?
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_RMSNormOp : Exec_Op<"rms_norm", [AttrSizedOperandSegments]> {
-  let summary = "RMS normalization, optionally of a sum that is also stored";
-  let description = [{
-    With `residual`, input + residual is normalized and stored to `sum`.
-    Constraints: input, residual, sum and result have one shape [..., D]; scale
-    [D]; residual and sum come together; one element type for input, residual and
-    sum, and for the result, which may be bf16 where that is f32.
-  }];
-  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       OptionalIn<Exec_DenseFloat>:$residual, Out<Exec_DenseFloat>:$result,
-                       OptionalOut<Exec_DenseFloat>:$sum, F64Attr:$epsilon);
-  let assemblyFormat = [{
-    $input (`scale` $scale^)? (`residual` $residual^)? `eps` $epsilon
-    `to` $result (`sum` $sum^)? attr-dict
-    `:` type($input) (`scale` type($scale)^)? (`residual` type($residual)^)?
-    `to` type($result) (`sum` type($sum)^)?
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_LayerNormGradOp : Exec_Op<"layer_norm_grad", [AttrSizedOperandSegments]> {
-  let summary = "Cotangents of a layer normalization";
-  let description = [{
-    `add` is added to the input's cotangent: the gradient that comes by the
-    residual path. Results that are not wanted are absent.
-    Constraints: cotangent, add and d_input have the input's shape [..., D];
-    scale, d_scale and d_bias [D]; at least one result; one element type for
-    input, add and d_input, and for the cotangent, which may be bf16 where that is
-    f32.
-  }];
-  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       In<Exec_DenseFloat>:$cotangent, OptionalIn<Exec_DenseFloat>:$add,
-                       OptionalOut<Exec_DenseFloat>:$d_input, OptionalOut<Exec_DenseF32>:$d_scale,
-                       OptionalOut<Exec_DenseF32>:$d_bias, F64Attr:$epsilon,
-                       Exec_ModeArg:$scale_mode, Exec_ModeArg:$bias_mode);
-  let assemblyFormat = [{
-    $input (`scale` $scale^)? `cotangent` $cotangent (`add` $add^)? `eps` $epsilon `to`
-    (`input` $d_input^)? (`scale` $d_scale^ (`mode` $scale_mode^)?)?
-    (`bias` $d_bias^ (`mode` $bias_mode^)?)? attr-dict
-    `:` type($input) (`scale` type($scale)^)? `,` type($cotangent) (`add` type($add)^)? `to`
-    (`input` type($d_input)^)? (`scale` type($d_scale)^)? (`bias` type($d_bias)^)?
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_RMSNormGradOp : Exec_Op<"rms_norm_grad", [AttrSizedOperandSegments]> {
-  let summary = "Cotangents of an RMS normalization";
-  let description = [{
-    `add` is added to the input's cotangent. Results that are not wanted are absent.
-    Constraints: cotangent, add and d_input have the input's shape [..., D];
-    scale and d_scale [D]; at least one result; one element type for
-    input, add and d_input, and for the cotangent, which may be bf16 where that is
-    f32.
-  }];
-  let arguments = (ins In<Exec_DenseFloat>:$input, OptionalIn<Exec_DenseF32>:$scale,
-                       In<Exec_DenseFloat>:$cotangent, OptionalIn<Exec_DenseFloat>:$add,
-                       OptionalOut<Exec_DenseFloat>:$d_input, OptionalOut<Exec_DenseF32>:$d_scale,
-                       F64Attr:$epsilon, Exec_ModeArg:$scale_mode);
-  let assemblyFormat = [{
-    $input (`scale` $scale^)? `cotangent` $cotangent (`add` $add^)? `eps` $epsilon `to`
-    (`input` $d_input^)? (`scale` $d_scale^ (`mode` $scale_mode^)?)? attr-dict
-    `:` type($input) (`scale` type($scale)^)? `,` type($cotangent) (`add` type($add)^)? `to`
-    (`input` type($d_input)^)? (`scale` type($d_scale)^)?
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_SoftmaxOp : Exec_Op<"softmax"> {
-  let summary = "Softmax over the last dim";
-  let description = [{ Constraints: equal types of rank at least 1. }];
-  let arguments = (ins In<Exec_DenseF32>:$input, Out<Exec_DenseF32>:$result);
-  let assemblyFormat = "$input `to` $result attr-dict `:` type($input) `to` type($result)";
-  let hasVerifier = 1;
-}
-def Exec_SoftmaxGradOp : Exec_Op<"softmax_grad"> {
-  let summary = "y * (dy - sum(y * dy)) over the last dim";
-  let description = [{ Constraints: equal types of rank at least 1. }];
-  let arguments = (ins In<Exec_DenseF32>:$output, In<Exec_DenseF32>:$cotangent, Out<Exec_DenseF32>:$result);
-  let assemblyFormat = [{
-    $output `,` $cotangent `to` $result attr-dict `:` type($output) `,` type($cotangent) `to` type($result)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_CrossEntropyOp : Exec_Op<"cross_entropy", [AttrSizedOperandSegments]> {
-  let summary = "Losses of rows of logits and, optionally, the logits' cotangent in the same pass";
-  let description = [{
-    logits [N, V], labels [N] -> losses [N], lse [N]; with `cotangent` (one
-    value for all rows) also d_logits [N, V], which may be the logits' place.
-    Constraints: matching shapes; d_logits has the logits' element type; cotangent
-    and d_logits come together.
-  }];
-  let arguments = (ins In<Exec_DenseFloat>:$logits, In<Exec_DenseI64>:$labels,
-                       OptionalIn<Exec_DenseF32>:$cotangent, Out<Exec_DenseF32>:$losses,
-                       Out<Exec_DenseF32>:$lse, OptionalOut<Exec_DenseFloat>:$d_logits,
-                       I64Attr:$ignore_index);
-  let assemblyFormat = [{
-    $logits `,` $labels (`cotangent` $cotangent^)? `ignore` $ignore_index
-    `to` $losses `,` $lse (`logits` $d_logits^)? attr-dict
-    `:` type($logits) `,` type($labels) (`cotangent` type($cotangent)^)?
-    `to` type($losses) `,` type($lse) (`logits` type($d_logits)^)?
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_CrossEntropyGradOp : Exec_Op<"cross_entropy_grad"> {
-  let summary = "(softmax(logits) - onehot(label)) * cotangent; 0 in ignored rows";
-  let description = [{
-    The cotangent may have stride 0; d_logits may be the logits' place.
-    Constraints: matching shapes; d_logits has the logits' element type.
-  }];
-  let arguments = (ins In<Exec_DenseFloat>:$logits, In<Exec_DenseI64>:$labels, In<Exec_DenseF32>:$lse,
-                       In<Exec_F32>:$cotangent, Out<Exec_DenseFloat>:$d_logits, I64Attr:$ignore_index);
-  let assemblyFormat = [{
-    $logits `,` $labels `,` $lse `cotangent` $cotangent `ignore` $ignore_index `to` $d_logits attr-dict
-    `:` type($logits) `,` type($labels) `,` type($lse) `,` type($cotangent) `to` type($d_logits)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_LossOp : Exec_Op<"loss", [MemoryEffects<[MemWrite]>]> {
-  let summary = "Hands the micro-batch's loss to the runtime";
-  let description = [{ Constraints: a f32 place of rank 0. }];
-  let arguments = (ins In<Exec_DenseF32>:$value);
-  let assemblyFormat = "$value attr-dict `:` type($value)";
-  let hasVerifier = 1;
-}
-
-//===----------------------------------------------------------------------===//
-// Attention
-//===----------------------------------------------------------------------===//
-
-def Exec_RopeOp : Exec_Op<"rope"> {
-  let summary = "Rotary position embedding";
-  let description = [{
-    input, result [B, H, S, D], last dim of unit stride; cos, sin [B or 1, S, D/2].
-    Constraints: matching shapes; equal element types of input and result.
-  }];
-  let arguments = (ins In<Exec_Float>:$input, In<Exec_DenseF32>:$cos, In<Exec_DenseF32>:$sin,
-                       Out<Exec_Float>:$result, UnitAttr:$interleaved, UnitAttr:$inverse);
-  let assemblyFormat = [{
-    $input `,` $cos `,` $sin `to` $result attr-dict
-    `:` type($input) `,` type($cos) `,` type($sin) `to` type($result)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_AttentionOp : Exec_Op<"attention"> {
-  let summary = "softmax(scale * q k^T + mask) v, and the rows' log-sum-exp";
-  let description = [{
-    Shapes as nn.attention; the last dim of query, key, value and result has
-    unit stride. The mask is i1 or f32, expanded by strides of 0.
-    Constraints: matching shapes; mask of shape [B, H, Sq, Skv]; unit strides; one element
-    type for query, key, value and result.
-  }];
-  let arguments = (ins In<Exec_Float>:$query, In<Exec_Float>:$key, In<Exec_Float>:$value,
-                       OptionalIn<Exec_Mask>:$mask, Out<Exec_Float>:$result, Out<Exec_DenseF32>:$lse,
-                       F64Attr:$scale, UnitAttr:$causal);
-  let assemblyFormat = [{
-    $query `,` $key `,` $value (`mask` $mask^)? `scale` $scale `to` $result `,` $lse attr-dict
-    `:` type($query) `,` type($key) `,` type($value) (`mask` type($mask)^)?
-    `to` type($result) `,` type($lse)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_AttentionGradOp : Exec_Op<"attention_grad"> {
-  let summary = "Cotangents of query, key and value";
-  let description = [{
-    Constraints: as exec.attention; each cotangent has the shape of its operand.
-  }];
-  let arguments = (ins In<Exec_Float>:$query, In<Exec_Float>:$key, In<Exec_Float>:$value,
-                       OptionalIn<Exec_Mask>:$mask, In<Exec_Float>:$output, In<Exec_DenseF32>:$lse,
-                       In<Exec_Float>:$cotangent, Out<Exec_Float>:$d_query, Out<Exec_Float>:$d_key,
-                       Out<Exec_Float>:$d_value, F64Attr:$scale, UnitAttr:$causal);
-  let assemblyFormat = [{
-    $query `,` $key `,` $value (`mask` $mask^)? `output` $output `lse` $lse
-    `cotangent` $cotangent `scale` $scale `to` $d_query `,` $d_key `,` $d_value attr-dict
-    `:` type($query) `,` type($key) `,` type($value) (`mask` type($mask)^)? `,` type($output)
-    `,` type($lse) `,` type($cotangent) `to` type($d_query) `,` type($d_key) `,` type($d_value)
-  }];
-  let hasVerifier = 1;
-}
-
-//===----------------------------------------------------------------------===//
-// Mixture of experts
-//===----------------------------------------------------------------------===//
-
-def Exec_RouterOp : Exec_Op<"router"> {
-  let summary = "Chooses k experts per token and their weights";
-  let description = [{ As nn.router. Constraints: matching shapes. }];
-  let arguments = (ins In<Exec_DenseF32>:$logits, OptionalIn<Exec_DenseF32>:$selection_bias,
-                       Out<Exec_DenseF32>:$weights, Out<Exec_DenseI64>:$ids, Exec_Scoring:$scoring,
-                       UnitAttr:$normalize, F64Attr:$epsilon, F64Attr:$scale);
-  let assemblyFormat = [{
-    $scoring $logits (`bias` $selection_bias^)? `to` $weights `,` $ids attr-dict
-    `:` type($logits) (`bias` type($selection_bias)^)? `to` type($weights) `,` type($ids)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_RouterGradOp : Exec_Op<"router_grad"> {
-  let summary = "Cotangent of the router's logits";
-  let description = [{ As nn.router_grad. Constraints: matching shapes. }];
-  let arguments = (ins In<Exec_DenseF32>:$logits, In<Exec_DenseI64>:$ids, In<Exec_DenseF32>:$cotangent,
-                       Out<Exec_DenseF32>:$d_logits, Exec_Scoring:$scoring, UnitAttr:$normalize,
-                       F64Attr:$epsilon, F64Attr:$scale);
-  let assemblyFormat = [{
-    $scoring $logits `,` $ids `,` $cotangent `to` $d_logits attr-dict
-    `:` type($logits) `,` type($ids) `,` type($cotangent) `to` type($d_logits)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_RouteOp : Exec_Op<"route"> {
-  let summary = "Sorts (token, choice) pairs by expert";
-  let description = [{ Constraints: ids [T, K] match the routing. }];
-  let arguments = (ins In<Exec_DenseI64>:$ids, Out<Exec_Routing>:$routing);
-  let assemblyFormat = "$ids `to` $routing attr-dict `:` type($ids) `to` type($routing)";
-  let hasVerifier = 1;
-}
-
-def Exec_DispatchOp : Exec_Op<"dispatch"> {
-  let summary = "rows[r, :] = input[token(r), :]";
-  let description = [{ Constraints: input [T, H], rows [R, H] of the routing; equal element types. }];
-  let arguments = (ins In<Exec_DenseFloat>:$input, In<Exec_Routing>:$routing, Out<Exec_DenseFloat>:$rows);
-  let assemblyFormat = "$input `,` $routing `to` $rows attr-dict `:` type($input) `,` type($routing) `to` type($rows)";
-  let hasVerifier = 1;
-}
-
-def Exec_CombineOp : Exec_Op<"combine"> {
-  let summary = "result[t, :] = sum over k of weights[t, k] * rows[row(t, k), :]";
-  let description = [{ Constraints: rows [R, H], weights [T, K], result [T, H] of the routing;
-    equal element types of rows and result.  }];
-  let arguments = (ins In<Exec_DenseFloat>:$rows, OptionalIn<Exec_DenseF32>:$weights,
-                       In<Exec_Routing>:$routing, Out<Exec_DenseFloat>:$result);
-  let assemblyFormat = [{
-    $rows (`weights` $weights^)? `,` $routing `to` $result attr-dict
-    `:` type($rows) (`weights` type($weights)^)? `,` type($routing) `to` type($result)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_CombineGradOp : Exec_Op<"combine_grad", [AttrSizedOperandSegments]> {
-  let summary = "Cotangents of a combine's rows and weights";
-  let description = [{
-    A result that is not wanted is absent.
-    Constraints: shapes as exec.combine has them; one element type for rows,
-    cotangent and d_rows; at least one result.
-  }];
-  let arguments = (ins In<Exec_DenseFloat>:$rows, In<Exec_DenseF32>:$weights,
-                       In<Exec_DenseFloat>:$cotangent, In<Exec_Routing>:$routing,
-                       OptionalOut<Exec_DenseFloat>:$d_rows, OptionalOut<Exec_DenseF32>:$d_weights);
-  let assemblyFormat = [{
-    $rows `,` $weights `,` $cotangent `,` $routing `to` (`rows` $d_rows^)? (`weights` $d_weights^)?
-    attr-dict `:` type($rows) `,` type($weights) `,` type($cotangent) `,` type($routing) `to`
-    (`rows` type($d_rows)^)? (`weights` type($d_weights)^)?
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_PerExpertOp : Exec_Op<"per_expert"> {
-  let summary = "rows[r, :] = values[expert(r), :], plus `add` where it is given";
-  let description = [{
-    `add` may be the rows' place.
-    Constraints: values [E, N], rows and add [R, N] of the routing.
-  }];
-  let arguments = (ins In<Exec_DenseF32>:$values, OptionalIn<Exec_DenseF32>:$add,
-                       In<Exec_Routing>:$routing, Out<Exec_DenseF32>:$rows);
-  let assemblyFormat = [{
-    $values (`add` $add^)? `,` $routing `to` $rows attr-dict
-    `:` type($values) (`add` type($add)^)? `,` type($routing) `to` type($rows)
-  }];
-  let hasVerifier = 1;
-}
-
-def Exec_PerExpertSumOp : Exec_Op<"per_expert_sum"> {
-  let summary = "sums[e, :] = sum of e's rows, ascending";
-  let description = [{ Constraints: rows [R, N], sums [E, N] of the routing. }];
-  let arguments = (ins In<Exec_DenseF32>:$rows, In<Exec_Routing>:$routing, Out<Exec_DenseF32>:$sums,
-                       Exec_ModeArg:$mode);
-  let assemblyFormat = [{
-    $rows `,` $routing `to` $sums (`mode` $mode^)? attr-dict
-    `:` type($rows) `,` type($routing) `to` type($sums)
-  }];
-  let hasVerifier = 1;
-}
+include "dialects/exec/ExecLayers.td"
 
 #endif // MOIRE_EXEC_OPS

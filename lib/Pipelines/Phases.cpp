@@ -91,7 +91,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       program::buildKernelsPipeline(passes);
       break;
     case Phase::program:
-      program::buildProgramPipeline(passes, options.logitsLimit << 20);
+      program::buildProgramPipeline(passes, options.logitsLimit << 20, options.epilogues);
       break;
     }
     if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))

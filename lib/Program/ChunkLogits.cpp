@@ -103,7 +103,7 @@ std::optional<Head> ChunkLogits::match(exec::CrossEntropyOp entropy) {
     if (op == entropy)
       continue;
     auto gemm = dyn_cast<exec::GemmOp>(op);
-    if (!gemm || placeOf(gemm.getResult()).getRank() != 2)
+    if (!gemm || gemm.hasEpilogue() || placeOf(gemm.getResult()).getRank() != 2)
       return std::nullopt;
     if (exec::rootOf(gemm.getResult()) == head.buffer.getResult()) {
       if (head.product || !gemm->isBeforeInBlock(entropy) ||

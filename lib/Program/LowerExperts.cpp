@@ -79,6 +79,7 @@ LogicalResult Lowering::lowerExperts(Operation *op) {
                                        dense(op.getWeight()),
                                        routing(op.getRouting()),
                                        denseOut(op.getResult()),
+                                       Value(),
                                        op.getTransposeWeight()};
       })
       .Case([&](nn::GroupedMatmulGradWeightOp op) {

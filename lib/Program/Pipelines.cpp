@@ -13,9 +13,12 @@ void moire::program::buildKernelsPipeline(OpPassManager &pm) {
   pm.addNestedPass<func::FuncOp>(createFuse());
 }
 
-void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit) {
+void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit,
+                                          bool epilogues) {
   pm.addPass(createLowerToExec());
   pm.addPass(createChunkLogits({logitsLimit}));
+  if (epilogues)
+    pm.addPass(createFuseEpilogues());
   pm.addPass(createPackArena());
   pm.addPass(createVerifyArena());
 }

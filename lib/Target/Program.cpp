@@ -71,7 +71,8 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
                    : std::vector<std::string>{"/include", "/lib/train", "/cuda"};
   auto single =
       cpu ? std::vector<std::string>{"/CMakeLists.txt"}
-          : std::vector<std::string>{"/CMakeLists.txt", "/lib/context.cpp", "/lib/memory.cpp"};
+          : std::vector<std::string>{"/CMakeLists.txt", "/cuda/CMakeLists.txt", "/lib/context.cpp",
+                                     "/lib/memory.cpp", "/lib/kernels/walk.h"};
   for (const std::string &part : trees)
     if (auto error = folder.copyTree(runtime.sources + part, "runtime" + part))
       return fail(module, std::move(error));

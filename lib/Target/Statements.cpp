@@ -241,9 +241,13 @@ FailureOr<std::string> StatementWriter::gemm(exec::GemmOp op) {
       .addUnless("strideC", c->batchStride, -1);
   std::vector<std::string> arguments{"ctx", fields.str(), pointer(op.getLhs()),
                                      pointer(op.getRhs()), pointer(op.getResult())};
-  if (op.getBias())
-    arguments.push_back(pointer(op.getBias()));
-  return call("gemm", arguments);
+  if (op.getBias() || op.hasEpilogue())
+    arguments.push_back(pointerOrNull(op.getBias()));
+  if (op.getResidual())
+    arguments.push_back(pointer(op.getResidual()));
+  if (op.getGelu())
+    arguments.push_back(pointerOrNull(op.getAux()));
+  return call(op.getResidual() ? "gemmResidual" : op.getGelu() ? "gemmGelu" : "gemm", arguments);
 }
 
 FailureOr<std::string> StatementWriter::reduce(exec::ReduceOp op) {

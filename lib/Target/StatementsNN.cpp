@@ -297,8 +297,12 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                                  .add("k", placeOf(op.getRows()).getShape()[1])
                                  .addIf(op.getTransposeWeight(), "transB", "true")
                                  .str();
-        return call("groupedGemm", {"ctx", fields, routing(op.getRouting()), pointer(op.getRows()),
-                                    pointer(op.getWeight()), pointer(op.getResult())});
+        std::vector<std::string> arguments{"ctx", fields, routing(op.getRouting()),
+                                           pointer(op.getRows()), pointer(op.getWeight()),
+                                           pointer(op.getResult())};
+        if (op.getGated())
+          arguments.push_back(pointer(op.getGated()));
+        return call(op.getGated() ? "groupedGemmSwiglu" : "groupedGemm", arguments);
       })
       .Case([&](exec::GroupedGemmGradWeightOp op) -> Result {
         std::string fields =

@@ -55,11 +55,12 @@ std::vector<std::string> moire::target::callerFlags(const EmitOptions &options) 
 std::vector<std::string> moire::target::kernelFlags(const EmitOptions &options) {
   // A fused functor must round as the unfused one, so no contraction of a*b + c.
   if (options.target == TargetKind::cuda) {
-    // Not -arch: for sm_90a it adds code for compute_90, which has no wgmma.
+    // Not -arch: for sm_90a it adds code for compute_90, which has no wgmma. -O is of
+    // the host's part, which only launches; what the GPU runs is optimized always.
     std::string number = options.arch.substr(3);
     return {"-std=c++17",
             "-gencode=arch=compute_" + number + ",code=" + options.arch,
-            "-O3",
+            "-O1",
             "--fmad=false",
             "-DMOIRE_TARGET_CUDA",
             "-Werror",
@@ -147,5 +148,12 @@ Expected<Toolchain> moire::target::findToolchain(const EmitOptions &options,
     extend(tools.libraries, {"-L" + lib, "-Wl,-rpath," + lib});
   }
   extend(tools.libraries, libraryFlags(options));
+  if (options.target == TargetKind::cuda)
+    // Where the runtime was built with cuDNN it is needed, else dropped.
+    for (const char *folder : {"/lib64", "/lib"})
+      if (fs::exists(path::parent_path(path::parent_path(findNvcc())) + folder + "/libcudnn.so")) {
+        extend(tools.libraries, {"-Wl,--as-needed", "-lcudnn", "-lnvrtc"});
+        break;
+      }
   return tools;
 }

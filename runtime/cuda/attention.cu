@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "cuda/attention_cudnn.h"
 #include "cuda/attention_tile.cuh"
 #include "moire/rt/cuda/launch.h"
 
@@ -132,7 +133,8 @@ void attention(Context &ctx, const Attention &attention, const T *q, const T *k,
                const uint8_t *mask, const float *bias, T *out, float *lse) {
   const Attention a = completed(attention);
   if constexpr (std::is_same_v<T, bf16>)
-    if (tensorAttention(ctx, a, q, k, v, mask, bias, out, lse))
+    if (libraryAttention(ctx, a, q, k, v, mask, bias, out, lse) ||
+        tensorAttention(ctx, a, q, k, v, mask, bias, out, lse))
       return;
   const dim3 grid(static_cast<unsigned>((a.queries + kSize - 1) / kSize),
                   static_cast<unsigned>(a.heads), static_cast<unsigned>(a.batch));

@@ -13,6 +13,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "cuda/attention_cudnn.h"
 #include "cuda/attention_tile.cuh"
 #include "cuda/warp.cuh"
 #include "moire/rt/cuda/launch.h"
@@ -161,6 +162,9 @@ void attentionGrad(Context &ctx, const Attention &attention, const T *q, const T
                    const uint8_t *mask, const float *bias, const T *out, const float *lse,
                    const T *dout, T *dq, T *dk, T *dv) {
   const Attention a = completed(attention);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (libraryAttentionGrad(ctx, a, q, k, v, mask, bias, out, lse, dout, dq, dk, dv))
+      return;
   const int64_t rows = a.batch * a.heads * a.queries;
   auto *delta = static_cast<float *>(ctx.scratch(rows * int64_t(sizeof(float))));
   MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>((rows + kDeltaRows - 1) / kDeltaRows)),

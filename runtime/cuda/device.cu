@@ -5,8 +5,12 @@
 
 #include "cuda/device.h"
 #include "cuda/fault.h"
+#include "cuda/libraries.h"
 #include "moire/rt/device.h"
 #include "moire/rt/loss.h"
+#include "moire/rt/optimizer.h"
+#include "train/convert.h"
+#include "train/data.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -46,6 +50,11 @@ void download(Context &ctx, void *host, const void *device, int64_t bytes) {
   MOIRE_CUDA(cudaStreamSynchronize(streamOf(ctx)));
 }
 
+void send(Context &ctx, void *device, const void *host, int64_t bytes) {
+  if (bytes > 0)
+    MOIRE_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, streamOf(ctx)));
+}
+
 HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool read)
     : ctx(ctx), block(block), copy(block.size()), ptr(copy.data()) {
   if (read)
@@ -57,7 +66,7 @@ void HostCopy::store() { upload(ctx, block.data(), ptr, block.size()); }
 // The device
 //===----------------------------------------------------------------------===//
 
-Device::Device(int number) : number(number), loss(sizeof(double)) {
+Device::Device(int number) : number(number) {
   MOIRE_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
 }
 Device::~Device() {
@@ -105,6 +114,26 @@ void checkMemory(const Context &, int64_t bytes) {
                    " are free; use a smaller batch or sequence in --bind");
 }
 
+static int64_t bytesOf(const InputInfo &input) { return elements(input) * bytesOf(input.dtype); }
+
+int64_t reserveBytes(const Program &program) {
+  int64_t bytes = kWorkspaceBytes;
+  for (int64_t i = 0; i < program.numInputs; ++i)
+    bytes += bytesOf(program.inputs[i]);
+  return bytes;
+}
+
+void reserve(Context &ctx) {
+  const Program &program = *ctx.program;
+  auto inputs = std::make_unique<DeviceBlock[]>(program.numInputs);
+  for (int64_t i = 0; i < program.numInputs; ++i) {
+    inputs[i] = DeviceBlock(bytesOf(program.inputs[i]));
+    ctx.inputs[i] = inputs[i].data();
+  }
+  ctx.device->inputs = std::move(inputs);
+  librariesOf(ctx);
+}
+
 void Device::dropGraphs() {
   for (Graph &graph : graphs) {
     if (graph.exec)
@@ -118,36 +147,29 @@ void Device::dropGraphs() {
 //===----------------------------------------------------------------------===//
 
 void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
-  Device &device = *ctx.device;
-  if (!device.inputs)
-    device.inputs = std::make_unique<DeviceBlock[]>(ctx.program->numInputs);
-  DeviceBlock &block = device.inputs[index];
-  if (block.size() < bytes)
-    block = DeviceBlock(bytes);
-  ctx.inputs[index] = block.data();
-  if (bytes > 0)
-    MOIRE_CUDA(cudaMemcpyAsync(block.data(), host, bytes, cudaMemcpyHostToDevice, device.stream));
+  send(ctx, ctx.device->inputs[index].data(), host, bytes);
 }
 
-static void runProgram(Context &ctx) {
+static void runProgram(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);
   ctx.program->microStep(ctx);
+  if (last)
+    endStep(ctx);
 }
 
-void runMicroStep(Context &ctx) {
+void runMicroStep(Context &ctx, bool last) {
   Device &device = *ctx.device;
-  // Scratch memory has moved, by the norm of a step say: what was captured
-  // before points to the old one.
+  // Scratch memory has moved since: what was captured before points to the old one.
   if (device.scratch != ctx.scratch(0)) {
     device.dropGraphs();
     device.scratch = ctx.scratch(0);
   }
-  Device::Graph &graph = device.graphs[ctx.first() ? 0 : 1];
+  Device::Graph &graph = device.graphs[(ctx.first() ? 0 : 1) + (last ? 2 : 0)];
   if (!graph.exec && graph.runs++ > 0) {
     MOIRE_CUDA(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed));
     cudaGraph_t captured = nullptr;
-    runProgram(ctx);
+    runProgram(ctx, last);
     MOIRE_CUDA(cudaStreamEndCapture(device.stream, &captured));
     MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
     MOIRE_CUDA(cudaGraphDestroy(captured));
@@ -155,7 +177,7 @@ void runMicroStep(Context &ctx) {
   if (graph.exec) {
     MOIRE_CUDA(cudaGraphLaunch(graph.exec, device.stream));
   } else {
-    runProgram(ctx);
+    runProgram(ctx, last);
   }
 }
 
@@ -163,14 +185,14 @@ __global__ static void addLoss(const float *value, double *sum, bool first) {
   *sum = (first ? 0.0 : *sum) + double(*value);
 }
 void loss(Context &ctx, const float *value) {
-  MOIRE_LAUNCH(streamOf(ctx), 1, 1, 0, addLoss, value, ctx.device->loss.as<double>(),
+  MOIRE_LAUNCH(streamOf(ctx), 1, 1, 0, addLoss, value, &ctx.outcome.as<StepOutcome>()->loss,
                ctx.first());
 }
-double lossOfStep(Context &ctx) {
-  double sum = 0;
-  download(ctx, &sum, ctx.device->loss.data(), sizeof sum); // waits for the step
+StepOutcome outcomeOfStep(Context &ctx) {
+  StepOutcome outcome;
+  download(ctx, &outcome, ctx.outcome.data(), sizeof outcome); // waits for the step
   checkFaults(ctx);
-  return sum;
+  return outcome;
 }
 
 } // namespace moire::rt

@@ -21,20 +21,19 @@ struct Device {
 
   int number;
   cudaStream_t stream = nullptr;
-  /// Several streams would need several; all kernels share one stream.
-  DeviceBlock loss;                ///< one double: the sum since the first micro-batch
   std::unique_ptr<DeviceBlock[]> inputs; ///< what Context::inputs points to
   std::shared_ptr<Libraries> libraries;
 
-  /// The micro-step as a graph: [0] for the first micro-batch of a step, [1] for
-  /// the others. A kind runs plainly first, so that scratch memory, library
-  /// handles and heuristics exist, is captured at its second run and replayed
-  /// from then on.
+  /// The micro-step as a graph, by whether it is the first of a step, which sets
+  /// the gradients, and the last one, which ends with the optimizer: [0] first, [1]
+  /// neither, [2] both, [3] last. A kind runs plainly first, so that scratch
+  /// memory, library handles and heuristics exist, is captured at its second run
+  /// and replayed from then on.
   struct Graph {
     int runs = 0;
     cudaGraphExec_t exec = nullptr;
   };
-  Graph graphs[2];
+  Graph graphs[4];
   const void *scratch = nullptr; ///< that captured kernels point into
   void dropGraphs();
 };

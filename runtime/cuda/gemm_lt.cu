@@ -7,7 +7,9 @@
 //   C = op(A) · op(B)   ~~>   C' = op(B)' · op(A)',
 // B comes first, and a matrix that we store [rows, columns] with `ld` elements
 // between rows is [columns, rows] to it, with the same flag of transposition.
-// The bias [n] lies along the rows of C', where its epilogue wants it.
+// The bias [n] lies along the rows of C', where its epilogue wants it. A residual is
+// the C of D = AB + C. GELU's epilogue is the tanh form; it stores what it is taken
+// of in rows that must be multiples of 8 elements.
 //
 //===----------------------------------------------------------------------===//
 
@@ -47,11 +49,13 @@ template <typename T> constexpr cudaDataType_t kType = CUDA_R_32F;
 template <> constexpr cudaDataType_t kType<bf16> = CUDA_R_16BF;
 
 enum class Bias : uint8_t { none, asFloat, asOutput };
+/// What the sums go through besides the bias.
+enum class After : uint8_t { none, gelu, geluKept };
 
 /// All that the choice of an algorithm depends on.
 using Key =
     std::tuple<int64_t, int64_t, int64_t, bool, bool, int64_t, int64_t, int64_t, int64_t, int64_t,
-               int64_t, int64_t, bool, bool, int, int, uint32_t, uint32_t, uint32_t>;
+               int64_t, int64_t, bool, bool, After, int, int, uint32_t, uint32_t, uint32_t>;
 
 /// The largest power of two that divides the address, at most 256.
 uint32_t alignmentOf(const void *p) {
@@ -86,6 +90,7 @@ void set(const Preference &p, cublasLtMatmulPreferenceAttributes_t attribute, T 
 struct Plan {
   bool found = false;
   Bias bias = Bias::none;
+  After after = After::none;
   Operation operation;
   Layout a, b, c;
   cublasLtMatmulAlgo_t algorithm;
@@ -114,11 +119,18 @@ void choose(const Libraries &libraries, const Gemm &g, cudaDataType_t in, cudaDa
   plan.operation.reset(op);
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, g.transB ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, g.transA ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (plan.bias != Bias::none) {
-    set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+  const bool biased = plan.bias != Bias::none;
+  cublasLtEpilogue_t epilogue = biased ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  if (plan.after == After::gelu)
+    epilogue = biased ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+  if (plan.after == After::geluKept) {
+    epilogue = biased ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, g.ldc);
+  }
+  set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+  if (biased)
     set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
         plan.bias == Bias::asFloat ? CUDA_R_32F : out);
-  }
   plan.a = layout(in, g.transB ? g.n : g.k, g.transB ? g.k : g.n, g.ldb, g.batch, g.strideB);
   plan.b = layout(in, g.transA ? g.k : g.m, g.transA ? g.m : g.k, g.lda, g.batch, g.strideA);
   plan.c = layout(out, g.m, g.n, g.ldc, g.batch, g.strideC);
@@ -144,19 +156,27 @@ void choose(const Libraries &libraries, const Gemm &g, cudaDataType_t in, cudaDa
 } // namespace
 
 template <typename A, typename C>
-bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float *bias) {
-  if (g.k == 0)
+bool libraryGemm(Context &ctx, const Gemm &given, const A *a, const A *b, C *c, const float *bias,
+                 const Epilogue<C> &more) {
+  if (given.k == 0 || (more.before && (given.ldc % 8 != 0 || alignmentOf(more.before) < 16)))
     return false;
   Libraries &libraries = librariesOf(ctx);
-  const uint32_t alignment[3] = {alignmentOf(a), alignmentOf(b), alignmentOf(c)};
-  const Key key{g.m,       g.n,          g.k,          g.transA,        g.transB,
-                g.lda,     g.ldb,        g.ldc,        g.batch,         g.strideA,
-                g.strideB, g.strideC,    g.beta == 0,  bias != nullptr, kType<A>,
-                kType<C>,  alignment[0], alignment[1], alignment[2]};
+  Gemm g = given;
+  if (more.residual)
+    g.beta = 1;
+  const C *added = more.residual ? more.residual : c;
+  const After after = !more.gelu ? After::none : more.before ? After::geluKept : After::gelu;
+  const uint32_t alignment[3] = {alignmentOf(a), alignmentOf(b),
+                                 std::min(alignmentOf(c), alignmentOf(added))};
+  const Key key{g.m,       g.n,       g.k,          g.transA,        g.transB,
+                g.lda,     g.ldb,     g.ldc,        g.batch,         g.strideA,
+                g.strideB, g.strideC, g.beta == 0,  bias != nullptr, after,
+                kType<A>,  kType<C>,  alignment[0], alignment[1],    alignment[2]};
   auto [at, isNew] = libraries.gemms->plans.try_emplace(key);
   Plan &plan = at->second;
   if (isNew) {
     plan.bias = bias ? Bias::asFloat : Bias::none;
+    plan.after = after;
     choose(libraries, g, kType<A>, kType<C>, alignment, plan);
     if (!plan.found && bias && std::is_same_v<C, bf16>) {
       // A float bias under a bf16 result is not for all shapes.
@@ -176,17 +196,22 @@ bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, cons
     }
     set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue);
   }
+  if (plan.after == After::geluKept)
+    set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER,
+        static_cast<void *>(more.before));
   MOIRE_LT(cublasLtMatmul(libraries.lt, plan.operation.get(), &g.alpha, b, plan.a.get(), a,
-                          plan.b.get(), &g.beta, c, plan.c.get(), c, plan.c.get(), &plan.algorithm,
-                          libraries.workspace.data(), libraries.workspace.size(), streamOf(ctx)));
+                          plan.b.get(), &g.beta, added, plan.c.get(), c, plan.c.get(),
+                          &plan.algorithm, libraries.workspace.data(), libraries.workspace.size(),
+                          streamOf(ctx)));
   return true;
 }
 
-template bool libraryGemm(Context &, const Gemm &, const float *, const float *, float *,
-                          const float *);
-template bool libraryGemm(Context &, const Gemm &, const bf16 *, const bf16 *, bf16 *,
-                          const float *);
-template bool libraryGemm(Context &, const Gemm &, const bf16 *, const bf16 *, float *,
-                          const float *);
+#define MOIRE_LIBRARY(A, C)                                                                        \
+  template bool libraryGemm(Context &, const Gemm &, const A *, const A *, C *, const float *,     \
+                            const Epilogue<C> &);
+MOIRE_LIBRARY(float, float)
+MOIRE_LIBRARY(bf16, bf16)
+MOIRE_LIBRARY(bf16, float)
+#undef MOIRE_LIBRARY
 
 } // namespace moire::rt

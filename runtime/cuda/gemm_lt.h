@@ -6,6 +6,7 @@
 #ifndef MOIRE_CUDA_GEMM_LT_H
 #define MOIRE_CUDA_GEMM_LT_H
 
+#include "cuda/epilogue.h"
 #include "moire/rt/gemm.h"
 
 namespace moire::rt {
@@ -14,16 +15,18 @@ namespace moire::rt {
 class GemmPlans;
 std::shared_ptr<GemmPlans> createGemmPlans();
 
-/// gemm with all strides given. False, with nothing done, where cuBLASLt has no
+/// gemm with all strides given, and what `more` wants. False, with nothing done, where cuBLASLt has no
 /// algorithm for it; float products keep float's precision (no TF32).
 #ifdef MOIRE_CUDA_MODEL
 template <typename A, typename C>
-bool libraryGemm(Context &, const Gemm &, const A *, const A *, C *, const float *) {
+bool libraryGemm(Context &, const Gemm &, const A *, const A *, C *, const float *,
+                 const Epilogue<C> & = {}) {
   return false;
 }
 #else
 template <typename A, typename C>
-bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float *bias);
+bool libraryGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float *bias,
+                 const Epilogue<C> &more = {});
 #endif
 
 } // namespace moire::rt

@@ -14,17 +14,18 @@ using namespace tile;
 /// Blocks are (row tile, column tile, matrix of the batch).
 template <typename A, typename C>
 __global__ void __launch_bounds__(kThreads)
-    plainKernel(Gemm g, const A *a, const A *b, C *c, const float *bias) {
+    plainKernel(Gemm g, const A *a, const A *b, C *c, const float *bias, Epilogue<C> more) {
   MOIRE_SHARED(float, sliceA, kDepth *kPitch);
   MOIRE_SHARED(float, sliceB, kDepth *kPitch);
   const int64_t row = int64_t(blockIdx.x) * kSize, column = int64_t(blockIdx.y) * kSize;
   a += blockIdx.z * g.strideA + (g.transA ? row : row * g.lda);
   b += blockIdx.z * g.strideB + (g.transB ? column * g.ldb : column);
-  c += blockIdx.z * g.strideC + row * g.ldc + column;
+  const int64_t to = blockIdx.z * g.strideC + row * g.ldc + column;
   float sum[kEach][kEach];
   multiply(Operand<A>{a, g.lda, !g.transA, g.m - row, g.k},
            Operand<A>{b, g.ldb, g.transB, g.n - column, g.k}, sliceA, sliceB, sum);
-  store(sum, {g.alpha, g.beta, bias ? bias + column : nullptr}, g.m - row, g.n - column, c, g.ldc);
+  store(sum, {g.alpha, g.beta, bias ? bias + column : nullptr}, g.m - row, g.n - column, c + to,
+        g.ldc, more.at(to));
 }
 
 unsigned tiles(int64_t n) { return static_cast<unsigned>((n + kSize - 1) / kSize); }
@@ -32,31 +33,71 @@ unsigned tiles(int64_t n) { return static_cast<unsigned>((n + kSize - 1) / kSize
 /// How many tiles of rows all experts have at most.
 int64_t mostRowTiles(const Routing &r) { return r.rows() / kSize + r.experts; }
 
+/// Which rows of an expert a block has.
+struct ExpertTile {
+  int64_t expert = 0, row = 0; ///< row: inside the expert's
+  int32_t begin = 0, rows = 0; ///< the expert's rows
+  /// Tile number `tile` counted over all experts; false beyond the last.
+  __device__ bool find(const Routing &r, int64_t tile) {
+    for (; expert < r.experts; ++expert) {
+      begin = r.offsets[expert];
+      rows = r.offsets[expert + 1] - begin;
+      const int32_t has = (rows + kSize - 1) / kSize;
+      if (tile < has) {
+        row = tile * kSize;
+        return true;
+      }
+      tile -= has;
+    }
+    return false;
+  }
+};
+
 /// Blocks are (row tile counted over all experts, column tile).
 template <typename A, typename C>
 __global__ void __launch_bounds__(kThreads)
     groupedKernel(GroupedGemm g, Routing r, const A *x, const A *w, C *y, const float *bias) {
   MOIRE_SHARED(float, sliceA, kDepth *kPitch);
   MOIRE_SHARED(float, sliceB, kDepth *kPitch);
-  int64_t tile = blockIdx.x, e = 0;
-  int32_t begin = 0, rows = 0;
-  for (; e < r.experts; ++e) {
-    begin = r.offsets[e];
-    rows = r.offsets[e + 1] - begin;
-    const int32_t has = (rows + kSize - 1) / kSize;
-    if (tile < has)
-      break;
-    tile -= has;
-  }
-  if (e == r.experts) // the whole block
+  ExpertTile t;
+  if (!t.find(r, blockIdx.x)) // the whole block
     return;
-  const int64_t row = tile * kSize, column = int64_t(blockIdx.y) * kSize;
-  w += e * g.k * g.n + (g.transB ? column * g.k : column);
+  const int64_t column = int64_t(blockIdx.y) * kSize, first = t.begin + t.row;
+  w += t.expert * g.k * g.n + (g.transB ? column * g.k : column);
   float sum[kEach][kEach];
-  multiply(Operand<A>{x + (begin + row) * g.k, g.k, true, rows - row, g.k},
+  multiply(Operand<A>{x + first * g.k, g.k, true, t.rows - t.row, g.k},
            Operand<A>{w, g.transB ? g.k : g.n, g.transB, g.n - column, g.k}, sliceA, sliceB, sum);
-  store(sum, {1, g.beta, bias ? bias + e * g.n + column : nullptr}, rows - row, g.n - column,
-        y + (begin + row) * g.n + column, g.n);
+  store(sum, {1, g.beta, bias ? bias + t.expert * g.n + column : nullptr}, t.rows - t.row,
+        g.n - column, y + first * g.n + column, g.n);
+}
+
+/// The same for a column tile of the gate and the one of up.
+template <typename A>
+__global__ void __launch_bounds__(kThreads)
+    swigluKernel(GroupedGemm g, Routing r, const A *x, const A *w, A *y, A *h) {
+  MOIRE_SHARED(float, sliceA, kDepth *kPitch);
+  MOIRE_SHARED(float, sliceB, kDepth *kPitch);
+  ExpertTile t;
+  if (!t.find(r, blockIdx.x))
+    return;
+  const int64_t half = g.n / 2, column = int64_t(blockIdx.y) * kSize, first = t.begin + t.row;
+  const Operand<A> a{x + first * g.k, g.k, true, t.rows - t.row, g.k};
+  w += t.expert * g.k * g.n;
+  float gate[kEach][kEach], up[kEach][kEach];
+  for (int part = 0; part < 2; ++part) {
+    const int64_t from = part * half + column;
+    multiply(a,
+             Operand<A>{w + (g.transB ? from * g.k : from), g.transB ? g.k : g.n, g.transB,
+                        half - column, g.k},
+             sliceA, sliceB, part ? up : gate);
+    store(part ? up : gate, {}, t.rows - t.row, half - column, y + first * g.n + from, g.n);
+  }
+#pragma unroll
+  for (int i = 0; i < kEach; ++i)
+#pragma unroll
+    for (int j = 0; j < kEach; ++j)
+      gate[i][j] = math::swiglu(gate[i][j], up[i][j]);
+  store(gate, {}, t.rows - t.row, half - column, h + first * half + column, half);
 }
 
 /// Blocks are (row tile, column tile, expert).
@@ -87,10 +128,11 @@ Gemm completed(Gemm g) {
 }
 
 template <typename A, typename C>
-void plainGemm(Context &ctx, const Gemm &gemm, const A *a, const A *b, C *c, const float *bias) {
+void plainGemm(Context &ctx, const Gemm &gemm, const A *a, const A *b, C *c, const float *bias,
+               const Epilogue<C> &more) {
   const Gemm g = completed(gemm);
   MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.m), tiles(g.n), static_cast<unsigned>(g.batch)),
-               dim3(kThreads), 0, plainKernel<A, C>, g, a, b, c, bias);
+               dim3(kThreads), 0, plainKernel<A, C>, g, a, b, c, bias, more);
 }
 
 template <typename A, typename C>
@@ -101,6 +143,13 @@ void plainGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, cons
 }
 
 template <typename A>
+void plainGroupedSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
+                        const A *w, A *y, A *h) {
+  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>(mostRowTiles(r)), tiles(g.n / 2)),
+               dim3(kThreads), 0, swigluKernel<A>, g, r, x, w, y, h);
+}
+
+template <typename A>
 void plainGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
                             const A *dy, float *dw) {
   MOIRE_LAUNCH(streamOf(ctx), dim3(tiles(g.k), tiles(g.n), static_cast<unsigned>(r.experts)),
@@ -108,13 +157,18 @@ void plainGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r
 }
 
 #define MOIRE_PLAIN(A, C)                                                                          \
-  template void plainGemm(Context &, const Gemm &, const A *, const A *, C *, const float *);      \
+  template void plainGemm(Context &, const Gemm &, const A *, const A *, C *, const float *,       \
+                          const Epilogue<C> &);                                                    \
   template void plainGroupedGemm(Context &, const GroupedGemm &, const Routing &, const A *,       \
                                  const A *, C *, const float *);
 MOIRE_PLAIN(float, float)
 MOIRE_PLAIN(bf16, bf16)
 MOIRE_PLAIN(bf16, float)
 #undef MOIRE_PLAIN
+template void plainGroupedSwiglu(Context &, const GroupedGemm &, const Routing &, const float *,
+                                 const float *, float *, float *);
+template void plainGroupedSwiglu(Context &, const GroupedGemm &, const Routing &, const bf16 *,
+                                 const bf16 *, bf16 *, bf16 *);
 template void plainGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &, const float *,
                                      const float *, float *);
 template void plainGroupedWeightGrad(Context &, const GroupedGemm &, const Routing &, const bf16 *,

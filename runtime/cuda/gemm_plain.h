@@ -11,6 +11,7 @@
 #ifndef MOIRE_CUDA_GEMM_PLAIN_H
 #define MOIRE_CUDA_GEMM_PLAIN_H
 
+#include "cuda/epilogue.h"
 #include "moire/rt/gemm.h"
 
 namespace moire::rt {
@@ -19,11 +20,16 @@ namespace moire::rt {
 Gemm completed(Gemm g);
 
 template <typename A, typename C>
-void plainGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float *bias);
+void plainGemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float *bias,
+               const Epilogue<C> &more = {});
 
 template <typename A, typename C>
 void plainGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w,
                       C *y, const float *bias);
+
+template <typename A>
+void plainGroupedSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
+                        const A *w, A *y, A *h);
 
 template <typename A>
 void plainGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,

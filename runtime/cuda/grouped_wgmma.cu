@@ -44,15 +44,21 @@ template <int N> struct Stages {
   static constexpr int kShared = 1024 + kCount * kBytes + 2 * kCount * 8;
 };
 
-enum class Form { rowsAlongN, rowsAlongK, weight };
+/// gated…: half of a tile's columns are of the gate and half of up, so that a thread
+/// holds both factors of a SwiGLU.
+enum class Form { rowsAlongN, rowsAlongK, weight, gatedAlongN, gatedAlongK };
+template <Form form> constexpr bool isGated = form >= Form::gatedAlongN;
+template <Form form>
+constexpr bool isAlongK = form == Form::rowsAlongK || form == Form::gatedAlongK;
 
 struct Problem {
   const int32_t *offsets;
   int32_t experts;
   int32_t m;    ///< rows of an expert's result; Form::weight only
-  int32_t n, k; ///< k: the reduced dim; not for Form::weight
+  int32_t n, k; ///< n: of one half where gated; k: the reduced dim; not for Form::weight
   float beta;
   const float *bias; ///< [experts, n] or null
+  bf16 *gated;       ///< where gated: silu(gate) · up
 };
 
 /// A tile of the result.
@@ -61,11 +67,12 @@ struct Tile {
   int32_t begin, end;          ///< the expert's rows in x
 };
 
-/// The tiles of a block: every gridDim.x-th of all.
-template <int N, bool weight> class Walk {
+/// The tiles of a block: every gridDim.x-th of all. width: columns of a tile, of
+/// each half where gated.
+template <int width, bool weight> class Walk {
 public:
   __device__ explicit Walk(const Problem &p)
-      : p(p), index(int32_t(blockIdx.x)), columns((p.n + N - 1) / N) {
+      : p(p), index(int32_t(blockIdx.x)), columns((p.n + width - 1) / width) {
     if (p.experts > 0)
       enter();
   }
@@ -79,7 +86,7 @@ public:
     if (expert >= p.experts)
       return false;
     const int32_t local = index - first;
-    tile = {expert, local / columns * kRows, local % columns * N, begin, end};
+    tile = {expert, local / columns * kRows, local % columns * width, begin, end};
     index += int32_t(gridDim.x);
     return true;
   }
@@ -99,14 +106,17 @@ private:
   return (depth + kDepth - 1) / kDepth;
 }
 
+template <int N, Form form> constexpr int kWidth = isGated<form> ? N / 2 : N;
+
 /// Starts the copies of all tiles of the block; one thread.
 template <int N, Form form>
 __device__ void copyAll(const Problem &p, const TensorMap &mapA, const TensorMap &mapB,
                         char *stages, Barrier *full, Barrier *empty) {
   using S = Stages<N>;
   constexpr bool weight = form == Form::weight;
+  constexpr int width = kWidth<N, form>;
   Ring<S::kCount> ring;
-  Walk<N, weight> walk(p);
+  Walk<width, weight> walk(p);
   for (Tile t; walk.next(t);) {
     const int32_t blocks = depthBlocks(weight ? t.end - t.begin : p.k);
     for (int32_t block = 0; block < blocks; ++block, ring.advance()) {
@@ -124,12 +134,17 @@ __device__ void copyAll(const Problem &p, const TensorMap &mapA, const TensorMap
           copyTile(&mapB, b + i * kBox, done, t.column + i * 64, t.begin + depth);
       } else {
         copyTile(&mapA, a, done, depth, t.begin + t.row);
-        if constexpr (form == Form::rowsAlongK) {
-          copyTile(&mapB, b, done, depth, t.column, t.expert);
-        } else {
 #pragma unroll
-          for (int i = 0; i < N / 64; ++i)
-            copyTile(&mapB, b + i * kBox, done, t.column + i * 64, depth, t.expert);
+        for (int part = 0; part < N / width; ++part) { // the gate, up
+          char *to = b + part * (width / 64) * kBox;
+          const int32_t column = part * p.n + t.column;
+          if constexpr (isAlongK<form>) {
+            copyTile(&mapB, to, done, depth, column, t.expert);
+          } else {
+#pragma unroll
+            for (int i = 0; i < width / 64; ++i)
+              copyTile(&mapB, to + i * kBox, done, column + i * 64, depth, t.expert);
+          }
         }
       }
     }
@@ -148,16 +163,33 @@ template <int N> __device__ inline void clearTail(char *stage, int32_t valid) {
   syncSome<1, kMultiplying>();
 }
 
+/// Writes both halves of a tile to y, n columns apart, and silu(gate) · up to h.
+template <int N, typename C>
+__device__ inline void storeGated(float (&d)[N / 2], const Place &at, int32_t n, C *y, C *h) {
+  float gate[N / 4], up[N / 4];
+#pragma unroll
+  for (int i = 0; i < N / 4; ++i) {
+    gate[i] = d[i];
+    up[i] = d[N / 4 + i];
+  }
+  storeTile<N / 2>(gate, at, y, 2 * n);
+  storeTile<N / 2>(up, at, y + n, 2 * n);
+#pragma unroll
+  for (int i = 0; i < N / 4; ++i)
+    gate[i] = math::swiglu(gate[i], up[i]);
+  storeTile<N / 2>(gate, at, h, n);
+}
+
 /// Multiplies all tiles of the block; warpgroups 0 and 1.
 template <int N, Form form, typename C>
 __device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barrier *empty, C *c) {
   using S = Stages<N>;
   constexpr bool weight = form == Form::weight;
-  constexpr bool alongM = weight, alongN = form != Form::rowsAlongK;
+  constexpr bool alongM = weight, alongN = !isAlongK<form>;
   const int32_t group = int32_t(threadIdx.x) / kGroup, lane = int32_t(threadIdx.x) % kWarp;
   const int32_t ownRow = int32_t(threadIdx.x) / kWarp * 16 + lane / 4;
   Ring<S::kCount> ring;
-  Walk<N, weight> walk(p);
+  Walk<kWidth<N, form>, weight> walk(p);
   for (Tile t; walk.next(t);) {
     const int32_t depth = weight ? t.end - t.begin : p.k, blocks = depthBlocks(depth);
     float d[N / 2];
@@ -189,12 +221,17 @@ __device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barri
       arrive(before);
 
     const Place at{t.row + ownRow, weight ? p.m : t.end - t.begin, t.column + lane % 4 * 2, p.n};
-    if (p.bias)
-      addTile<N>(d, at, 1, p.bias + int64_t(t.expert) * p.n + at.column, 0);
-    C *to = c + ((weight ? int64_t(t.expert) * p.m : t.begin) + at.row) * p.n + at.column;
-    if (p.beta != 0)
-      addTile<N>(d, at, p.beta, to, p.n);
-    storeTile<N>(d, at, to, p.n);
+    if constexpr (isGated<form>) {
+      storeGated<N>(d, at, p.n, c + (int64_t(t.begin) + at.row) * 2 * p.n + at.column,
+                    p.gated + (int64_t(t.begin) + at.row) * p.n + at.column);
+    } else {
+      if (p.bias)
+        addTile<N>(d, at, 1, p.bias + int64_t(t.expert) * p.n + at.column, 0);
+      C *to = c + ((weight ? int64_t(t.expert) * p.m : t.begin) + at.row) * p.n + at.column;
+      if (p.beta != 0)
+        addTile<N>(d, at, p.beta, to, p.n);
+      storeTile<N>(d, at, to, p.n);
+    }
   }
 }
 
@@ -252,7 +289,8 @@ bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, con
                        const bf16 *w, C *y, const float *bias) {
   if (!takes(g.n, g.k, x, w, y) || !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets, int32_t(r.experts), 0, int32_t(g.n), int32_t(g.k), g.beta, bias};
+  const Problem p{r.offsets, int32_t(r.experts), 0, int32_t(g.n), int32_t(g.k), g.beta, bias,
+                  nullptr};
   const bool wide = wideTiles(g.n);
   const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {kDepth, kRows});
   if (g.transB) {
@@ -267,11 +305,33 @@ bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, con
   return true;
 }
 
+bool tensorGroupedSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
+                         const bf16 *w, bf16 *y, bf16 *h) {
+  const int64_t half = g.n / 2;
+  if (!takes(half, g.k, x, w, y) || reinterpret_cast<uintptr_t>(h) % 16 != 0 ||
+      !hasTensorCores(ctx))
+    return false;
+  const Problem p{r.offsets, int32_t(r.experts), 0, int32_t(half), int32_t(g.k), 0, nullptr, h};
+  const bool wide = wideTiles(g.n);
+  const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {kDepth, kRows});
+  if (g.transB) {
+    const TensorMap b = tensorMap(ctx, w, {g.k, g.n, r.experts}, {kDepth, wide ? 128 : 64, 1});
+    wide ? launch<256, Form::gatedAlongK>(ctx, p, a, b, y)
+         : launch<128, Form::gatedAlongK>(ctx, p, a, b, y);
+  } else {
+    const TensorMap b = tensorMap(ctx, w, {g.n, g.k, r.experts}, {64, kDepth, 1});
+    wide ? launch<256, Form::gatedAlongN>(ctx, p, a, b, y)
+         : launch<128, Form::gatedAlongN>(ctx, p, a, b, y);
+  }
+  return true;
+}
+
 bool tensorGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
                              const bf16 *dy, float *dw) {
   if (!takes(g.n, g.k, x, dy, dw) || r.rows() == 0 || !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets, int32_t(r.experts), int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr};
+  const Problem p{r.offsets, int32_t(r.experts), int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr,
+                  nullptr};
   const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {64, kDepth});
   const TensorMap b = tensorMap(ctx, dy, {g.n, r.rows()}, {64, kDepth});
   wideTiles(g.n) ? launch<256, Form::weight>(ctx, p, a, b, dw)

@@ -16,6 +16,10 @@ namespace moire::rt {
 template <typename C>
 bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
                        const bf16 *w, C *y, const float *bias);
+/// groupedGemmSwiglu; n/2 a multiple of 8 too.
+bool tensorGroupedSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
+                         const bf16 *w, bf16 *y, bf16 *h);
+
 bool tensorGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r, const bf16 *x,
                              const bf16 *dy, float *dw);
 

@@ -8,12 +8,8 @@
 
 namespace moire::rt {
 
-namespace {
-/// What cuBLAS recommends for Hopper.
-constexpr int64_t kWorkspaceBytes = int64_t(32) << 20;
-} // namespace
-
-Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmPlans()) {
+Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmPlans()),
+      attentions(createAttentionPlans()) {
   MOIRE_CUDA(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
   MOIRE_CUDA(cudaHostAlloc(reinterpret_cast<void **>(&fault), sizeof(Fault), cudaHostAllocMapped));
   *fault = {};
@@ -22,6 +18,7 @@ Libraries::Libraries(int device) : workspace(kWorkspaceBytes), gemms(createGemmP
 }
 Libraries::~Libraries() {
   gemms.reset();
+  attentions.reset();
   cublasLtDestroy(lt);
   cudaFreeHost(fault);
 }
@@ -31,5 +28,7 @@ Libraries &librariesOf(Context &ctx) {
     ctx.device->libraries = std::make_shared<Libraries>(ctx.device->number);
   return *ctx.device->libraries;
 }
+
+AttentionPlans &attentionPlansOf(Context &ctx) { return *librariesOf(ctx).attentions; }
 
 } // namespace moire::rt

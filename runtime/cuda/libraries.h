@@ -6,6 +6,7 @@
 #ifndef MOIRE_CUDA_LIBRARIES_H
 #define MOIRE_CUDA_LIBRARIES_H
 
+#include "cuda/attention_cudnn.h"
 #include "cuda/fault.h"
 #include "cuda/gemm_lt.h"
 #include "moire/rt/context.h"
@@ -14,7 +15,10 @@
 
 namespace moire::rt {
 
-/// Made at the first use, so that what uses none does not load them.
+/// Of cuBLASLt's workspace: what cuBLAS recommends for Hopper.
+inline constexpr int64_t kWorkspaceBytes = int64_t(32) << 20;
+
+/// Made at the start of a program; without one, at the first use.
 struct Libraries {
   explicit Libraries(int device);
   ~Libraries();
@@ -27,6 +31,7 @@ struct Libraries {
   cublasLtHandle_t lt = nullptr;
   DeviceBlock workspace; ///< cuBLASLt's
   std::shared_ptr<GemmPlans> gemms;
+  std::shared_ptr<AttentionPlans> attentions;
 };
 
 Libraries &librariesOf(Context &ctx);

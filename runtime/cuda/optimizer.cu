@@ -7,13 +7,17 @@
 // differ in decay). Bound by memory: AdamW reads p, g, m, v and writes p, m, v,
 // 28 bytes an element, 16 bytes an access.
 //
+// What changes from step to step lies in device memory, as Scalars: the host
+// writes the learning rate, the norm's last kernel the clipping factor. So the
+// host does not wait for the norm, and a captured graph stays right.
+//
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/optimizer.h"
 #include "cuda/ranges.h"
 #include "cuda/warp.cuh"
 #include "moire/rt/cuda/pack.h"
 #include "moire/rt/device.h"
+#include "moire/rt/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
@@ -33,9 +37,10 @@ struct Blocks {
 
 struct SGD {
   static constexpr bool kSecond = false;
-  float lr, mu, wd, scale;
+  float lr, mu, wd;
   bool first, momentum;
-  __device__ __forceinline__ void run(bool decay, float &p, float g, float &m, float &) const {
+  __device__ __forceinline__ void run(bool decay, float scale, float &p, float g, float &m,
+                                      float &) const {
     float d = g * scale + (decay ? wd : 0.0f) * p;
     if (momentum)
       m = d = first ? d : mu * m + d;
@@ -45,9 +50,10 @@ struct SGD {
 
 struct AdamW {
   static constexpr bool kSecond = true;
-  float keep, b1, b2, c2, rate, root, eps, scale;
+  float keep, b1, b2, c2, rate, root, eps;
   static constexpr bool momentum = true;
-  __device__ __forceinline__ void run(bool decay, float &p, float g, float &m, float &v) const {
+  __device__ __forceinline__ void run(bool decay, float scale, float &p, float g, float &m,
+                                      float &v) const {
     const float d = g * scale;
     m = m + b1 * (d - m);
     v = v * b2 + c2 * d * d;
@@ -55,10 +61,27 @@ struct AdamW {
   }
 };
 
+/// The scalars of a step.
+struct Scalars {
+  SGD sgd;
+  AdamW adamw;
+  double maxNorm; ///< 0: no clipping
+  float scale;    ///< of gradients
+  bool update;    ///< false: loss or norm are not finite
+};
+__device__ inline void take(const Scalars &s, SGD &rule) { rule = s.sgd; }
+__device__ inline void take(const Scalars &s, AdamW &rule) { rule = s.adamw; }
+
 constexpr int64_t kUpdatePiece = 2048;
 
 template <typename Rule, int W>
-__global__ void __launch_bounds__(kThreads) updateKernel(Rule rule, Pieces pieces, Blocks b) {
+__global__ void __launch_bounds__(kThreads)
+    updateKernel(const Scalars *scalars, Pieces pieces, Blocks b) {
+  if (!scalars->update)
+    return;
+  Rule rule;
+  take(*scalars, rule);
+  const float scale = scalars->scale;
   const int r = pieces.find(blockIdx.x);
   const Range range = pieces.range[r];
   const int64_t begin = (int64_t(blockIdx.x) - pieces.first[r]) * kUpdatePiece;
@@ -75,7 +98,7 @@ __global__ void __launch_bounds__(kThreads) updateKernel(Rule rule, Pieces piece
       v.load(b.v + at);
 #pragma unroll
     for (int j = 0; j < N; ++j)
-      rule.run(range.decay, p.at[j], g.at[j], m.at[j], v.at[j]);
+      rule.run(range.decay, scale, p.at[j], g.at[j], m.at[j], v.at[j]);
     p.store(b.p + at);
     if (rule.momentum)
       m.store(b.m + at);
@@ -91,23 +114,22 @@ __global__ void __launch_bounds__(kThreads) updateKernel(Rule rule, Pieces piece
 }
 
 template <typename Rule>
-void updateRanges(Context &ctx, const Rule &rule, const std::vector<Range> &ranges,
-                  const Blocks &b) {
+void updateRanges(Context &ctx, const std::vector<Range> &ranges, const Blocks &b) {
+  const auto *scalars = ctx.scalars.as<Scalars>();
   bool wide = isAligned(b.p, 16) && isAligned(b.g, 16) && isAligned(b.m, 16) && isAligned(b.v, 16);
   for (const Range &r : ranges)
     wide &= r.offset % 4 == 0;
   forPieces(ranges, kUpdatePiece, [&](const Pieces &pieces) {
     const dim3 blocks{unsigned(pieces.first[pieces.count])};
     if (wide)
-      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 4>, rule, pieces, b);
+      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 4>, scalars, pieces, b);
     else
-      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 1>, rule, pieces, b);
+      MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 1>, scalars, pieces, b);
   });
 }
 
 SGD sgd(const Hyper &h) {
-  return {float(h.lr),        float(h.momentum), float(h.weightDecay),
-          float(h.gradScale), h.step == 1,       h.momentum != 0};
+  return {float(h.lr), float(h.momentum), float(h.weightDecay), h.step == 1, h.momentum != 0};
 }
 AdamW adamw(const Hyper &h) {
   // Scalars are computed in double and rounded once, as PyTorch does.
@@ -121,8 +143,19 @@ AdamW adamw(const Hyper &h) {
   a.rate = float(h.lr / correction1);
   a.root = float(std::sqrt(correction2));
   a.eps = float(h.eps);
-  a.scale = float(h.gradScale);
   return a;
+}
+Scalars scalarsOf(const Hyper &h) {
+  return {sgd(h), adamw(h), h.maxNorm, float(h.gradScale), true};
+}
+/// Puts the scalars where the kernels read them, after what was started before.
+void sendScalars(Context &ctx, const Hyper &h) {
+  if (!ctx.scalars.size()) {
+    ctx.scalars = DeviceBlock(sizeof(Scalars));
+    ctx.hostScalars = Block(sizeof(Scalars));
+  }
+  *ctx.hostScalars.as<Scalars>() = scalarsOf(h);
+  send(ctx, ctx.scalars.data(), ctx.hostScalars.data(), sizeof(Scalars));
 }
 
 /// The trained parameters, those that touch and decay alike as one.
@@ -193,9 +226,9 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// *total = Σ partial, by one block.
+/// outcome->norm = √Σ partial, by one block; and what the update makes of it.
 __global__ void __launch_bounds__(1024)
-    totalKernel(int64_t n, const double *partial, double *total) {
+    normKernel(int64_t n, const double *partial, StepOutcome *outcome, Scalars *scalars) {
   MOIRE_SHARED(double, warps, 32);
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += 1024)
@@ -206,48 +239,63 @@ __global__ void __launch_bounds__(1024)
   __syncthreads();
   if (threadIdx.x < kWarp) {
     sum = warpSum(double(warps[threadIdx.x]));
-    if (threadIdx.x == 0)
-      *total = sum;
+    if (threadIdx.x == 0) {
+      const double norm = sqrt(sum), most = scalars->maxNorm, factor = most / (norm + 1e-6);
+      outcome->norm = norm;
+      scalars->scale = float(most > 0 && factor < 1 ? factor : 1.0);
+      scalars->update = std::isfinite(outcome->loss) && std::isfinite(norm);
+    }
   }
 }
-} // namespace
 
-void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
-               float *buf) {
-  updateRanges(ctx, sgd(h), {{0, n, decay}}, {p, g, buf, nullptr});
-}
-void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
-                 float *m, float *v) {
-  updateRanges(ctx, adamw(h), {{0, n, decay}}, {p, g, m, v});
-}
-
-void updateAll(Context &ctx) {
-  const Hyper &h = ctx.hyper;
-  const auto ranges = trainedRanges(*ctx.program, h.decayMatricesOnly);
-  const Blocks blocks = {ctx.param(0), ctx.grad(0), ctx.m.as<float>(), ctx.v.as<float>()};
-  if (ctx.program->optimizer == OptimizerKind::sgd)
-    updateRanges(ctx, sgd(h), ranges, blocks);
-  else
-    updateRanges(ctx, adamw(h), ranges, blocks);
-}
-
-double globalNorm(Context &ctx) {
+/// Starts the kernels of the norm.
+void startNorm(Context &ctx) {
   const auto ranges = trainedRanges(*ctx.program, false);
   int64_t count = 0;
   for (const Range &r : ranges)
     count += (r.size + kNormPiece - 1) / kNormPiece;
-  auto *total = static_cast<double *>(ctx.scratch((count + 1) * sizeof(double)));
-  double *partial = total + 1;
+  auto *partials = static_cast<double *>(ctx.scratch(count * sizeof(double)));
+  double *partial = partials;
   forPieces(ranges, kNormPiece, [&](const Pieces &pieces) {
     const int64_t blocks = pieces.first[pieces.count];
     MOIRE_LAUNCH(streamOf(ctx), dim3(unsigned(blocks)), kThreads, 0, squaresKernel<4>, pieces,
                  ctx.grad(0), partial);
     partial += blocks;
   });
-  MOIRE_LAUNCH(streamOf(ctx), 1, 1024, 0, totalKernel, count, total + 1, total);
-  double sum = 0;
-  download(ctx, &sum, total, sizeof sum);
-  return std::sqrt(sum);
+  MOIRE_LAUNCH(streamOf(ctx), 1, 1024, 0, normKernel, count, partials,
+               ctx.outcome.as<StepOutcome>(), ctx.scalars.as<Scalars>());
+}
+} // namespace
+
+void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
+               float *buf) {
+  sendScalars(ctx, h);
+  updateRanges<SGD>(ctx, {{0, n, decay}}, {p, g, buf, nullptr});
+}
+void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
+                 float *m, float *v) {
+  sendScalars(ctx, h);
+  updateRanges<AdamW>(ctx, {{0, n, decay}}, {p, g, m, v});
+}
+
+void beginStep(Context &ctx) { sendScalars(ctx, ctx.hyper); }
+
+void endStep(Context &ctx) {
+  startNorm(ctx);
+  const auto ranges = trainedRanges(*ctx.program, ctx.hyper.decayMatricesOnly);
+  const Blocks blocks = {ctx.param(0), ctx.grad(0), ctx.m.as<float>(), ctx.v.as<float>()};
+  if (ctx.program->optimizer == OptimizerKind::sgd)
+    updateRanges<SGD>(ctx, ranges, blocks);
+  else
+    updateRanges<AdamW>(ctx, ranges, blocks);
+}
+
+double globalNorm(Context &ctx) {
+  beginStep(ctx);
+  startNorm(ctx);
+  StepOutcome outcome;
+  download(ctx, &outcome, ctx.outcome.data(), sizeof outcome);
+  return outcome.norm;
 }
 
 double clipFactor(double norm, double maxNorm) { return std::min(1.0, maxNorm / (norm + 1e-6)); }

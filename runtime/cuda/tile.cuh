@@ -13,7 +13,9 @@
 #ifndef MOIRE_CUDA_TILE_CUH
 #define MOIRE_CUDA_TILE_CUH
 
+#include "cuda/epilogue.h"
 #include "moire/rt/cuda/launch.h"
+#include "moire/rt/math.h"
 
 #include <cmath>
 #include <cstdint>
@@ -89,10 +91,10 @@ struct Finish {
   const float *bias = nullptr; ///< of the tile's first column
 };
 
-/// Writes the tile's `rows` × `columns` to c.
+/// Writes the tile's `rows` × `columns` to c, after what `more` wants.
 template <typename C>
 __device__ inline void store(const float (&sum)[kEach][kEach], const Finish &f, int64_t rows,
-                             int64_t columns, C *c, int64_t pitch) {
+                             int64_t columns, C *c, int64_t pitch, const Epilogue<C> &more = {}) {
   const int x = int(threadIdx.x) % (kSize / kEach), y = int(threadIdx.x) / (kSize / kEach);
 #pragma unroll
   for (int r = 0; r < kEach; ++r)
@@ -107,6 +109,13 @@ __device__ inline void store(const float (&sum)[kEach][kEach], const Finish &f, 
         v += f.bias[column];
       if (f.beta != 0)
         v = fmaf(f.beta, float(to), v);
+      if (more.residual)
+        v += float(more.residual[row * pitch + column]);
+      if (more.gelu) {
+        if (more.before)
+          more.before[row * pitch + column] = C(v);
+        v = math::geluTanh(v);
+      }
       to = C(v);
     }
 }

@@ -9,7 +9,9 @@
 namespace moire::rt {
 
 Context::Context(int threadCount)
-    : threads(threadCount), device(createDevice(threadCount)) {}
+    : threads(threadCount), device(createDevice(threadCount)) {
+  outcome = DeviceBlock(sizeof(StepOutcome));
+}
 
 Context::Context(const Program &p, int threadCount, bool momentum) : Context(threadCount) {
   program = &p;
@@ -17,7 +19,7 @@ Context::Context(const Program &p, int threadCount, bool momentum) : Context(thr
   const int64_t first = adamw || momentum ? p.gradElements * 4 : 0;
   const int64_t second = adamw ? p.gradElements * 4 : 0;
   checkMemory(*this, p.paramElements * 4 + p.gradElements * 4 + first + second + p.arenaBytes +
-                         p.tableBytes + p.shadowBytes);
+                         p.tableBytes + p.shadowBytes + reserveBytes(p));
   params = DeviceBlock(p.paramElements * 4);
   grads = DeviceBlock(p.gradElements * 4);
   m = DeviceBlock(first);
@@ -29,6 +31,7 @@ Context::Context(const Program &p, int threadCount, bool momentum) : Context(thr
     upload(*this, tables.data() + p.tables[i].offset, p.tables[i].data, p.tables[i].bytes);
   inputStorage = std::make_unique<const void *[]>(p.numInputs + 1);
   inputs = inputStorage.get();
+  reserve(*this);
 }
 
 Context::~Context() = default;

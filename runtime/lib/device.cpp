@@ -6,6 +6,7 @@
 #include "moire/rt/device.h"
 #include "kernels/bgemm.h"
 #include "moire/rt/loss.h"
+#include "moire/rt/optimizer.h"
 
 #include <cstring>
 
@@ -14,9 +15,7 @@ namespace moire::rt {
 char *DeviceMemory::allocate(int64_t bytes) { return HostMemory::allocate(bytes); }
 void DeviceMemory::release(char *memory, int64_t bytes) { HostMemory::release(memory, bytes); }
 
-struct Device {
-  double loss = 0;
-};
+struct Device {};
 std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
 #ifdef MOIRE_CUDA_MODEL
 std::string describeDevice(const Context &) {
@@ -37,6 +36,8 @@ std::string describeDevice(const Context &ctx) {
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
 }
+int64_t reserveBytes(const Program &) { return 0; }
+void reserve(Context &) {}
 
 void upload(Context &, void *device, const void *host, int64_t bytes) {
   if (bytes > 0)
@@ -47,6 +48,10 @@ void download(Context &, void *host, const void *device, int64_t bytes) {
     std::memcpy(host, device, bytes);
 }
 
+void send(Context &ctx, void *device, const void *host, int64_t bytes) {
+  upload(ctx, device, host, bytes);
+}
+
 HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool)
     : ctx(ctx), block(block), ptr(block.data()) {}
 void HostCopy::store() {}
@@ -54,15 +59,18 @@ void HostCopy::store() {}
 void setInput(Context &ctx, int64_t index, const void *host, int64_t) {
   ctx.inputs[index] = host;
 }
-void runMicroStep(Context &ctx) {
+void runMicroStep(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);
   ctx.program->microStep(ctx);
+  if (last)
+    endStep(ctx);
 }
 
 void loss(Context &ctx, const float *value) {
-  ctx.device->loss = (ctx.first() ? 0 : ctx.device->loss) + *value;
+  double &sum = ctx.outcome.as<StepOutcome>()->loss;
+  sum = (ctx.first() ? 0 : sum) + *value;
 }
-double lossOfStep(Context &ctx) { return ctx.device->loss; }
+StepOutcome outcomeOfStep(Context &ctx) { return *ctx.outcome.as<StepOutcome>(); }
 
 } // namespace moire::rt

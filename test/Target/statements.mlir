@@ -60,6 +60,14 @@ module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "no
     // CHECK-NEXT:     ctx.at<float>(0), ctx.param(at::fc_bias));
     exec.gemm %x, %w bias %b to %a : memref<4x8xf32>, memref<8x6xf32>, memref<6xf32> to memref<4x6xf32> loc("fc")
 
+    // What a product takes along.
+    // CHECK-NEXT: gemmGelu(ctx, {.m = 4, .n = 6, .k = 8}, ctx.input<float>(inputs::x), ctx.param(at::fc_weight),
+    // CHECK-NEXT:     ctx.at<float>(128), ctx.param(at::fc_bias), ctx.at<float>(0));
+    exec.gemm %x, %w bias %b gelu to %c aux %a : memref<4x8xf32>, memref<8x6xf32>, memref<6xf32> to memref<4x6xf32> aux memref<4x6xf32> loc("fc")
+    // CHECK-NEXT: gemmResidual(ctx, {.m = 4, .n = 6, .k = 8}, ctx.input<float>(inputs::x), ctx.param(at::fc_weight),
+    // CHECK-NEXT:     ctx.at<float>(0), nullptr, ctx.at<float>(128));
+    exec.gemm %x, %w residual %c to %a : memref<4x8xf32>, memref<8x6xf32> residual memref<4x6xf32> to memref<4x6xf32> loc("fc")
+
     // Transposition and windows are strides; offsets go into the pointer.
     // CHECK-NEXT: gemm(ctx, {.m = 8, .n = 3, .k = 4, .transA = true, .beta = ctx.beta(), .ldb = 6, .ldc = 6},
     // CHECK-NEXT:     ctx.input<float>(inputs::x), ctx.at<float>(12), ctx.grad(at::fc_weight) + 3);

@@ -164,6 +164,7 @@ int main(int argc, char **argv) {
   if (!llvm::Regex("^sm_[0-9]+[af]?$").match(line.arch))
     return usageError("--arch '" + line.arch + "' is not an architecture; write it as nvcc does, "
                       "for example sm_90a");
+  options.epilogues = emit.target != target::TargetKind::cpu;
   bool stops = !line.stopAfter.empty();
   if (stops)
     if (std::string error = readPhase(line.stopAfter, options.stopAfter); !error.empty())

@@ -31,6 +31,7 @@ struct CompileOptions {
   std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY" for ops by name
   std::string freeze;               ///< parameters whose names match are not trained
   int64_t logitsLimit = 256;        ///< MiB of logits that are stored at once
+  bool epilogues = false;           ///< the target's products take GELU and residuals along
   bool init = false;                ///< fresh weights; the weight file may be missing
   Phase stopAfter = Phase::program; ///< the last phase to run
   std::string dumpPhases;           ///< folder for the IR after each phase; empty: none

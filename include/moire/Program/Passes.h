@@ -21,8 +21,10 @@ namespace moire::program {
 /// Phase `kernels`: elementwise clusters become linalg.generic.
 void buildKernelsPipeline(mlir::OpPassManager &pm);
 /// Phase `program`: buffers, the arena, statements. logitsLimit: bytes of logits
-/// that are stored at once.
-void buildProgramPipeline(mlir::OpPassManager &pm, int64_t logitsLimit = 256ll << 20);
+/// that are stored at once; epilogues: the target's products can do more than add
+/// a bias (fuse-epilogues).
+void buildProgramPipeline(mlir::OpPassManager &pm, int64_t logitsLimit = 256ll << 20,
+                          bool epilogues = false);
 
 } // namespace moire::program
 

@@ -88,6 +88,27 @@ def ChunkLogits : Pass<"chunk-logits", "::mlir::ModuleOp"> {
   let options = [Option<"limit", "limit", "int64_t", "256ll << 20", "Bytes of logits that are stored at once">];
 }
 
+def FuseEpilogues : Pass<"fuse-epilogues", "::mlir::ModuleOp"> {
+  let summary = "Products take along the GELU or the residual sum that follows";
+  let description = [{
+    Where the next statement to read the whole result of a matrix product is a GELU
+    (tanh form), or a sum with something else, alone or before a normalization,
+    the product does it and that pass over memory is gone. A product keeps what GELU
+    is taken of where the backward reads it. For targets whose products have such
+    epilogues (CUDA); the CPU's have none, so its pipeline leaves this pass out.
+
+    ```mlir
+    exec.gemm %h, %w bias %b to %z : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32>
+    exec.launch @gelu ins(%z1 : memref<1920xf32>) outs(%y1 : memref<1920xf32>)
+    ```
+    ~~>
+    ```mlir
+    exec.gemm %h, %w bias %b gelu to %y aux %z : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32> aux memref<20x96xf32>
+    ```
+  }];
+  let statistics = [Statistic<"epilogues", "epilogues", "Statements that products took along">];
+}
+
 def PackArena : Pass<"pack-arena", "::mlir::ModuleOp"> {
   let summary = "Gives every buffer its offset in the arena";
   let description = [{

@@ -103,7 +103,7 @@ static void update(Context &ctx, const ParameterInfo &p) {
                 ctx.v.as<float>() + p.offset);
 }
 
-void updateAll(Context &ctx) {
+static void updateAll(Context &ctx) {
   for (int64_t i = 0; i < ctx.program->numParameters; ++i)
     if (ctx.program->parameters[i].trainable)
       update(ctx, ctx.program->parameters[i]);
@@ -146,6 +146,18 @@ double globalNorm(Context &ctx) {
     }
   }
   return std::sqrt(total);
+}
+
+void beginStep(Context &) {}
+
+void endStep(Context &ctx) {
+  StepOutcome &outcome = *ctx.outcome.as<StepOutcome>();
+  outcome.norm = globalNorm(ctx);
+  if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.norm))
+    return;
+  Hyper &h = ctx.hyper;
+  h.gradScale = h.maxNorm > 0 ? clipFactor(outcome.norm, h.maxNorm) : 1;
+  updateAll(ctx);
 }
 
 double clipFactor(double norm, double maxNorm) {

@@ -49,9 +49,10 @@ void dumpGrads(Context &ctx, const std::string &path) {
   writeSafetensors(path, tensors);
 }
 
-/// Forward and backward of all micro-batches; returns the loss.
-double gradients(Context &ctx, std::vector<MicroBatch> &batches) {
+/// Starts a step: forward and backward of all micro-batches, then the update.
+void startStep(Context &ctx, std::vector<MicroBatch> &batches) {
   const Program &p = *ctx.program;
+  beginStep(ctx);
   for (size_t micro = 0; micro < batches.size(); ++micro) {
     ctx.microBatch = int64_t(micro);
     for (int64_t i = 0; i < p.numInputs; ++i) {
@@ -61,9 +62,8 @@ double gradients(Context &ctx, std::vector<MicroBatch> &batches) {
       else
         setInput(ctx, i, block.data(), block.size());
     }
-    runMicroStep(ctx);
+    runMicroStep(ctx, /*last=*/micro + 1 == batches.size());
   }
-  return lossOfStep(ctx);
 }
 
 void train(const Program &p, const Options &o, const std::string &executable) {
@@ -97,18 +97,15 @@ void train(const Program &p, const Options &o, const std::string &executable) {
       throw InputError("no label of step " + std::to_string(step) +
                        " counts: all are -100");
     ctx.scale = static_cast<float>(1.0 / double(counted));
-    const double loss = gradients(ctx, batches);
+    const double lr = learningRate(o, step);
+    ctx.hyper = o.hyper;
+    ctx.hyper.lr = lr;
+    ctx.hyper.step = step;
+    ctx.hyper.maxNorm = o.clip;
+    startStep(ctx, batches);
+    const auto [loss, norm] = outcomeOfStep(ctx); // the only time that the host waits
     if (step == 1 && !o.dumpGrads.empty())
       dumpGrads(ctx, o.dumpGrads);
-    const double norm = globalNorm(ctx);
-    const double lr = learningRate(o, step);
-    if (std::isfinite(loss) && std::isfinite(norm)) {
-      ctx.hyper = o.hyper;
-      ctx.hyper.lr = lr;
-      ctx.hyper.step = step;
-      ctx.hyper.gradScale = o.clip > 0 ? clipFactor(norm, o.clip) : 1;
-      updateAll(ctx);
-    }
     const std::chrono::duration<double> seconds =
         std::chrono::steady_clock::now() - begin;
     report.step({step, loss, lr, norm, seconds.count(), tokens});

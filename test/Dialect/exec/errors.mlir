@@ -257,6 +257,89 @@ func.func @gemm_bias_mode(%a: memref<4x5xf32>, %b: memref<5x3xf32>, %d: memref<3
 
 // -----
 
+func.func @gemm_aux(%a: memref<4x5xf32>, %b: memref<5x3xf32>, %c: memref<4x3xf32>, %d: memref<4x3xf32>) {
+  // expected-error @+1 {{has aux without gelu; only what a gelu is taken of is kept}}
+  exec.gemm %a, %b to %c aux %d : memref<4x5xf32>, memref<5x3xf32> to memref<4x3xf32> aux memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_both(%a: memref<4x5xf32>, %b: memref<5x3xf32>, %c: memref<4x3xf32>) {
+  // expected-error @+1 {{has gelu and a residual but may have one of them}}
+  exec.gemm %a, %b residual %c gelu to %c : memref<4x5xf32>, memref<5x3xf32> residual memref<4x3xf32> to memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_gelu_adds(%a: memref<4x5xf32>, %b: memref<5x3xf32>, %c: memref<4x3xf32>) {
+  // expected-error @+1 {{with gelu or a residual needs a dense result of rank 2 and mode overwrite}}
+  exec.gemm %a, %b gelu to %c mode add : memref<4x5xf32>, memref<5x3xf32> to memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_gelu_batch(%a: memref<2x4x5xf32>, %b: memref<2x5x3xf32>, %c: memref<2x4x3xf32>) {
+  // expected-error @+1 {{with gelu or a residual needs a dense result of rank 2 and mode overwrite}}
+  exec.gemm %a, %b gelu to %c : memref<2x4x5xf32>, memref<2x5x3xf32> to memref<2x4x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_residual_shape(%a: memref<4x5xf32>, %b: memref<5x3xf32>, %c: memref<4x3xf32>, %d: memref<3x4xf32>) {
+  // expected-error @+1 {{residual has shape [3, 4] but must have [4, 3]}}
+  exec.gemm %a, %b residual %d to %c : memref<4x5xf32>, memref<5x3xf32> residual memref<3x4xf32> to memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_residual_narrow(%a: memref<4x5xbf16>, %b: memref<5x3xbf16>, %c: memref<4x3xbf16>, %d: memref<4x3xf32>) {
+  // expected-error @+1 {{residual has element type 'f32' but must have 'bf16'}}
+  exec.gemm %a, %b residual %d to %c : memref<4x5xbf16>, memref<5x3xbf16> residual memref<4x3xf32> to memref<4x3xbf16>
+  return
+}
+
+// -----
+
+func.func @gemm_aux_element(%a: memref<4x5xbf16>, %b: memref<5x3xbf16>, %c: memref<4x3xbf16>, %d: memref<4x3xf32>) {
+  // expected-error @+1 {{aux has element type 'f32' but must have 'bf16'}}
+  exec.gemm %a, %b gelu to %c aux %d : memref<4x5xbf16>, memref<5x3xbf16> to memref<4x3xbf16> aux memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_swiglu_odd(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<3x5x7xf32>, %y: memref<8x7xf32>, %h: memref<8x3xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{has 7 columns but swiglu needs two halves}}
+  exec.grouped_gemm %x, %w, %r to %y swiglu %h : memref<8x5xf32>, memref<3x5x7xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<8x7xf32> swiglu memref<8x3xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_swiglu_shape(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<3x5x6xf32>, %y: memref<8x6xf32>, %h: memref<8x2xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{swiglu has shape [8, 2] but must have [8, 3]}}
+  exec.grouped_gemm %x, %w, %r to %y swiglu %h : memref<8x5xf32>, memref<3x5x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<8x6xf32> swiglu memref<8x2xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_swiglu_element(%m: memref<48xi32>, %x: memref<8x5xbf16>, %w: memref<3x5x6xbf16>, %y: memref<8x6xbf16>, %h: memref<8x3xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{swiglu has element type 'f32' but must have 'bf16'}}
+  exec.grouped_gemm %x, %w, %r to %y swiglu %h : memref<8x5xbf16>, memref<3x5x6xbf16>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<8x6xbf16> swiglu memref<8x3xf32>
+  return
+}
+
+// -----
+
 func.func @grouped_experts(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<2x5x6xf32>, %y: memref<8x6xf32>) {
   %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
   // expected-error @+1 {{weight has shape [2, 5, 6] but must have [3, 5, 6]}}

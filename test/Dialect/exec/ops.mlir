@@ -61,6 +61,11 @@ func.func @products(%a: memref<20x32xf32>, %b: memref<32x96xf32>, %bias: memref<
                     %a3: memref<4x20x32xf32>, %b3: memref<4x32x96xf32>, %c3: memref<4x20x96xf32>) {
   // CHECK: exec.gemm %arg0, %arg1 bias %arg2 to %arg3 : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32>
   exec.gemm %a, %b bias %bias to %c : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32>
+  // CHECK: exec.gemm %arg0, %arg1 residual %arg3 to %arg3 : memref<20x32xf32>, memref<32x96xf32> residual memref<20x96xf32> to memref<20x96xf32>
+  exec.gemm %a, %b residual %c to %c : memref<20x32xf32>, memref<32x96xf32> residual memref<20x96xf32> to memref<20x96xf32>
+  // CHECK: exec.gemm %arg0, %arg1 bias %arg2 gelu to %arg3 aux %[[AUX:.*]] : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32> aux memref<20x96xf32>
+  %aux = exec.buffer : memref<20x96xf32>
+  exec.gemm %a, %b bias %bias gelu to %c aux %aux : memref<20x32xf32>, memref<32x96xf32>, memref<96xf32> to memref<20x96xf32> aux memref<20x96xf32>
   // CHECK: exec.gemm %arg4, %arg5 to %arg6 mode add_after_first :
   exec.gemm %a3, %b3 to %c3 mode add_after_first : memref<4x20x32xf32>, memref<4x32x96xf32> to memref<4x20x96xf32>
   // CHECK: exec.reduce sum %arg3 [0] to %arg2 mode add : memref<20x96xf32> to memref<96xf32>
@@ -142,6 +147,9 @@ func.func @experts(%logits: memref<20x8xf32>, %weights: memref<20x2xf32>, %ids: 
   exec.grouped_gemm %rows, %w, %r to %wide : memref<40x32xf32>, memref<8x32x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<40x48xf32>
   // CHECK: exec.grouped_gemm %arg7, %arg6, %[[R]] to %arg5 {transpose_weight} :
   exec.grouped_gemm %wide, %w, %r to %rows {transpose_weight} : memref<40x48xf32>, memref<8x32x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<40x32xf32>
+  // CHECK: exec.grouped_gemm %arg5, %arg6, %[[R]] to %arg7 swiglu %[[H:.*]] : {{.*}} to memref<40x48xf32> swiglu memref<40x24xf32>
+  %gated = exec.buffer : memref<40x24xf32>
+  exec.grouped_gemm %rows, %w, %r to %wide swiglu %gated : memref<40x32xf32>, memref<8x32x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<40x48xf32> swiglu memref<40x24xf32>
   // CHECK: exec.grouped_gemm_grad_weight %arg5, %arg7, %[[R]] to %arg6 mode add_after_first :
   exec.grouped_gemm_grad_weight %rows, %wide, %r to %w mode add_after_first : memref<40x32xf32>, memref<40x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<8x32x48xf32>
   // CHECK: exec.combine %arg5 weights %arg1, %[[R]] to %arg4 :

@@ -104,6 +104,36 @@ TEST(GroupedTensor, ForwardBothLayouts) {
     }
 }
 
+TEST(GroupedTensor, SwigluOfBothHalves) {
+  for (const Shape &s : kShapes)
+    for (bool transB : {false, true}) {
+      Context ctx;
+      Routed x(ctx, s.rows);
+      const int64_t rows = x.r.rows(), experts = x.r.experts, n = 2 * s.n;
+      const Narrow in = narrow(rows * s.k, 1), w = narrow(experts * s.k * n, 2);
+      Narrow y(rows * n + 8, bf16(42.0f)), h(rows * s.n + 8, bf16(42.0f));
+      ASSERT_TRUE(tensorGroupedSwiglu(ctx, {n, s.k, transB}, x.r, in.data(), w.data(), y.data(),
+                                      h.data()));
+      Doubles wantY = wide(y), wantH = wide(h);
+      for (int64_t e = 0; e < experts; ++e)
+        for (int64_t row = x.r.offsets[e]; row < x.r.offsets[e + 1]; ++row) {
+          for (int64_t j = 0; j < n; ++j) {
+            double sum = 0;
+            for (int64_t i = 0; i < s.k; ++i)
+              sum += double(in[row * s.k + i]) *
+                     w[transB ? (e * n + j) * s.k + i : (e * s.k + i) * n + j];
+            wantY[row * n + j] = sum;
+          }
+          for (int64_t j = 0; j < s.n; ++j) {
+            const double gate = wantY[row * n + j], up = wantY[row * n + s.n + j];
+            wantH[row * s.n + j] = gate / (1 + std::exp(-gate)) * up;
+          }
+        }
+      expectNear(wide(y), wantY, kTolerance<bf16>);
+      expectNear(wide(h), wantH, kTolerance<bf16>);
+    }
+}
+
 TEST(GroupedTensor, BiasAndAccumulation) {
   for (bool transB : {false, true}) {
     forward<bf16>(kShapes[0], transB, true, 0);

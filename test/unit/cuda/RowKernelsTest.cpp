@@ -163,7 +163,8 @@ TEST(RowKernels, AllParametersInOneUpdateAreEachAsAlone) {
     updateAdamW(ctx, ctx.hyper, n, params[i].rank == 2, &p[o], &g[o], &m[o], &v[o]);
   }
   EXPECT_NEAR(globalNorm(ctx), std::sqrt(squares), 1e-12 * squares);
-  updateAll(ctx);
+  beginStep(ctx);
+  endStep(ctx);
   // Padding and frozen ones too.
   for (auto [block, want] : {std::pair<const DeviceBlock *, const Floats *>{&ctx.params, &p},
                              {&ctx.m, &m}, {&ctx.v, &v}}) {
@@ -171,4 +172,58 @@ TEST(RowKernels, AllParametersInOneUpdateAreEachAsAlone) {
     download(ctx, got.data(), block->data(), at * 4);
     EXPECT_EQ(got, *want);
   }
+}
+
+TEST(RowKernels, AStepClipsOnTheDeviceAndLeavesParametersWhereItIsNotFinite) {
+  constexpr int64_t kElements = 40011;
+  const int64_t shape[] = {kElements};
+  ParameterInfo info = {};
+  info.rank = 1;
+  info.shape = shape;
+  info.trainable = true;
+  Program program = {};
+  program.numParameters = 1;
+  program.parameters = &info;
+  program.paramElements = program.gradElements = kElements;
+  program.optimizer = OptimizerKind::sgd;
+  Context ctx(program, 1);
+  Floats p = random(kElements, 1), g = random(kElements, 2);
+  upload(ctx, ctx.param(0), p.data(), kElements * 4);
+  upload(ctx, ctx.grad(0), g.data(), kElements * 4);
+  double squares = 0;
+  for (float x : g)
+    squares += double(x) * x;
+  auto step = [&](double lr, double maxNorm, double loss) {
+    StepOutcome outcome;
+    outcome.loss = loss;
+    upload(ctx, ctx.outcome.data(), &outcome, sizeof outcome);
+    ctx.hyper.lr = lr;
+    ctx.hyper.maxNorm = maxNorm;
+    beginStep(ctx);
+    endStep(ctx);
+    return outcomeOfStep(ctx);
+  };
+  auto expectParameters = [&](const Doubles &want) {
+    Floats got(kElements);
+    download(ctx, got.data(), ctx.param(0), kElements * 4);
+    expectNear(got, want, 1e-6);
+  };
+  // torch.nn.utils.clip_grad_norm_ with a norm above and one below the bound.
+  Doubles want(p.begin(), p.end());
+  const double norm = std::sqrt(squares);
+  for (auto [lr, maxNorm, factor] :
+       {std::array<double, 3>{0.5, norm / 3, norm / 3 / (norm + 1e-6)},
+        std::array<double, 3>{0.25, norm * 3, 1}, std::array<double, 3>{0.125, 0, 1}}) {
+    EXPECT_NEAR(step(lr, maxNorm, 2.5).norm, norm, 1e-12 * norm);
+    for (int64_t i = 0; i < kElements; ++i)
+      want[i] -= lr * factor * g[i];
+    expectParameters(want);
+  }
+  // Neither a loss nor a norm that is not finite may spoil the parameters.
+  step(1, 0, std::numeric_limits<double>::infinity());
+  expectParameters(want);
+  g[777] = std::numeric_limits<float>::quiet_NaN();
+  upload(ctx, ctx.grad(0), g.data(), kElements * 4);
+  EXPECT_TRUE(std::isnan(step(1, norm, 2.5).norm));
+  expectParameters(want);
 }

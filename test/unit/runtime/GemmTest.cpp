@@ -91,3 +91,31 @@ TEST(Gemm, SameBitsEveryTime) {
   gemm(ctx, {200, 100, 300}, a.data(), b.data(), d.data());
   EXPECT_EQ(c, d);
 }
+
+TEST(Gemm, ResidualAndGeluAfterTheSum) {
+  for (auto [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1}, {17, 33, 5}, {64, 48, 70},
+                         {129, 40, 31}})
+    for (bool withBias : {false, true})
+      for (bool kept : {false, true}) {
+        Gemm g{m, n, k};
+        g.transB = true;
+        Floats a = random(m * k, 1), b = random(n * k, 2), bias = random(n, 3);
+        Floats c(m * n, NAN), before(m * n, NAN), residual = random(m * n, 4);
+        const float *added = withBias ? bias.data() : nullptr;
+        Doubles sums = reference(g, a, b, c, withBias ? &bias : nullptr), want = sums;
+        for (int64_t i = 0; i < m * n; ++i)
+          want[i] = sums[i] / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) *
+                                                 (sums[i] + 0.044715 * std::pow(sums[i], 3))));
+        Context ctx(2);
+        gemmGelu(ctx, g, a.data(), b.data(), c.data(), added, kept ? before.data() : nullptr);
+        expectNear(c, want, 1e-4);
+        if (kept)
+          expectNear(before, sums, 1e-4);
+        for (int64_t i = 0; i < m * n; ++i)
+          want[i] = sums[i] + residual[i];
+        Floats inPlace = residual;
+        float *to = kept ? inPlace.data() : c.data();
+        gemmResidual(ctx, g, a.data(), b.data(), to, added, kept ? to : residual.data());
+        expectNear(kept ? inPlace : c, want, 1e-4);
+      }
+}

@@ -245,3 +245,29 @@ TEST(Router, EqualScoresChooseTheLowerId) {
   router(ctx, r, x.data(), nullptr, w.data(), ids.data());
   EXPECT_EQ(ids, (std::vector<int64_t>{1, 2}));
 }
+
+TEST(GroupedGemm, SwigluOfTheHalves) {
+  for (const Case &c : cases())
+    for (bool transB : {false, true}) {
+      const int64_t k = 67, half = 105, n = 2 * half, rows = c.tokens * c.k;
+      Context ctx(2);
+      Routed x(ctx, c);
+      Floats in = random(rows * k, 1), w = random(c.experts * k * n, 2);
+      Floats y(rows * n, NAN), h(rows * half, NAN);
+      groupedGemmSwiglu(ctx, {n, k, transB}, x.r, in.data(), w.data(), y.data(), h.data());
+      Doubles wantY(rows * n), wantH(rows * half);
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t e = c.ids[x.r.rowToPair[row]];
+        for (int64_t j = 0; j < n; ++j)
+          for (int64_t i = 0; i < k; ++i)
+            wantY[row * n + j] += double(in[row * k + i]) *
+                                  w[transB ? (e * n + j) * k + i : (e * k + i) * n + j];
+        for (int64_t j = 0; j < half; ++j) {
+          const double gate = wantY[row * n + j], up = wantY[row * n + half + j];
+          wantH[row * half + j] = gate / (1 + std::exp(-gate)) * up;
+        }
+      }
+      expectNear(y, wantY, 1e-4);
+      expectNear(h, wantH, 1e-4);
+    }
+}

@@ -30,8 +30,15 @@ struct Hyper {
   double weightDecay = 0;
   bool decayMatricesOnly = false; ///< parameters of rank < 2 do not decay
   double momentum = 0;
+  double maxNorm = 0;   ///< gradients with a larger norm are scaled to it; 0: never
   double gradScale = 1; ///< clipping factor, multiplied into every gradient
   int64_t step = 1;     ///< 1 is the first
+};
+
+/// What the host reads of a step, once.
+struct StepOutcome {
+  double loss = 0; ///< sum over the micro-batches
+  double norm = 0; ///< ‖g‖₂ before clipping
 };
 
 struct Device; // of the target: lib/device.cpp, cuda/device.h
@@ -54,6 +61,9 @@ struct Context {
   DeviceBlock arena;
   DeviceBlock tables; ///< the program's constants
   DeviceBlock shadows; ///< parameters rounded to bf16, made once a step
+  DeviceBlock outcome; ///< a StepOutcome
+  DeviceBlock scalars; ///< of hyper, as a GPU's optimizer reads them; empty on the CPU
+  Block hostScalars;   ///< what is sent there
   /// One per Program::inputs, in its order: the current micro-batch, in device
   /// memory.
   const void **inputs = nullptr;

@@ -23,10 +23,18 @@ std::shared_ptr<Device> createDevice(int threads);
 std::string describeDevice(const Context &ctx);
 /// Throws RunError, before anything is allocated, where `bytes` do not fit.
 void checkMemory(const Context &ctx, int64_t bytes);
+/// What the target needs besides the context's blocks: a place for each input, the
+/// libraries' workspace. Its bytes, and its allocation.
+int64_t reserveBytes(const Program &program);
+void reserve(Context &ctx);
 
 /// Copies between host and device memory; done when they return.
 void upload(Context &ctx, void *device, const void *host, int64_t bytes);
 void download(Context &ctx, void *host, const void *device, int64_t bytes);
+
+/// Copies to the device, after what was started before and without waiting; the
+/// host's bytes must stay as they are until the step has ended.
+void send(Context &ctx, void *device, const void *host, int64_t bytes);
 
 /// A block's contents on the host: the block itself on the CPU, else a copy.
 class HostCopy {
@@ -46,13 +54,14 @@ private:
 };
 
 /// Makes `bytes` at `host` the input number `index` of the next micro-step. They
-/// must stay as they are until lossOfStep returns.
+/// must stay as they are until outcomeOfStep returns.
 void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes);
-/// Starts the program's micro-step number ctx.microBatch.
-void runMicroStep(Context &ctx);
-/// The sum of the losses of the micro-batches since the first one; waits for
-/// them. Throws RunError for what a kernel found wrong, e.g. a label out of range.
-double lossOfStep(Context &ctx);
+/// Starts the program's micro-step number ctx.microBatch; after the last one of a
+/// step also endStep().
+void runMicroStep(Context &ctx, bool last);
+/// Waits for the step. Throws RunError for what a kernel found wrong, e.g. a
+/// label out of range.
+StepOutcome outcomeOfStep(Context &ctx);
 
 } // namespace moire::rt
 

@@ -32,6 +32,19 @@ template <typename A, typename C>
 void gemm(Context &ctx, const Gemm &g, const A *a, const A *b, C *c,
           const float *bias = nullptr);
 
+/// gemm with C = A · B + bias + residual; residual [m, n] may be C itself, bias may
+/// be null. alpha, beta and strides as they are given by default; one matrix.
+template <typename A>
+void gemmResidual(Context &ctx, const Gemm &g, const A *a, const A *b, float *c,
+                  const float *bias, const float *residual);
+
+/// gemm with C = gelu(A · B + bias), GELU in its tanh form; the sums go to
+/// `before` [m, n], which may be null as bias may. Where they are bf16, gelu may
+/// be of the rounded ones. Otherwise as gemmResidual.
+template <typename A, typename C>
+void gemmGelu(Context &ctx, const Gemm &g, const A *a, const A *b, C *c, const float *bias,
+              Same<C> *before);
+
 /// For each expert e and its rows r (sorted by expert, see Routing):
 ///   y[r, :] = x[r, :] · op(w[e]) + beta · y[r, :],  w [E, k, n], or [E, n, k]
 /// with transB. No work for experts without rows.
@@ -44,6 +57,13 @@ template <typename A, typename C>
 void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
                  const A *x, const A *w, C *y,
                  const float *bias = nullptr /* [E, n] */);
+
+/// groupedGemm without beta, n even, and of its halves
+///   h[r, j] = silu(y[r, j]) · y[r, n/2 + j],  h [R, n/2];
+/// where they are bf16, that may be of the rounded ones.
+template <typename A>
+void groupedGemmSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x,
+                       const A *w, A *y, A *h);
 
 /// dw[e] = Σ_{r of e} x[r, :]ᵀ · dy[r, :] + beta · dw[e],  x [R, k], dy [R, n],
 /// dw [E, k, n] (transB is not used: swap x and dy for [E, n, k]). Experts

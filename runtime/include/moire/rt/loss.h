@@ -43,7 +43,7 @@ void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
                           const float *dloss, float *losses, float *lse,
                           T *dlogits);
 
-/// Gives the micro-batch's loss to the trainer, which reads lossOfStep().
+/// Adds the micro-batch's loss to ctx.outcome; sets it in the first one of a step.
 void loss(Context &ctx, const float *value);
 
 } // namespace moire::rt

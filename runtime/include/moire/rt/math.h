@@ -208,6 +208,13 @@ MOIRE_MATH double log(double x) { return std::log(x); }
 MOIRE_MATH double log1p(double x) { return std::log1p(x); }
 MOIRE_MATH double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 MOIRE_MATH double tanh(double x) { return std::tanh(x); }
+/// gate · sigmoid(gate) · up.
+MOIRE_MATH float swiglu(float gate, float up) { return gate / (1.0f + exp(-gate)) * up; }
+/// x · Φ(x) by the tanh approximation (Hendrycks and Gimpel, 2016).
+MOIRE_MATH float geluTanh(float x) {
+  const float inner = 0.7978845608f * (x + 0.044715f * (x * x * x));
+  return 0.5f * x * (1.0f + tanh(inner));
+}
 MOIRE_MATH double erf(double x) { return std::erf(x); }
 MOIRE_MATH double sqrt(double x) { return std::sqrt(x); }
 MOIRE_MATH double rsqrt(double x) { return 1 / std::sqrt(x); }

@@ -22,8 +22,16 @@ void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
 void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
                  const float *g, float *m, float *v);
 
-/// Updates every trained parameter of ctx.program by its optimizer and ctx.hyper.
-void updateAll(Context &ctx);
+/// Hands ctx.hyper to the step that follows: to be called before its first
+/// micro-batch. What changes from step to step lies in device memory, so that a
+/// step captured once can be replayed.
+void beginStep(Context &ctx);
+
+/// The end of a step: the norm of the gradients, the clipping factor of
+/// ctx.hyper.maxNorm and the update of every trained parameter by the program's
+/// optimizer. Where loss or norm are not finite, nothing is updated. Does not
+/// wait; ctx.outcome then holds loss and norm.
+void endStep(Context &ctx);
 
 /// ‖g‖₂ over all trainable parameters: per-tensor partial sums of squares in
 /// double over fixed pieces, added in parameter order.

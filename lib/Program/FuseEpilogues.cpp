@@ -1,0 +1,251 @@
+//===- FuseEpilogues.cpp - Pass fuse-epilogues ---------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// A product whose whole result is next read by a GELU or by an addition does that
+// itself. What is written moves up to the product, so nothing in between may
+// touch that memory; what is read moves up too, so nothing in between may write it.
+//
+//===----------------------------------------------------------------------===//
+#include "KernelMeaning.h"
+#include "moire/Program/Passes.h"
+
+namespace moire::program {
+#define GEN_PASS_DEF_FUSEEPILOGUES
+#include "lib/Program/Passes.h.inc"
+} // namespace moire::program
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::program;
+
+static MemRefType typeOf(Value place) { return cast<MemRefType>(place.getType()); }
+
+/// The buffer that `place` covers from its first to its last element in order.
+static exec::BufferOp wholeBuffer(Value place) {
+  auto buffer = exec::rootOf(place).getDefiningOp<exec::BufferOp>();
+  if (!buffer || !exec::isDense(place.getType()) ||
+      typeOf(place).getNumElements() != buffer.getType().getNumElements())
+    return {};
+  return buffer;
+}
+
+namespace {
+struct Touch {
+  Operation *op;
+  bool writes;
+};
+
+struct FuseEpilogues : program::impl::FuseEpiloguesBase<FuseEpilogues> {
+  void runOnOperation() override {
+    auto func = getOperation().lookupSymbol<func::FuncOp>("micro_step");
+    if (!func || !func.getBody().hasOneBlock())
+      return;
+    collectTouches(func);
+    SymbolTable symbols(getOperation());
+    SmallVector<exec::GemmOp> products(func.getBody().getOps<exec::GemmOp>());
+    for (exec::GemmOp product : products)
+      fuse(product, symbols);
+    SmallVector<exec::GroupedGemmOp> grouped(func.getBody().getOps<exec::GroupedGemmOp>());
+    for (exec::GroupedGemmOp product : grouped)
+      fuseSwiglu(product, symbols);
+    // Views of what was fused away.
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(func.getBody().front())))
+      if (isOpTriviallyDead(&op))
+        op.erase();
+  }
+
+private:
+  DenseMap<Value, SmallVector<Touch>> touches; ///< by root, in order
+
+  void collectTouches(func::FuncOp func) {
+    for (Operation &op : func.getBody().getOps()) {
+      auto memory = dyn_cast<MemoryEffectOpInterface>(op);
+      SmallVector<MemoryEffects::EffectInstance> effects;
+      if (memory)
+        memory.getEffects(effects);
+      for (const auto &effect : effects)
+        if (effect.getValue())
+          touches[exec::rootOf(effect.getValue())].push_back(
+              {&op, isa<MemoryEffects::Write>(effect.getEffect())});
+    }
+  }
+
+  /// Whether an op strictly between the two touches the memory (or writes it).
+  bool touchedBetween(Value root, Operation *first, Operation *last, bool writesOnly) {
+    return llvm::any_of(touches.lookup(root), [&](const Touch &touch) {
+      return first->isBeforeInBlock(touch.op) && touch.op->isBeforeInBlock(last) &&
+             (touch.writes || !writesOnly);
+    });
+  }
+  Operation *firstAfter(Value root, Operation *op) {
+    for (const Touch &touch : touches.lookup(root))
+      if (op->isBeforeInBlock(touch.op))
+        return touch.op;
+    return nullptr;
+  }
+  /// Whether anything after `op`, or a second operand of it, touches the memory.
+  bool usedBesides(Value root, Operation *op) {
+    int64_t times = 0;
+    for (const Touch &touch : touches.lookup(root)) {
+      if (op->isBeforeInBlock(touch.op))
+        return true;
+      times += touch.op == op;
+    }
+    return times > 1;
+  }
+
+  /// Whether `place` is columns [first, first + count) of a buffer of 2 * count.
+  static bool isHalf(Value place, exec::BufferOp buffer, int64_t first) {
+    auto view = place.getDefiningOp<exec::ViewOp>();
+    auto shape = typeOf(place).getShape();
+    return view && view.getSource() == buffer.getResult() && (int64_t)view.getOffset() == first &&
+           shape.size() == 2 && buffer.getType().getNumElements() == 2 * shape[0] * shape[1] &&
+           exec::stridesOf(typeOf(place)) == SmallVector<int64_t>{2 * shape[1], 1};
+  }
+
+  void fuseSwiglu(exec::GroupedGemmOp product, SymbolTable &symbols) {
+    exec::BufferOp halves = wholeBuffer(product.getResult());
+    auto launch =
+        halves ? dyn_cast_or_null<exec::LaunchOp>(firstAfter(halves, product)) : exec::LaunchOp();
+    if (!launch || product.getGated() || launch.getInputs().size() != 2 ||
+        launch.getOutputs().size() != 1 || !launch.getIndex().empty() ||
+        !isSwiglu(symbols.lookup<exec::KernelOp>(launch.getKernel())))
+      return;
+    auto shape = typeOf(product.getResult()).getShape();
+    exec::BufferOp target = wholeBuffer(launch.getOutputs()[0]);
+    if (!target || target == halves || !isHalf(launch.getInputs()[0], halves, 0) ||
+        !isHalf(launch.getInputs()[1], halves, shape[1] / 2) ||
+        target.getType().getElementType() != halves.getType().getElementType() ||
+        touchedBetween(target, product, launch, /*writesOnly=*/false))
+      return;
+    Value gated = matrixBefore(product, launch.getOutputs()[0], {shape[0], shape[1] / 2});
+    product.getGatedMutable().assign(gated);
+    product->setLoc(FusedLoc::get(&getContext(), {product.getLoc(), launch.getLoc()}));
+    note(gated, product, /*writes=*/true);
+    forget(launch);
+    ++epilogues;
+  }
+
+  /// `place` as a matrix of this shape, named before `op`.
+  Value matrixBefore(Operation *op, Value place, ArrayRef<int64_t> shape) {
+    exec::BufferOp buffer = wholeBuffer(place);
+    if (!buffer->isBeforeInBlock(op))
+      buffer->moveBefore(op);
+    auto type = MemRefType::get(shape, buffer.getType().getElementType());
+    if (type == buffer.getType())
+      return buffer;
+    OpBuilder b(op);
+    return b.create<exec::ViewOp>(op->getLoc(), type, buffer.getResult(), 0);
+  }
+
+  /// `product` with another result and, perhaps, something more to read or keep.
+  void replace(exec::GemmOp product, Operation *fused, Value result, Value residual, Value aux,
+               bool gelu) {
+    OpBuilder b(product);
+    auto loc = b.getFusedLoc({product.getLoc(), fused->getLoc()});
+    auto more = b.create<exec::GemmOp>(loc, product.getLhs(), product.getRhs(), product.getBias(),
+                                       residual, aux, result, gelu, exec::Mode::overwrite);
+    for (auto &entry : touches)
+      for (Touch &touch : entry.second)
+        if (touch.op == product)
+          touch.op = more;
+    for (auto [place, writes] : {std::pair(result, true), {residual, false}, {aux, true}})
+      if (place)
+        note(place, more, writes);
+    product.erase();
+    ++epilogues;
+  }
+  void note(Value place, Operation *op, bool writes) {
+    auto &list = touches[exec::rootOf(place)];
+    auto at = llvm::find_if(list, [&](const Touch &t) { return op->isBeforeInBlock(t.op); });
+    list.insert(at, {op, writes});
+  }
+  void forget(Operation *op) {
+    for (auto &entry : touches)
+      llvm::erase_if(entry.second, [&](const Touch &touch) { return touch.op == op; });
+    op->erase();
+  }
+
+  void fuse(exec::GemmOp product, SymbolTable &symbols) {
+    exec::BufferOp sums = wholeBuffer(product.getResult());
+    if (!sums || product.hasEpilogue() || product.getMode() != exec::Mode::overwrite ||
+        typeOf(product.getResult()).getRank() != 2)
+      return;
+    Operation *reader = firstAfter(sums, product);
+    if (auto launch = dyn_cast_or_null<exec::LaunchOp>(reader)) {
+      auto kernel = symbols.lookup<exec::KernelOp>(launch.getKernel());
+      if (launch.getOutputs().size() != 1 || !launch.getIndex().empty())
+        return;
+      if (launch.getInputs().size() == 1 && isTanhGelu(kernel))
+        fuseGelu(product, sums, launch);
+      else if (launch.getInputs().size() == 2 && isAddition(kernel))
+        fuseSum(product, sums, launch, launch.getInputs()[0], launch.getInputs()[1],
+                launch.getOutputs()[0]);
+      return;
+    }
+    if (auto norm = dyn_cast_or_null<exec::LayerNormOp>(reader))
+      fuseNorm(product, sums, norm);
+    else if (auto norm = dyn_cast_or_null<exec::RMSNormOp>(reader))
+      fuseNorm(product, sums, norm);
+  }
+
+  void fuseGelu(exec::GemmOp product, exec::BufferOp sums, exec::LaunchOp launch) {
+    exec::BufferOp target = wholeBuffer(launch.getOutputs()[0]);
+    if (!target || !wholeBuffer(launch.getInputs()[0]) ||
+        target.getType().getElementType() != sums.getType().getElementType() ||
+        (target != sums && touchedBetween(target, product, launch, false)))
+      return;
+    auto shape = typeOf(product.getResult()).getShape();
+    bool keeps = target != sums && usedBesides(sums, launch);
+    Value result = matrixBefore(product, launch.getOutputs()[0], shape);
+    replace(product, launch, result, Value(), keeps ? product.getResult() : Value(), true);
+    forget(launch);
+  }
+
+  /// The sum of the product, at one of two places, and the residual at the other one
+  /// is written to `sum` by `reader`. Returns whether the product now does it.
+  bool fuseSum(exec::GemmOp product, exec::BufferOp sums, Operation *reader, Value lhs, Value rhs,
+               Value sum, bool erase = true) {
+    Value other = exec::rootOf(lhs) == sums.getResult() ? rhs : lhs;
+    exec::BufferOp residual = wholeBuffer(other), target = wholeBuffer(sum);
+    if (!residual || !target || residual == sums || !wholeBuffer(other == lhs ? rhs : lhs) ||
+        !residual.getType().getElementType().isF32() ||
+        !target.getType().getElementType().isF32() ||
+        residual.getType().getNumElements() != sums.getType().getNumElements() ||
+        (target != sums && usedBesides(sums, reader)) ||
+        touchedBetween(residual, product, reader, /*writesOnly=*/target != residual) ||
+        (target != sums && touchedBetween(target, product, reader, false)))
+      return false;
+    auto shape = typeOf(product.getResult()).getShape();
+    Value added = matrixBefore(product, other, shape), result = matrixBefore(product, sum, shape);
+    replace(product, reader, result, added, Value(), false);
+    if (erase)
+      forget(reader);
+    return true;
+  }
+
+  /// The normalization then reads the sum instead of making it.
+  template <typename Norm> void fuseNorm(exec::GemmOp product, exec::BufferOp sums, Norm norm) {
+    if (!norm.getResidual())
+      return;
+    Value sum = norm.getSum();
+    if (!fuseSum(product, sums, norm, norm.getInput(), norm.getResidual(), sum, /*erase=*/false))
+      return;
+    OpBuilder b(norm);
+    Operation *plain;
+    if constexpr (std::is_same_v<Norm, exec::LayerNormOp>)
+      plain =
+          b.create<exec::LayerNormOp>(norm.getLoc(), sum, norm.getScale(), norm.getBias(), Value(),
+                                      norm.getResult(), Value(), norm.getEpsilonAttr());
+    else
+      plain = b.create<exec::RMSNormOp>(norm.getLoc(), sum, norm.getScale(), Value(),
+                                        norm.getResult(), Value(), norm.getEpsilonAttr());
+    Value result = norm.getResult();
+    forget(norm);
+    note(sum, plain, false);
+    note(result, plain, true);
+  }
+};
+} // namespace
