@@ -53,7 +53,19 @@ LogicalResult ParameterOp::verify() {
   for (auto [i, c] : llvm::enumerate(covered))
     if (sliced && !c)
       return emitOpError("slice ") << i << " of " << covered.size() << " has no source";
-  return success();
+  dist::ShardingAttr sharding = getShardingAttr();
+  if (!sharding)
+    return success();
+  if (!sharding.getUnreduced().empty())
+    return emitOpError("cannot be unreduced");
+  return sharding.getLocalType(type, dist::meshOf(*this), [&] { return emitOpError(); });
+}
+
+RankedTensorType ParameterOp::getLocalType() {
+  auto type = cast<RankedTensorType>(getType());
+  dist::ShardingAttr sharding = getShardingAttr();
+  return sharding ? *sharding.getLocalType(type, dist::meshOf(*this), [&] { return emitOpError(); })
+                  : type;
 }
 
 /// The parameter that a symbol use names, or an error.
@@ -66,8 +78,9 @@ static FailureOr<ParameterOp> lookUp(Operation *op, FlatSymbolRefAttr name,
 }
 
 static LogicalResult checkType(Operation *op, ParameterOp parameter, Type type) {
-  if (parameter.getType() != type)
-    return op->emitOpError("type ") << type << " must be the parameter's " << parameter.getType();
+  if (parameter.getLocalType() != type)
+    return op->emitOpError("type ") << type << " must be the parameter's "
+                                    << parameter.getLocalType();
   return success();
 }
 
@@ -92,4 +105,24 @@ LogicalResult AccumulateOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult UpdateOp::verifySymbolUses(SymbolTableCollection &tables) {
   auto parameter = lookUp(*this, getParameterAttr(), tables);
   return failed(parameter) ? failure() : checkTrained(*this, *parameter);
+}
+
+LogicalResult ReduceGradsOp::verifySymbolUses(SymbolTableCollection &tables) {
+  dist::MeshAttr mesh = dist::meshOf(*this);
+  for (auto [i, axis] : llvm::enumerate(getAxes())) {
+    if (!mesh || !llvm::is_contained(mesh.getAxes(), axis))
+      return emitOpError("names axis ") << axis << ", which is not in the mesh " << mesh;
+    if (llvm::is_contained(getAxes().getValue().take_front(i), axis))
+      return emitOpError("names axis ") << axis << " twice";
+  }
+  for (auto name : getParameters().getAsRange<FlatSymbolRefAttr>()) {
+    auto parameter = lookUp(*this, name, tables);
+    if (failed(parameter) || failed(checkTrained(*this, *parameter)))
+      return failure();
+    dist::ShardingAttr sharding = parameter->getShardingAttr();
+    for (auto axis : getAxes().getAsRange<StringAttr>())
+      if (sharding && sharding.isSplitBy(axis))
+        return emitOpError("sums ") << name << " over axis " << axis << ", which splits it";
+  }
+  return success();
 }

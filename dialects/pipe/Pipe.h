@@ -5,6 +5,7 @@
 #ifndef MOIRE_DIALECTS_PIPE_PIPE_H
 #define MOIRE_DIALECTS_PIPE_PIPE_H
 
+#include "dialects/dist/Dist.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinTypes.h"

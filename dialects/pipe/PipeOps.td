@@ -46,14 +46,22 @@ def Pipe_OptimizerEnum : I32EnumAttr<"Optimizer", "the update rule", [
 }
 def Pipe_Optimizer : EnumAttr<Pipe_Dialect, Pipe_OptimizerEnum, "optimizer">;
 
+def Pipe_Sharding : Attr<CPred<"::llvm::isa<::moire::dist::ShardingAttr>($_self)">, "#dist.sharding"> {
+  let storageType = "::moire::dist::ShardingAttr";
+  let returnType = "::moire::dist::ShardingAttr";
+  let convertFromStorage = "$_self";
+}
+
 def Pipe_ParameterOp : Pipe_Op<"parameter", [Symbol]> {
   let summary = "A logical parameter of the model, or a buffer that is not trained";
   let description = [{
     `torch_name` is the name under which PyTorch knows it, where the file tells.
     `frozen` parameters are read but neither differentiated nor updated.
     `init` ("normal", "ones" or "zeros") and `init_std` say how `--init` fills it.
+    `sharding` says which piece each rank of the module's mesh holds; the type
+    and the sources are those of the whole.
     Constraints: a static float tensor type; at least one source; slices cover
-    0..size-1 of the first dim.
+    0..size-1 of the first dim; the sharding fits the type.
     ```mlir
     pipe.parameter @lm_head.weight : tensor<96x32xf32> torch "lm_head.weight"
       from [#pipe.source<"val_101", "model.onnx", 4096, 12288, f32, transpose_last2, 0>]
@@ -62,18 +70,22 @@ def Pipe_ParameterOp : Pipe_Op<"parameter", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyRankedTensor>:$type,
                        OptionalAttr<StrAttr>:$torch_name, Pipe_SourceArray:$sources,
                        UnitAttr:$frozen, OptionalAttr<StrAttr>:$init,
-                       OptionalAttr<F64Attr>:$init_std);
+                       OptionalAttr<F64Attr>:$init_std, OptionalAttr<Pipe_Sharding>:$sharding);
   let assemblyFormat = [{
     $sym_name `:` $type (`torch` $torch_name^)? (`frozen` $frozen^)? `from` $sources
-    (`init` $init^ (`std` $init_std^)?)? attr-dict
+    (`init` $init^ (`std` $init_std^)?)? (`sharding` $sharding^)? attr-dict
   }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The type of what one rank holds.
+    ::mlir::RankedTensorType getLocalType();
+  }];
 }
 
 def Pipe_ReadOp : Pipe_Op<"read", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "The value of a parameter";
   let description = [{
-    Constraints: names a pipe.parameter; the type is the parameter's.
+    Constraints: names a pipe.parameter; the type is that of the rank's shard.
   }];
   let arguments = (ins FlatSymbolRefAttr:$parameter);
   let results = (outs AnyRankedTensor:$result);
@@ -85,10 +97,27 @@ def Pipe_AccumulateOp : Pipe_Op<"accumulate", [MemoryEffects<[MemWrite]>, Declar
   let description = [{
     Gradients are zero at the start of a step; a micro-batch accumulates each
     parameter once.
-    Constraints: names a pipe.parameter that is not frozen; the type is the parameter's.
+    Constraints: names a pipe.parameter that is not frozen; the type is that of the
+    rank's shard.
   }];
   let arguments = (ins FlatSymbolRefAttr:$parameter, AnyRankedTensor:$gradient);
   let assemblyFormat = "$parameter `,` $gradient attr-dict `:` type($gradient)";
+}
+
+def Pipe_ReduceGradsOp : Pipe_Op<"reduce_grads", [MemoryEffects<[MemRead, MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "Sums gradients over the ranks of a group";
+  let description = [{
+    Once a step, after the last micro-batch. The members' gradients are added in
+    ascending order. The parameters of one op form a bucket, which moves as a
+    whole.
+    ```mlir
+    pipe.reduce_grads [@wte, @wpe] over ["dp", "ep"]
+    ```
+    Constraints: names pipe.parameters that are not frozen and that no axis of
+    the group splits; axes of the mesh, each once.
+  }];
+  let arguments = (ins FlatSymbolRefArrayAttr:$parameters, StrArrayAttr:$axes);
+  let assemblyFormat = "$parameters `over` $axes attr-dict";
 }
 
 def Pipe_UpdateOp : Pipe_Op<"update", [MemoryEffects<[MemRead, MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

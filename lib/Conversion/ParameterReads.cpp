@@ -189,6 +189,6 @@ void ParameterReads::createParameters(ModuleOp module) {
         NameLoc::get(b.getStringAttr(p.symbol)), b.getStringAttr(p.symbol), TypeAttr::get(reads[i].getType()),
         p.torchName.empty() ? StringAttr() : b.getStringAttr(p.torchName), b.getArrayAttr(sources),
         p.frozen ? b.getUnitAttr() : UnitAttr(), b.getStringAttr(init.kind),
-        normal ? b.getF64FloatAttr(init.std) : FloatAttr());
+        normal ? b.getF64FloatAttr(init.std) : FloatAttr(), /*sharding=*/nullptr);
   }
 }

@@ -7,6 +7,7 @@
 #ifndef MOIRE_SUPPORT_DIALECTS_H
 #define MOIRE_SUPPORT_DIALECTS_H
 
+#include "dialects/dist/Dist.h"
 #include "dialects/exec/Exec.h"
 #include "dialects/nn/NN.h"
 #include "dialects/onnx/Onnx.h"
@@ -22,7 +23,7 @@ namespace moire {
 inline void registerDialects(mlir::DialectRegistry &registry) {
   registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect,
                   mlir::linalg::LinalgDialect, mlir::math::MathDialect,
-                  mlir::tensor::TensorDialect, exec::ExecDialect, nn::NNDialect, onnx::OnnxDialect,
+                  mlir::tensor::TensorDialect, dist::DistDialect, exec::ExecDialect, nn::NNDialect, onnx::OnnxDialect,
                   pipe::PipeDialect>();
 }
 } // namespace moire
