@@ -36,8 +36,8 @@ LogicalResult Evaluator::evaluate(Operation *op, ArrayRef<RuntimeValue> operands
       return call.error("needs the model's parameters, which are not at hand here");
     return parameters->evaluate(op, operands, results);
   }
-  for (auto *group : {evaluateElementwise, evaluateMovement, evaluateContraction,
-                      evaluateExperts, evaluateUpstream})
+  for (auto *group : {evaluateElementwise, evaluateMovement, evaluateContraction, evaluateExperts,
+                      evaluateCollective, evaluateUpstream})
     if (std::optional<LogicalResult> done = group(call))
       return *done;
   if (isa<nn::DecomposableOpInterface>(op))
@@ -169,9 +169,8 @@ static void forEachPoint(ArrayRef<int64_t> domain, AffineMap map, ArrayRef<int64
   SmallVector<int64_t> strides = stridesOf(shape);
   // Results that are a dim or a constant cover nearly all maps; the others go
   // through the affine evaluator.
-  bool simple = llvm::all_of(map.getResults(), [](AffineExpr e) {
-    return isa<AffineDimExpr, AffineConstantExpr>(e);
-  });
+  bool simple = llvm::all_of(
+      map.getResults(), [](AffineExpr e) { return isa<AffineDimExpr, AffineConstantExpr>(e); });
   SmallVector<int64_t> domainStrides(domain.size(), 0);
   int64_t base = 0;
   if (simple)
@@ -272,10 +271,10 @@ LogicalResult Evaluator::runGeneric(Operation *op, ArrayRef<RuntimeValue> operan
 // Constant folding
 //===----------------------------------------------------------------------===//
 
-std::optional<SmallVector<Attribute>>
-moire::interp::foldConstant(Operation *op, ArrayRef<Attribute> operands) {
+std::optional<SmallVector<Attribute>> moire::interp::foldConstant(Operation *op,
+                                                                  ArrayRef<Attribute> operands) {
   if (!op->getNumResults() || op->hasTrait<OpTrait::IsTerminator>() || !isMemoryEffectFree(op) ||
-      isa_and_nonnull<pipe::PipeDialect>(op->getDialect()))
+      isa_and_nonnull<pipe::PipeDialect, dist::DistDialect>(op->getDialect()))
     return std::nullopt;
   SmallVector<RuntimeValue> values, results;
   for (Attribute operand : operands) {

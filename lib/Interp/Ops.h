@@ -18,7 +18,9 @@ struct Call {
 
   const Tensor &in(unsigned i) const { return operands[i].tensor(); }
   /// The result's type as a tensor's: a scalar has rank 0.
-  mlir::RankedTensorType resultType(unsigned i = 0) const { return asTensor(op->getResult(i).getType()); }
+  mlir::RankedTensorType resultType(unsigned i = 0) const {
+    return asTensor(op->getResult(i).getType());
+  }
   static mlir::RankedTensorType asTensor(mlir::Type type) {
     if (auto tensor = mlir::dyn_cast<mlir::RankedTensorType>(type))
       return tensor;
@@ -42,6 +44,7 @@ std::optional<mlir::LogicalResult> evaluateElementwise(Call &call);
 std::optional<mlir::LogicalResult> evaluateMovement(Call &call);
 std::optional<mlir::LogicalResult> evaluateContraction(Call &call);
 std::optional<mlir::LogicalResult> evaluateExperts(Call &call);
+std::optional<mlir::LogicalResult> evaluateCollective(Call &call);
 std::optional<mlir::LogicalResult> evaluateUpstream(Call &call);
 
 } // namespace moire::interp

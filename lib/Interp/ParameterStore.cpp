@@ -40,25 +40,30 @@ public:
   FailureOr<ArrayRef<char>> slice(pipe::ParameterOp op, pipe::SourceAttr source) {
     std::string name = source.getFile().str();
     if (name.empty())
-      return op.emitError("the value of '") << source.getInitializer().getValue()
-                                            << "' is not at hand; give --init", failure();
+      return op.emitError("the value of '")
+                 << source.getInitializer().getValue() << "' is not at hand; give --init",
+             failure();
     auto &buffer = open[name];
     if (!buffer) {
       SmallString<256> path(folder);
       llvm::sys::path::append(path, name);
-      auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+      auto file =
+          llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
       if (!file)
         return op.emitError("cannot read the weight file '")
                    << path << "': " << file.getError().message()
-                   << "; --model-dir names the model's folder", failure();
+                   << "; --model-dir names the model's folder",
+               failure();
       buffer = std::move(*file);
     }
     int64_t size = buffer->getBufferSize();
     if (source.getOffset() < 0 || source.getBytes() < 0 ||
         source.getOffset() > size - source.getBytes())
       return op.emitError("'") << source.getInitializer().getValue() << "' lies at bytes "
-                               << source.getOffset() << ".." << source.getOffset() + source.getBytes()
-                               << " of a file of " << size << " bytes", failure();
+                               << source.getOffset() << ".."
+                               << source.getOffset() + source.getBytes() << " of a file of " << size
+                               << " bytes",
+             failure();
     return ArrayRef<char>(buffer->getBufferStart() + source.getOffset(), source.getBytes());
   }
 
@@ -78,15 +83,17 @@ static FailureOr<Tensor> readPart(pipe::ParameterOp op, pipe::SourceAttr source,
                     source.getTransform() == pipe::Transform::slice_transpose;
   SmallVector<int64_t> stored(shape);
   if (transposed && stored.size() < 2)
-    return op.emitError("cannot be a transposed '") << source.getInitializer().getValue()
-                                                    << "': it has rank " << stored.size(), failure();
+    return op.emitError("cannot be a transposed '")
+               << source.getInitializer().getValue() << "': it has rank " << stored.size(),
+           failure();
   if (transposed)
     std::swap(stored[stored.size() - 2], stored.back());
   auto tensor = Tensor::fromBytes(RankedTensorType::get(stored, source.getElementType()), *bytes);
   if (failed(tensor) || !tensor->isFloat())
     return op.emitError("'") << source.getInitializer().getValue() << "' has " << bytes->size()
-                             << " bytes of " << source.getElementType()
-                             << ", which do not fill " << op.getType(), failure();
+                             << " bytes of " << source.getElementType() << ", which do not fill "
+                             << op.getType(),
+           failure();
   return transposed ? transposeLast2(*tensor) : *tensor;
 }
 
@@ -150,6 +157,16 @@ LogicalResult ParameterStore::init(ModuleOp module, uint64_t seed) {
   return success();
 }
 
+ParameterStore::ParameterStore(const ParameterStore &whole, const Membership &membership)
+    : f64(whole.f64), membership(&membership) {
+  for (const auto &[name, parameter] : whole.parameters) {
+    pipe::ParameterOp op = parameter.op;
+    Tensor shard =
+        shardOf(parameter.value, op.getShardingAttr(), membership.mesh(), membership.rank);
+    parameters[name] = {op, std::move(shard), {}, {}, {}};
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Execution
 //===----------------------------------------------------------------------===//
@@ -186,6 +203,24 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
       parameter->gradient->round();
     return success();
   }
+  if (auto reduce = dyn_cast<pipe::ReduceGradsOp>(op)) {
+    if (!membership)
+      return op->emitOpError("needs the other ranks of the mesh, which are not at hand here");
+    for (auto name : reduce.getParameters().getAsRange<FlatSymbolRefAttr>()) {
+      Parameter *parameter = find(name.getAttr());
+      if (!parameter)
+        return unknown(name.getValue());
+      if (!parameter->gradient)
+        parameter->gradient = Tensor(parameter->value.type());
+      auto given = membership->meet(op, reduce.getAxes(), *parameter->gradient);
+      if (failed(given))
+        return failure();
+      parameter->gradient = sumOf(*given);
+      if (!f64)
+        parameter->gradient->round();
+    }
+    return success();
+  }
   if (auto updateOp = dyn_cast<pipe::UpdateOp>(op)) {
     Parameter *parameter = find(updateOp.getParameterAttr().getAttr());
     if (!parameter)
@@ -201,20 +236,11 @@ void ParameterStore::zeroGradients() {
     parameter.gradient.reset();
 }
 
-double ParameterStore::gradientNorm() const {
-  double sum = 0;
-  for (const auto &[name, parameter] : parameters)
-    if (parameter.gradient)
-      for (double g : parameter.gradient->floats())
-        sum += g * g;
-  return std::sqrt(sum);
-}
-
-void ParameterStore::beginUpdate(const HyperParameters &values, int64_t number) {
+void ParameterStore::beginUpdate(const HyperParameters &values, int64_t number, double norm) {
   hyper = values;
   step = number;
   // torch.nn.utils.clip_grad_norm_.
-  gradientScale = hyper.clip > 0 ? std::min(1.0, hyper.clip / (gradientNorm() + 1e-6)) : 1;
+  gradientScale = hyper.clip > 0 ? std::min(1.0, hyper.clip / (norm + 1e-6)) : 1;
 }
 
 // torch.optim.SGD:   g += decay * p;  b = momentum * b + g (the first time b = g);
@@ -261,18 +287,4 @@ void ParameterStore::update(Parameter &parameter, pipe::UpdateOp op) {
   parameter.first->round();
   if (parameter.second)
     parameter.second->round();
-}
-
-std::vector<NamedTensor> ParameterStore::namedGradients() const {
-  std::vector<NamedTensor> result;
-  for (const auto &[name, parameter] : parameters) {
-    if (!parameter.gradient)
-      continue;
-    pipe::ParameterOp op = parameter.op;
-    StringRef known = op.getTorchName().value_or(name.getValue());
-    if (auto prefix = op->getParentOfType<ModuleOp>()->getAttrOfType<StringAttr>("moire.name_prefix"))
-      known.consume_front(prefix.getValue());
-    result.push_back({known.str(), *parameter.gradient});
-  }
-  return result;
 }

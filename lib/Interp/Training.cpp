@@ -6,6 +6,7 @@
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
+using namespace moire;
 using namespace moire::interp;
 
 static const int64_t kIgnored = -100;
@@ -65,7 +66,8 @@ static FailureOr<std::vector<Tensor>> cut(func::FuncOp func, unsigned i, StringR
     return mismatch(", but the function takes ", type);
   if (data.shape()[0] != type.getDimSize(0) * count)
     return mismatch("; its first size ", data.shape()[0], " must be batch ", type.getDimSize(0),
-                    " x --accumulate ", count, " = ", type.getDimSize(0) * count);
+                    " x ", count,
+                    " micro-batches (--accumulate x dp x ep) = ", type.getDimSize(0) * count);
   std::vector<Tensor> parts;
   for (int64_t part = 0; part < count; ++part)
     parts.push_back(rowsOf(data, type, part));
@@ -81,8 +83,9 @@ static FailureOr<std::vector<Tensor>> inputParts(func::FuncOp func, unsigned i,
     return cut(func, i, name, *given, count);
   if (std::optional<Tensor> filled = fillIn(name, type))
     return std::vector<Tensor>(count, *filled);
-  return func.emitError("input '") << name << "' is neither in '" << data.path
-                                   << "' nor one that can be filled in", failure();
+  return func.emitError("input '")
+             << name << "' is neither in '" << data.path << "' nor one that can be filled in",
+         failure();
 }
 
 FailureOr<SmallVector<RuntimeValue>> moire::interp::makeArguments(func::FuncOp func,
@@ -112,7 +115,8 @@ FailureOr<Tensor> Training::prepareLabels(const Tensor &labels) {
   if (labels.rank() != 2 || labels.isFloat())
     return module.emitError("labels of type ") << labels.type()
                                                << " cannot be shifted; they must be token ids "
-                                                  "[batch, seq]", failure();
+                                                  "[batch, seq]",
+           failure();
   // target[t] = labels[t + 1]; the last position has none.
   Tensor targets(labels.type());
   auto to = targets.edit<int64_t>();
@@ -134,6 +138,106 @@ int64_t Training::countLabels(const Tensor &labels) {
 }
 
 //===----------------------------------------------------------------------===//
+// Ranks
+//===----------------------------------------------------------------------===//
+
+/// What one rank has of its own.
+struct Training::Rank {
+  Rank(Meetings &meetings, int64_t number, const ParameterStore &whole, EvaluatorOptions evaluation)
+      : membership{&meetings, number}, parameters(whole, membership),
+        evaluator(withMembership(std::move(evaluation)), &parameters) {}
+
+  Membership membership;
+  ParameterStore parameters;
+  Evaluator evaluator;
+  std::vector<SmallVector<RuntimeValue>> microBatches; ///< their arguments
+  std::vector<double> losses;
+
+private:
+  EvaluatorOptions withMembership(EvaluatorOptions evaluation) {
+    evaluation.membership = &membership;
+    return evaluation;
+  }
+};
+
+static dist::MeshAttr meshOrOneRank(ModuleOp module) {
+  module.getContext()->getOrLoadDialect<dist::DistDialect>();
+  dist::MeshAttr mesh = dist::meshOf(module);
+  return mesh ? mesh : dist::MeshAttr::get(module.getContext(), {}, {});
+}
+
+Training::Training(ModuleOp module, const ParameterStore &parameters, EvaluatorOptions evaluation,
+                   const TrainingOptions &options)
+    : module(module), options(options), meetings(meshOrOneRank(module)) {
+  dist::MeshAttr mesh = meetings.getMesh();
+  shards = mesh.getSize("dp") * mesh.getSize("ep");
+  for (int64_t rank = 0; rank < mesh.getRanks(); ++rank)
+    ranks.push_back(std::make_unique<Rank>(meetings, rank, parameters, evaluation));
+}
+
+Training::~Training() = default;
+
+/// The axes that split a parameter.
+static ArrayAttr splitAxes(pipe::ParameterOp parameter) {
+  SmallVector<Attribute> axes;
+  if (dist::ShardingAttr sharding = parameter.getShardingAttr())
+    for (ArrayAttr dim : sharding.getDims())
+      axes.append(dim.begin(), dim.end());
+  return ArrayAttr::get(parameter.getContext(), axes);
+}
+
+double Training::gradientNorm() const {
+  double sum = 0;
+  for (const auto &[name, first] : ranks[0]->parameters.getParameters())
+    for (int64_t holder : meetings.getMesh().getGroup(0, splitAxes(first.op)))
+      if (const auto &gradient =
+              ranks[holder]->parameters.getParameters().find(name)->second.gradient)
+        for (double g : gradient->floats())
+          sum += g * g;
+  return std::sqrt(sum);
+}
+
+std::vector<NamedTensor> Training::namedGradients() const {
+  std::vector<NamedTensor> result;
+  auto prefix = module->getAttrOfType<StringAttr>("moire.name_prefix");
+  for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
+    if (!first.gradient)
+      continue;
+    pipe::ParameterOp op = first.op;
+    Tensor whole(cast<RankedTensorType>(op.getType()));
+    for (int64_t holder : meetings.getMesh().getGroup(0, splitAxes(op)))
+      insertShard(whole, *ranks[holder]->parameters.getParameters().find(name)->second.gradient,
+                  op.getShardingAttr(), meetings.getMesh(), holder);
+    StringRef known = op.getTorchName().value_or(name.getValue());
+    if (prefix)
+      known.consume_front(prefix.getValue());
+    result.push_back({known.str(), std::move(whole)});
+  }
+  return result;
+}
+
+LogicalResult Training::checkReplicas() {
+  dist::MeshAttr mesh = meetings.getMesh();
+  for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
+    pipe::ParameterOp op = first.op;
+    SmallVector<Attribute> others;
+    for (StringAttr axis : mesh.getAxes())
+      if (!llvm::is_contained(splitAxes(op), axis))
+        others.push_back(axis);
+    for (int64_t rank = 0; rank < mesh.getRanks(); ++rank) {
+      int64_t like = mesh.getGroup(rank, ArrayAttr::get(op.getContext(), others)).front();
+      const Tensor &mine = ranks[rank]->parameters.getParameters().find(name)->second.value;
+      const Tensor &wanted = ranks[like]->parameters.getParameters().find(name)->second.value;
+      if (mine.toBytes() != wanted.toBytes())
+        return op.emitError("ranks ")
+               << like << " and " << rank << " hold different values of @" << name.getValue()
+               << " after step " << step << "; they must hold the same";
+    }
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Steps
 //===----------------------------------------------------------------------===//
 
@@ -141,8 +245,8 @@ LogicalResult Training::prepare(const DataFolder &data) {
   microStep = module.lookupSymbol<func::FuncOp>("micro_step");
   if (!microStep)
     return module.emitError("has no function @micro_step");
-  int64_t count = options.accumulate;
-  microBatches.assign(count, {});
+  const int64_t count = options.accumulate * shards;
+  std::vector<SmallVector<RuntimeValue>> microBatches(count);
   // Without counted labels N is the number of micro-batches.
   bool counts = moduleAttr(module, "moire.count", "all") != "none";
   int64_t counted = counts ? 0 : count;
@@ -187,29 +291,54 @@ LogicalResult Training::prepare(const DataFolder &data) {
         value.round();
       arguments[*scale] = value;
     }
+  dist::MeshAttr mesh = meetings.getMesh();
+  for (auto [number, rank] : llvm::enumerate(ranks)) {
+    int64_t shard =
+        mesh.getCoordinate(number, "dp") * mesh.getSize("ep") + mesh.getCoordinate(number, "ep");
+    for (int64_t a = 0; a < options.accumulate; ++a)
+      rank->microBatches.push_back(microBatches[a * shards + shard]);
+  }
   return success();
 }
 
-FailureOr<StepReport> Training::runStep(bool update) {
+LogicalResult Training::runOnAllRanks(StringRef name) {
+  auto function = module.lookupSymbol<func::FuncOp>(name);
+  if (!function)
+    return module.emitError("has no function @") << name;
+  return meetings.forAllRanks([&](int64_t rank) {
+    SmallVector<RuntimeValue> none;
+    return ranks[rank]->evaluator.run(function, {}, none);
+  });
+}
+
+FailureOr<StepReport> Training::runStep() {
   StepReport report{++step, 0, 0};
-  parameters.zeroGradients();
-  for (const auto &arguments : microBatches) {
-    SmallVector<RuntimeValue> results;
-    if (failed(evaluator.run(microStep, arguments, results)))
-      return failure();
-    if (results.empty() || !results[0].isTensor() || results[0].tensor().size() != 1)
-      return microStep.emitError("must return the loss as its first result"), failure();
-    report.loss += results[0].tensor().floats()[0];
-  }
-  report.gradientNorm = parameters.gradientNorm();
-  if (!update)
-    return report;
-  auto optimizerStep = module.lookupSymbol<func::FuncOp>("optimizer_step");
-  if (!optimizerStep)
-    return module.emitError("has no function @optimizer_step"), failure();
-  parameters.beginUpdate(options.hyper, step);
-  SmallVector<RuntimeValue> none;
-  if (failed(evaluator.run(optimizerStep, {}, none)))
+  if (failed(meetings.forAllRanks([&](int64_t number) -> LogicalResult {
+        Rank &rank = *ranks[number];
+        rank.parameters.zeroGradients();
+        rank.losses.clear();
+        for (const auto &arguments : rank.microBatches) {
+          SmallVector<RuntimeValue> results;
+          if (failed(rank.evaluator.run(microStep, arguments, results)))
+            return failure();
+          if (results.empty() || !results[0].isTensor() || results[0].tensor().size() != 1)
+            return microStep.emitError("must return the loss as its first result");
+          rank.losses.push_back(results[0].tensor().floats()[0]);
+        }
+        return success();
+      })))
+    return failure();
+  dist::MeshAttr mesh = meetings.getMesh();
+  auto tokenAxes = Builder(module.getContext()).getStrArrayAttr({"dp", "ep"});
+  for (int64_t a = 0; a < options.accumulate; ++a)
+    for (int64_t rank : mesh.getGroup(0, tokenAxes))
+      report.loss += ranks[rank]->losses[a];
+  if (module.lookupSymbol("reduce_gradients") && failed(runOnAllRanks("reduce_gradients")))
+    return failure();
+  report.gradientNorm = gradientNorm();
+  for (auto &rank : ranks)
+    rank->parameters.beginUpdate(options.hyper, step, report.gradientNorm);
+  if (failed(runOnAllRanks("optimizer_step")) || failed(checkReplicas()))
     return failure();
   return report;
 }

@@ -34,7 +34,7 @@
 // ADAMW: step 2 loss 5.808
 //
 // RUN: not moire-run %s --init --data=%t 2>&1 | FileCheck %s --check-prefix=ROWS
-// ROWS: error: input 'x' of the data has type 'tensor<4x1xf32>'; its first size 4 must be batch 2 x --accumulate 1 = 2
+// ROWS: error: input 'x' of the data has type 'tensor<4x1xf32>'; its first size 4 must be batch 2 x 1 micro-batches (--accumulate x dp x ep) = 2
 // RUN: not moire-run %s --init --data=%t --optimizer=adamw 2>&1 | FileCheck %s --check-prefix=KIND
 // KIND: error: optimizer is sgd but --optimizer says adamw
 

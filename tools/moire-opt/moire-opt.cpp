@@ -3,14 +3,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NNPasses.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "mlir/Transforms/Passes.h"
 #include "moire/Conversion/Passes.h"
+#include "moire/Distribute/Passes.h"
 #include "moire/Pipe/Passes.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Train/Passes.h"
-#include "mlir/Tools/mlir-opt/MlirOptMain.h"
-#include "mlir/Transforms/Passes.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
@@ -20,6 +21,7 @@ int main(int argc, char **argv) {
   mlir::registerSymbolDCEPass();
   moire::conversion::registerConversionPasses();
   moire::conversion::registerConversionPipelines();
+  moire::distribute::registerDistributePasses();
   moire::nn::registerNNPasses();
   moire::pipe::registerPipePasses();
   moire::program::registerProgramPasses();

@@ -4,9 +4,9 @@
 //===----------------------------------------------------------------------===//
 #include "Import.h"
 #include "Report.h"
+#include "mlir/Parser/Parser.h"
 #include "moire/Interp/Training.h"
 #include "moire/Support/Dialects.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
@@ -22,13 +22,14 @@ namespace cl = llvm::cl;
 enum { kDone = 0, kWrong = 1, kFailed = 2 };
 
 static cl::OptionCategory category("moire-run options");
-#define OPT(TYPE, NAME, FLAG, INIT, HELP)                                                \
+#define OPT(TYPE, NAME, FLAG, INIT, HELP)                                                          \
   static cl::opt<TYPE> NAME(FLAG, cl::desc(HELP), cl::init(INIT), cl::cat(category))
 static cl::opt<std::string> input(cl::Positional, cl::desc("FILE.mlir"), cl::init("-"),
                                   cl::cat(category));
 OPT(std::string, dataFlag, "data", "", "folder with input_N.pb and labels.pb");
-static cl::list<std::string> bind("bind", cl::CommaSeparated, cl::cat(category),
-                                  cl::desc("sizes of symbolic dimensions, as batch=2 (default: the data's)"));
+static cl::list<std::string>
+    bind("bind", cl::CommaSeparated, cl::cat(category),
+         cl::desc("sizes of symbolic dimensions, as batch=2 (default: the data's)"));
 OPT(std::string, modelDir, "model-dir", "", "folder of the weight files (default: the model's)");
 OPT(std::string, function, "function", "",
     "the function to execute (default: micro_step, else forward, else the only one)");
@@ -42,7 +43,7 @@ OPT(std::string, expect, "expect", "",
 OPT(double, rtolFlag, "rtol", 1e-4, "relative tolerance of --expect");
 OPT(double, atolFlag, "atol", 1e-5, "absolute tolerance of --expect");
 OPT(int64_t, steps, "steps", 1, "training steps");
-OPT(int64_t, accumulate, "accumulate", 1, "micro-batches in a step");
+OPT(int64_t, accumulate, "accumulate", 1, "micro-batches of a rank in a step");
 OPT(double, lr, "lr", 1e-3, "learning rate");
 OPT(double, beta1, "beta1", 0.9, "AdamW's beta1");
 OPT(double, beta2, "beta2", 0.999, "AdamW's beta2");
@@ -116,8 +117,8 @@ static LogicalResult checkOptimizer(ModuleOp module) {
   return failure(result.wasInterrupted());
 }
 
-static int train(ModuleOp module, ParameterStore &parameters, Evaluator &evaluator,
-                 const DataFolder *data) {
+static int train(ModuleOp module, const ParameterStore &parameters,
+                 const EvaluatorOptions &evaluation, const DataFolder *data) {
   if (!data)
     return fail("a training step takes inputs and labels; give --data");
   if (accumulate < 1 || steps < 0)
@@ -136,11 +137,12 @@ static int train(ModuleOp module, ParameterStore &parameters, Evaluator &evaluat
   options.hyper.decayMatricesOnly = decay == "matrices";
   options.hyper.momentum = momentum;
   options.hyper.clip = clip;
-  options.steps = steps;
   options.accumulate = accumulate;
   options.f64 = f64;
 
-  Training training(module, parameters, evaluator, options);
+  // Ranks are threads.
+  module.getContext()->enableMultithreading();
+  Training training(module, parameters, evaluation, options);
   if (failed(training.prepare(*data)))
     return kWrong;
   std::unique_ptr<llvm::raw_fd_ostream> log;
@@ -159,7 +161,7 @@ static int train(ModuleOp module, ParameterStore &parameters, Evaluator &evaluat
       logStep(*log, *report, lr);
     std::string error;
     if (i == 0 && !dumpGrads.empty() &&
-        !writeSafetensors(dumpGrads, parameters.namedGradients(), error))
+        !writeSafetensors(dumpGrads, training.namedGradients(), error))
       return fail(error);
   }
   return kDone;
@@ -185,7 +187,8 @@ int main(int argc, char **argv) {
       "  @main of the phase import is first converted to nn, in memory, by the\n"
       "  compiler's own conversion; then, as\n"
       "  @forward (phase model), it runs once and prints its outputs;\n"
-      "  @micro_step (phases train and kernels) is trained on a folder of tensors.\n");
+      "  @micro_step (phases train to kernels) is trained on a folder of tensors, on as\n"
+      "  many ranks as the module's mesh has.\n");
 
   DialectRegistry registry;
   registerDialects(registry);
@@ -219,8 +222,8 @@ int main(int argc, char **argv) {
   options.f64 = f64;
   if (trace)
     options.trace = printTrace;
-  Evaluator evaluator(options, &parameters);
   if (func.getSymName() == "micro_step" && module->lookupSymbol("optimizer_step"))
-    return train(*module, parameters, evaluator, data ? &*data : nullptr);
+    return train(*module, parameters, options, data ? &*data : nullptr);
+  Evaluator evaluator(options, &parameters);
   return runFunction(func, evaluator, data ? &*data : nullptr);
 }

@@ -11,10 +11,10 @@
 #ifndef MOIRE_INTERP_EVALUATOR_H
 #define MOIRE_INTERP_EVALUATOR_H
 
-#include "moire/Interp/Tensor.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "moire/Interp/Tensor.h"
 #include <functional>
 #include <map>
 #include <optional>
@@ -25,16 +25,19 @@ namespace moire::interp {
 class ParameterAccess {
 public:
   virtual ~ParameterAccess() = default;
-  virtual mlir::LogicalResult evaluate(mlir::Operation *op,
-                                       llvm::ArrayRef<RuntimeValue> operands,
+  virtual mlir::LogicalResult evaluate(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands,
                                        llvm::SmallVectorImpl<RuntimeValue> &results) = 0;
 };
+
+struct Membership;
 
 struct EvaluatorOptions {
   /// Leaves out the rounding to f32, f16 and bf16: everything is f64.
   bool f64 = false;
   /// Fails without a diagnostic.
   bool silent = false;
+  /// The other ranks; null: there are none.
+  const Membership *membership = nullptr;
   /// Called after each op of a function with its results.
   std::function<void(mlir::Operation *, llvm::ArrayRef<RuntimeValue>)> trace;
 };

@@ -7,6 +7,7 @@
 
 #include "dialects/pipe/Pipe.h"
 #include "moire/Interp/Evaluator.h"
+#include "moire/Interp/Ranks.h"
 #include "moire/Interp/TensorFiles.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -38,6 +39,9 @@ public:
 
   explicit ParameterStore(bool f64) : f64(f64) {}
 
+  /// What one rank holds of `whole`.
+  ParameterStore(const ParameterStore &whole, const Membership &membership);
+
   /// Reads every parameter of the module from its sources, whose files lie in
   /// `folder`. With `init`, fills them by their init attributes instead.
   mlir::LogicalResult load(mlir::ModuleOp module, llvm::StringRef folder);
@@ -47,18 +51,17 @@ public:
                                llvm::SmallVectorImpl<RuntimeValue> &results) override;
 
   void zeroGradients();
-  /// The 2-norm of all gradients together.
-  double gradientNorm() const;
-  /// Before an @optimizer_step: steps count from 1.
-  void beginUpdate(const HyperParameters &hyper, int64_t step);
+  /// Before an @optimizer_step: steps count from 1; `norm` is that of all gradients
+  /// together.
+  void beginUpdate(const HyperParameters &hyper, int64_t step, double norm);
 
-  /// Gradients under PyTorch's names, without the prefix that the module names.
-  std::vector<NamedTensor> namedGradients() const;
+  const llvm::MapVector<mlir::StringAttr, Parameter> &getParameters() const { return parameters; }
 
 private:
   void update(Parameter &parameter, pipe::UpdateOp op);
 
   bool f64;
+  const Membership *membership = nullptr; ///< null: there is one rank
   llvm::MapVector<mlir::StringAttr, Parameter> parameters;
   HyperParameters hyper;
   int64_t step = 0;

@@ -38,8 +38,7 @@ public:
   static mlir::FailureOr<Tensor> fromAttribute(mlir::Attribute attribute);
   /// Packed little-endian elements, an i1 in a byte. Fails where the number of
   /// bytes is not the type's.
-  static mlir::FailureOr<Tensor> fromBytes(mlir::RankedTensorType type,
-                                           llvm::ArrayRef<char> bytes);
+  static mlir::FailureOr<Tensor> fromBytes(mlir::RankedTensorType type, llvm::ArrayRef<char> bytes);
 
   mlir::RankedTensorType type() const { return tensorType; }
   mlir::Type elementType() const { return tensorType.getElementType(); }
@@ -49,13 +48,9 @@ public:
   bool isFloat() const { return mlir::isa<mlir::FloatType>(elementType()); }
 
   /// Elements to read; T is double for a float tensor, else int64_t.
-  template <typename T>
-  llvm::ArrayRef<T> get() const {
-    return *std::get<Storage<T>>(data);
-  }
+  template <typename T> llvm::ArrayRef<T> get() const { return *std::get<Storage<T>>(data); }
   /// Elements to write; another tensor that shares them keeps its own.
-  template <typename T>
-  llvm::MutableArrayRef<T> edit() {
+  template <typename T> llvm::MutableArrayRef<T> edit() {
     auto &storage = std::get<Storage<T>>(data);
     if (storage.use_count() > 1)
       storage = std::make_shared<std::vector<T>>(*storage);
@@ -77,8 +72,7 @@ public:
   std::vector<char> toBytes() const;
 
 private:
-  template <typename T>
-  using Storage = std::shared_ptr<std::vector<T>>;
+  template <typename T> using Storage = std::shared_ptr<std::vector<T>>;
 
   mlir::RankedTensorType tensorType;
   std::variant<Storage<double>, Storage<int64_t>> data;
@@ -92,6 +86,15 @@ struct Routing {
   std::vector<int64_t> pairOfRow; ///< [rows]
   std::vector<int64_t> rowOfPair; ///< [rows]
   std::vector<int64_t> expertOfRow;
+
+  int64_t rowsOf(int64_t expert) const { return offsets[expert + 1] - offsets[expert]; }
+};
+
+/// The value of a !dist.exchange: the routings of all members of the group, and
+/// which of them is this rank's.
+struct Exchange {
+  int64_t index;
+  std::vector<std::shared_ptr<const Routing>> routings;
 };
 
 /// What an SSA value holds while a program runs.
@@ -100,17 +103,21 @@ public:
   RuntimeValue() = default;
   RuntimeValue(Tensor tensor) : value(std::move(tensor)) {}
   RuntimeValue(std::shared_ptr<const Routing> routing) : value(std::move(routing)) {}
+  RuntimeValue(std::shared_ptr<const Exchange> exchange) : value(std::move(exchange)) {}
   bool isTensor() const { return std::holds_alternative<Tensor>(value); }
   const Tensor &tensor() const { return std::get<Tensor>(value); }
-  const Routing &routing() const { return *std::get<std::shared_ptr<const Routing>>(value); }
+  const Routing &routing() const { return *sharedRouting(); }
+  const std::shared_ptr<const Routing> &sharedRouting() const {
+    return std::get<std::shared_ptr<const Routing>>(value);
+  }
+  const Exchange &exchange() const { return *std::get<std::shared_ptr<const Exchange>>(value); }
 
 private:
-  std::variant<Tensor, std::shared_ptr<const Routing>> value;
+  std::variant<Tensor, std::shared_ptr<const Routing>, std::shared_ptr<const Exchange>> value;
 };
 
 /// Calls fn(T()) with the C++ type of the tensor's elements.
-template <typename Fn>
-auto dispatch(const Tensor &tensor, Fn fn) {
+template <typename Fn> auto dispatch(const Tensor &tensor, Fn fn) {
   return tensor.isFloat() ? fn(double()) : fn(int64_t());
 }
 
@@ -118,8 +125,7 @@ auto dispatch(const Tensor &tensor, Fn fn) {
 llvm::SmallVector<int64_t> stridesOf(llvm::ArrayRef<int64_t> shape);
 
 /// Calls fn(index) for every index of the shape in row-major order.
-template <typename Fn>
-void forEachIndex(llvm::ArrayRef<int64_t> shape, Fn fn) {
+template <typename Fn> void forEachIndex(llvm::ArrayRef<int64_t> shape, Fn fn) {
   llvm::SmallVector<int64_t> index(shape.size(), 0);
   if (llvm::is_contained(shape, 0))
     return;

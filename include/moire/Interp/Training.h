@@ -14,45 +14,57 @@ namespace moire::interp {
 /// 0, 1, 2…, token_type_ids with 0. An error names the input.
 mlir::FailureOr<llvm::SmallVector<RuntimeValue>> makeArguments(mlir::func::FuncOp func,
                                                                const DataFolder &data);
-
 struct TrainingOptions {
   HyperParameters hyper;
-  int64_t steps = 1;
-  int64_t accumulate = 1;
+  int64_t accumulate = 1; ///< micro-batches of a rank and step
   bool f64 = false;
 };
 
 struct StepReport {
-  int64_t step; ///< 1 is the first
-  double loss;  ///< before this step's update
+  int64_t step;        ///< 1 is the first
+  double loss;         ///< before this step's update
   double gradientNorm; ///< before clipping
 };
 
-/// A module after the phase `train`: @micro_step and @optimizer_step, trained on
-/// one fixed batch, `accumulate` micro-batches of it in each step.
+/// Trains on the ranks of the module's mesh, each in a thread; on one without a mesh.
+///
+/// Micro-batch a of the rank with coordinates (dp, ep) is number
+/// a * DP * EP + dp * EP + ep of the step's, so that a plan and one rank that
+/// accumulates see the same data.
 class Training {
 public:
-  Training(mlir::ModuleOp module, ParameterStore &parameters, Evaluator &evaluator,
-           const TrainingOptions &options)
-      : module(module), parameters(parameters), evaluator(evaluator), options(options) {}
+  /// `parameters` holds the whole ones; each rank takes its shards.
+  Training(mlir::ModuleOp module, const ParameterStore &parameters, EvaluatorOptions evaluation,
+           const TrainingOptions &options);
+  ~Training();
 
   /// Cuts the folder into micro-batches, prepares the labels as the module's
   /// moire.labels says and counts them as moire.count says.
   mlir::LogicalResult prepare(const DataFolder &data);
 
-  /// All micro-batches' forward and backward, then (with `update`) the optimizer.
-  mlir::FailureOr<StepReport> runStep(bool update = true);
+  /// All micro-batches' forward and backward, the sum of gradients over ranks, and
+  /// the optimizer. Afterwards ranks that hold the same shard of a parameter must
+  /// hold the same bits: it is an error where they do not.
+  mlir::FailureOr<StepReport> runStep();
+
+  /// Whole gradients under PyTorch's names, without the prefix that the module names.
+  std::vector<NamedTensor> namedGradients() const;
 
 private:
+  struct Rank;
+
   mlir::FailureOr<Tensor> prepareLabels(const Tensor &labels);
   int64_t countLabels(const Tensor &labels);
+  double gradientNorm() const;
+  mlir::LogicalResult runOnAllRanks(llvm::StringRef function);
+  mlir::LogicalResult checkReplicas();
 
   mlir::ModuleOp module;
-  ParameterStore &parameters;
-  Evaluator &evaluator;
   TrainingOptions options;
+  Meetings meetings;
+  int64_t shards; ///< ranks with different tokens
+  std::vector<std::unique_ptr<Rank>> ranks;
   mlir::func::FuncOp microStep;
-  std::vector<llvm::SmallVector<RuntimeValue>> microBatches;
   int64_t step = 0;
 };
 
