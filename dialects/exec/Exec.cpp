@@ -135,10 +135,10 @@ static LogicalResult verifyParameter(Operation *op, FlatSymbolRefAttr name, MemR
   auto parameter = tables.lookupNearestSymbolFrom<pipe::ParameterOp>(op, name);
   if (!parameter)
     return op->emitOpError("names ") << name << ", which is not a pipe.parameter";
-  auto expected = cast<RankedTensorType>(parameter.getType());
+  auto expected = parameter.getLocalType();
   if (expected.getShape() != type.getShape())
-    return op->emitOpError("type ") << type << " must have the shape of the parameter's "
-                                    << expected;
+    return op->emitOpError("type ")
+           << type << " must have the shape of the parameter's " << expected;
   if (gradient && parameter.getFrozen())
     return op->emitOpError("parameter ") << name << " is frozen and has no gradient";
   return success();
@@ -166,8 +166,8 @@ LogicalResult ConstantOp::verify() {
 LogicalResult ViewOp::verify() {
   auto source = getSource().getType(), result = getType();
   if (source.getElementType() != result.getElementType())
-    return emitOpError("element type ") << result.getElementType() << " must be the source's "
-                                        << source.getElementType();
+    return emitOpError("element type ")
+           << result.getElementType() << " must be the source's " << source.getElementType();
   // First and last element that a place can reach, relative to its first one.
   auto extent = [](MemRefType type) {
     std::pair<int64_t, int64_t> range{0, 0};
@@ -181,8 +181,9 @@ LogicalResult ViewOp::verify() {
   auto [low, high] = extent(result);
   int64_t offset = getOffset();
   if (offset + low < sourceLow || offset + high > sourceHigh)
-    return emitOpError("reaches elements ") << offset + low << ".." << offset + high
-           << " but the source holds " << sourceLow << ".." << sourceHigh;
+    return emitOpError("reaches elements ")
+           << offset + low << ".." << offset + high << " but the source holds " << sourceLow << ".."
+           << sourceHigh;
   return success();
 }
 
@@ -245,10 +246,12 @@ LogicalResult LaunchOp::verify() {
     return emitOpError("needs at least one output");
   auto shape = cast<MemRefType>(getOutputs().front().getType()).getShape();
   if (shape.size() > 6)
-    return emitOpError("iteration space has rank ") << shape.size() << " but at most 6 are possible";
+    return emitOpError("iteration space has rank ")
+           << shape.size() << " but at most 6 are possible";
   for (Value operand : getOperands())
     if (cast<MemRefType>(operand.getType()).getShape() != shape)
-      return emitOpError("operand ") << operand.getType() << " must have the iteration space's shape";
+      return emitOpError("operand ")
+             << operand.getType() << " must have the iteration space's shape";
   for (int64_t dim : getIndex())
     if (dim < 0 || dim >= (int64_t)shape.size())
       return emitOpError("coordinate ") << dim << " must lie in 0.." << (int64_t)shape.size() - 1;
@@ -272,7 +275,7 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &tables) {
                                << " takes " << expected.size();
   for (auto [i, e, g] : llvm::enumerate(expected, given))
     if (e != g)
-      return emitOpError("operand ") << i << " has element type " << g << " but the kernel takes "
-                                     << e;
+      return emitOpError("operand ")
+             << i << " has element type " << g << " but the kernel takes " << e;
   return success();
 }

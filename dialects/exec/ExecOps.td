@@ -459,5 +459,6 @@ def Exec_CumsumOp : Exec_Op<"cumsum"> {
 }
 
 include "dialects/exec/ExecLayers.td"
+include "dialects/exec/ExecCollectives.td"
 
 #endif // MOIRE_EXEC_OPS

@@ -2,14 +2,15 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-#include "moire/Pipelines/Pipelines.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
 #include "moire/Conversion/Passes.h"
+#include "moire/Distribute/Passes.h"
 #include "moire/Frontend/ImportOnnx.h"
+#include "moire/Pipelines/Pipelines.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
 #include "moire/Train/Passes.h"
-#include "mlir/Pass/PassManager.h"
-#include "mlir/Support/FileUtilities.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
@@ -25,6 +26,8 @@ StringRef moire::phaseName(Phase phase) {
     return "model";
   case Phase::train:
     return "train";
+  case Phase::distribute:
+    return "distribute";
   case Phase::kernels:
     return "kernels";
   case Phase::program:
@@ -41,10 +44,10 @@ static LogicalResult finishPhase(ModuleOp module, Phase phase, const CompileOpti
   SmallString<128> path(options.dumpPhases);
   if (std::error_code ec = llvm::sys::fs::create_directories(path))
     return emitError(UnknownLoc::get(module.getContext()))
-           << "cannot make the folder '" << options.dumpPhases << "' of --dump-phases: "
-           << ec.message();
-  llvm::sys::path::append(
-      path, llvm::formatv("{0}-{1}.mlir", (int)phase + 1, phaseName(phase)).str());
+           << "cannot make the folder '" << options.dumpPhases
+           << "' of --dump-phases: " << ec.message();
+  llvm::sys::path::append(path,
+                          llvm::formatv("{0}-{1}.mlir", (int)phase + 1, phaseName(phase)).str());
   std::string error;
   auto file = openOutputFile(path, &error);
   if (!file)
@@ -62,7 +65,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
   if (!module || failed(finishPhase(*module, Phase::import, options)))
     return {};
 
-  for (Phase phase : {Phase::model, Phase::train, Phase::kernels, Phase::program}) {
+  for (Phase phase :
+       {Phase::model, Phase::train, Phase::distribute, Phase::kernels, Phase::program}) {
     if (options.stopAfter < phase)
       break;
     PassManager passes(&context);
@@ -87,6 +91,9 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       train::buildTrainPipeline(passes, train);
       break;
     }
+    case Phase::distribute:
+      distribute::buildDistributePipeline(passes, {options.mesh});
+      break;
     case Phase::kernels:
       program::buildKernelsPipeline(passes);
       break;

@@ -105,7 +105,7 @@ Value Lowering::place(Value tensor, const Layout &layout) {
   const Root &root = placement.root(p.root);
   if (root.kind == Root::Grad) {
     auto parameter = SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(func, root.parameter);
-    return view(gradPlace(root.parameter, cast<RankedTensorType>(parameter.getType())), layout);
+    return view(gradPlace(root.parameter, parameter.getLocalType()), layout);
   }
   return view(rootPlace(p.root), layout);
 }
@@ -242,6 +242,8 @@ LogicalResult Lowering::lower(Operation *op) {
           nn::CombineGradOp, nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp, nn::PerExpertOp,
           nn::PerExpertSumOp>(op))
     return lowerExperts(op);
+  if (isa_and_nonnull<dist::DistDialect>(op->getDialect()))
+    return lowerCollective(op);
   return op->emitError("has no statement in a CPU program");
 }
 

@@ -103,6 +103,7 @@ private:
   mlir::LogicalResult lowerRows(mlir::Operation *op);
   mlir::LogicalResult lowerAttention(mlir::Operation *op);
   mlir::LogicalResult lowerExperts(mlir::Operation *op);
+  mlir::LogicalResult lowerCollective(mlir::Operation *op);
   mlir::LogicalResult lowerAccumulate(pipe::AccumulateOp op);
   /// Launches over the windows' common shape after joining what dims it can.
   /// `index`: the dims whose coordinates the kernel takes.

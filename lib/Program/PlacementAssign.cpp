@@ -32,6 +32,13 @@ void Placement::assign(Value value) {
     return;
   }
   Operation *def = value.getDefiningOp();
+  if (isa<dist::ExchangeType>(value.getType())) {
+    int64_t experts = cast<dist::ExchangeOp>(def).getRouting().getType().getExperts();
+    int64_t n = exec::ExchangeOp::elements(experts);
+    Root root{Root::Arena, value, {}, {n}, IntegerType::get(value.getContext(), 32)};
+    places[value] = {addRoot(root), Layout::dense(ArrayRef<int64_t>{n})};
+    return;
+  }
   auto type = cast<RankedTensorType>(value.getType());
   if (auto it = hosts.find(value); it != hosts.end()) {
     Host host = it->second;
@@ -96,8 +103,8 @@ bool Placement::tryInPlace(Operation *op, Value result, Value operand, int64_t i
   if (target.kind != Root::Arena || target.value != result || target.sameAs >= 0)
     return false;
   int source = memory(from.root);
-  if (source == to.root || roots[source].kind != Root::Arena ||
-      roots[source].lastUse != index || roots[from.root].shape.empty())
+  if (source == to.root || roots[source].kind != Root::Arena || roots[source].lastUse != index ||
+      roots[from.root].shape.empty())
     return false;
   auto elements = [](const Root &root) {
     int64_t n = 1;
@@ -115,8 +122,8 @@ bool Placement::tryInPlace(Operation *op, Value result, Value operand, int64_t i
 
 /// A result of a kernel takes over the memory of the first input that allows it:
 /// whoever else reads that memory must read the element of the same position.
-void Placement::shareKernelMemory(Operation *op, ArrayRef<Window> inputs,
-                                  ArrayRef<Window> outputs, int64_t index) {
+void Placement::shareKernelMemory(Operation *op, ArrayRef<Window> inputs, ArrayRef<Window> outputs,
+                                  int64_t index) {
   for (const Window &output : outputs) {
     Value result = output.first;
     const auto &target = output.second;
@@ -159,7 +166,8 @@ void Placement::shareMemory() {
       shareKernelMemory(&op, inputs, {{result, places[result].layout}}, index);
     } else if (auto entropy = dyn_cast<nn::CrossEntropyOp>(op)) {
       if (auto it = folds.loss.find(&op); it != folds.loss.end())
-        tryInPlace(&op, nn::CrossEntropyGradOp(it->second.grad).getResult(), entropy.getLogits(), index);
+        tryInPlace(&op, nn::CrossEntropyGradOp(it->second.grad).getResult(), entropy.getLogits(),
+                   index);
     } else if (auto grad = dyn_cast<nn::CrossEntropyGradOp>(op)) {
       if (folds.anchor(&op) == &op)
         tryInPlace(&op, grad.getResult(), grad.getLogits(), index);
@@ -180,9 +188,9 @@ void Placement::shareMemory() {
       nn::MatmulOp matmul = it->second.matmul;
       Value other = it->second.other;
       int shared = memory(places[other].root);
-      if (places[other].layout.isDense() &&
-          llvm::none_of(matmul->getOperands(),
-                        [&](Value v) { return memory(places[v].root) == shared; }))
+      if (places[other].layout.isDense() && llvm::none_of(matmul->getOperands(), [&](Value v) {
+            return memory(places[v].root) == shared;
+          }))
         tryInPlace(&op, op.getResult(0), other, index);
     } else if (auto it = folds.expertBias.find(&op); it != folds.expertBias.end()) {
       tryInPlace(&op, op.getResult(0), it->second.rows, index);

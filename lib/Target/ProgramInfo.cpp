@@ -27,6 +27,7 @@ private:
   LogicalResult readUpdates();
   LogicalResult readBuffers();
   LogicalResult readShadows();
+  LogicalResult readMesh();
   int64_t number(StringRef name) {
     auto attr = module->getAttrOfType<IntegerAttr>(name);
     return attr ? attr.getInt() : 0;
@@ -59,9 +60,9 @@ LogicalResult Collector::readAttributes() {
       auto bytes = file ? file.getAs<IntegerAttr>("bytes") : nullptr;
       auto checksum = file ? file.getAs<IntegerAttr>("checksum") : nullptr;
       if (!path || !bytes || !checksum)
-        return module.emitError("entry ") << attr << " of moire.files needs path, bytes and checksum";
-      info.files.push_back(
-          {path.str(), bytes.getInt(), static_cast<uint64_t>(checksum.getInt())});
+        return module.emitError("entry ")
+               << attr << " of moire.files needs path, bytes and checksum";
+      info.files.push_back({path.str(), bytes.getInt(), static_cast<uint64_t>(checksum.getInt())});
     }
   info.init = options.init;
   info.options = options;
@@ -89,8 +90,11 @@ LogicalResult Collector::readEnums() {
                                           << known << "; phase train sets it";
   };
   if (failed(take("moire.loss",
-                  {{"next-token", "nextToken"}, {"token", "token"}, {"class", "classes"},
-                   {"mse", "mse"}, {"output", "output"}},
+                  {{"next-token", "nextToken"},
+                   {"token", "token"},
+                   {"class", "classes"},
+                   {"mse", "mse"},
+                   {"output", "output"}},
                   info.loss)) ||
       failed(take("moire.labels", {{"shifted", "shifted"}, {"as-is", "asIs"}}, info.labels)))
     return failure();
@@ -155,7 +159,7 @@ LogicalResult Collector::readParameters() {
   Identifiers identifiers;
   llvm::StringSet<> torchNames;
   for (auto op : module.getOps<pipe::ParameterOp>()) {
-    auto type = cast<RankedTensorType>(op.getType());
+    RankedTensorType type = op.getLocalType();
     if (!type.getElementType().isF32())
       return op.emitError("is of ") << type.getElementType() << " but a program holds f32 only";
     ParameterEntry entry;
@@ -210,6 +214,45 @@ LogicalResult Collector::readUpdates() {
   return success();
 }
 
+/// The groups in which statements, sums of gradients and norms meet.
+LogicalResult Collector::readMesh() {
+  info.mesh = dist::meshOf(module);
+  auto reduce = module.lookupSymbol<func::FuncOp>("reduce_gradients");
+  if (!info.mesh)
+    return success();
+  info.microStep.walk([&](Operation *op) {
+    if (auto axes = op->getAttrOfType<ArrayAttr>("axes"))
+      info.groups.insert(axes);
+  });
+  for (ParameterEntry &entry : info.parameters) {
+    SmallVector<Attribute> axes;
+    if (dist::ShardingAttr sharding = entry.op.getShardingAttr())
+      for (ArrayAttr dim : sharding.getDims())
+        axes.append(dim.begin(), dim.end());
+    // In the mesh's order, as the other groups.
+    llvm::sort(axes, [&](Attribute a, Attribute b) {
+      return llvm::find(info.mesh.getAxes(), a) < llvm::find(info.mesh.getAxes(), b);
+    });
+    if (axes.empty())
+      continue;
+    auto group = ArrayAttr::get(module.getContext(), axes);
+    info.groups.insert(group);
+    entry.shardGroup = info.groupOf(group);
+  }
+  if (!reduce)
+    return success();
+  for (Operation &op : reduce.getBody().front().without_terminator()) {
+    auto sum = dyn_cast<pipe::ReduceGradsOp>(op);
+    if (!sum)
+      return op.emitError("has no statement in @reduce_gradients");
+    info.groups.insert(sum.getAxes());
+    for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
+      info.parameters[info.parameterOf.lookup(name.getValue())].reduceGroup =
+          info.groupOf(sum.getAxes());
+  }
+  return success();
+}
+
 LogicalResult Collector::readBuffers() {
   auto walk = info.microStep.walk([&](exec::BufferOp buffer) {
     if (!buffer.getOffset()) {
@@ -252,7 +295,7 @@ FailureOr<ProgramInfo> Collector::run() {
   if (!llvm::hasSingleElement(info.microStep.getBody()))
     return info.microStep.emitError("must be straight-line code");
   if (failed(readAttributes()) || failed(readInputs()) || failed(readParameters()) ||
-      failed(readUpdates()) || failed(readBuffers()) || failed(readShadows()))
+      failed(readUpdates()) || failed(readMesh()) || failed(readBuffers()) || failed(readShadows()))
     return failure();
   return std::move(info);
 }

@@ -7,17 +7,19 @@
 
 #include "dialects/exec/Exec.h"
 #include "dialects/pipe/Pipe.h"
-#include "moire/Target/Program.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "moire/Target/Program.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace moire::target {
 
 struct ParameterEntry {
-  mutable pipe::ParameterOp op; // a handle, like those below
-  std::string torchName;  ///< the symbol where the file tells none
-  std::string identifier; ///< of the constant that holds its offset
-  llvm::SmallVector<int64_t> shape;
+  mutable pipe::ParameterOp op;     // a handle, like those below
+  std::string torchName;            ///< the symbol where the file tells none
+  std::string identifier;           ///< of the constant that holds its offset
+  llvm::SmallVector<int64_t> shape; ///< of what a rank holds
   bool trainable = false;
+  int reduceGroup = -1, shardGroup = -1; ///< indices into ProgramInfo::groups
   int64_t elements = 0;
   int64_t offset = 0; ///< in elements from the start of the params block
 };
@@ -63,8 +65,13 @@ struct ProgramInfo {
   int64_t paramElements = 0, gradElements = 0;
   std::vector<ParameterEntry> parameters; ///< in model order
   std::vector<InputEntry> inputs;
-  llvm::StringMap<unsigned> parameterOf; ///< by symbol
-  mutable mlir::func::FuncOp prepare;    ///< null where nothing is done once a step
+  llvm::StringMap<unsigned> parameterOf;   ///< by symbol
+  dist::MeshAttr mesh;                     ///< null: one rank
+  llvm::SetVector<mlir::ArrayAttr> groups; ///< by their axes
+  int groupOf(mlir::ArrayAttr axes) const {
+    return static_cast<int>(llvm::find(groups, axes) - groups.begin());
+  }
+  mutable mlir::func::FuncOp prepare; ///< null where nothing is done once a step
   /// Parameters that it rounds to bf16, with their places in the block of shadows.
   struct Shadow {
     unsigned parameter;

@@ -23,10 +23,12 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
     if (auto type = dyn_cast<MemRefType>(result.getType()))
       if (memoryType(type.getElementType()).empty())
         return op->emitError("has elements of ")
-               << type.getElementType() << " but a program holds f32, f64, bf16, i64, i32 and i1 only";
+               << type.getElementType()
+               << " but a program holds f32, f64, bf16, i64, i32 and i1 only";
   return llvm::TypeSwitch<Operation *, Result>(op)
-      .Case<exec::BufferOp, exec::ParamOp, exec::ShadowOp, exec::GradOp, exec::ConstantOp, exec::ViewOp,
-            exec::RoutingOp, func::ReturnOp>([](Operation *) -> Result { return std::string(); })
+      .Case<exec::BufferOp, exec::ParamOp, exec::ShadowOp, exec::GradOp, exec::ConstantOp,
+            exec::ViewOp, exec::RoutingOp, func::ReturnOp>(
+          [](Operation *) -> Result { return std::string(); })
       .Case([&](exec::LaunchOp op) { return launch(op); })
       .Case([&](exec::CopyOp op) { return copy(op); })
       .Case([&](exec::RoundOp op) {
@@ -48,8 +50,9 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
                      beta(op.getMode())});
       })
       .Case([&](exec::GatherElementsOp op) {
-        return elements(op, "gatherElements", op.getInput(), op.getIndices(), op.getAxis(),
-                        {pointer(op.getInput()), pointer(op.getIndices()), pointer(op.getResult())});
+        return elements(
+            op, "gatherElements", op.getInput(), op.getIndices(), op.getAxis(),
+            {pointer(op.getInput()), pointer(op.getIndices()), pointer(op.getResult())});
       })
       .Case([&](exec::ScatterElementsOp op) {
         return elements(op, "scatterElements", op.getResult(), op.getIndices(), op.getAxis(),
@@ -69,6 +72,9 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
       .Case<exec::RouterOp, exec::RouterGradOp, exec::RouteOp, exec::DispatchOp, exec::CombineOp,
             exec::CombineGradOp, exec::PerExpertOp, exec::PerExpertSumOp, exec::GroupedGemmOp,
             exec::GroupedGemmGradWeightOp>([&](Operation *op) { return experts(op); })
+      .Case<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::SplitOp,
+            exec::AxisIndexOp, exec::ExchangeOp, exec::AllToAllRowsOp>(
+          [&](Operation *op) { return collective(op); })
       .Default([](Operation *op) -> Result {
         return op->emitError("has no statement in C++; phase program must lower it");
       });
@@ -143,8 +149,8 @@ FailureOr<std::string> StatementWriter::fill(exec::FillOp op) {
   std::string value = literal(cast<TypedAttr>(op.getValue()));
   if (type.getElementType().isInteger(1))
     value = value == "true" ? "uint8_t(1)" : "uint8_t(0)";
-  std::string text = call(
-      "fill", {"ctx", std::to_string(type.getNumElements()), value, pointer(op.getTarget())});
+  std::string text =
+      call("fill", {"ctx", std::to_string(type.getNumElements()), value, pointer(op.getTarget())});
   if (op.getMode() == exec::Mode::add_after_first)
     return "  if (ctx.first())\n  " + text;
   return text;
@@ -257,12 +263,11 @@ FailureOr<std::string> StatementWriter::reduce(exec::ReduceOp op) {
   std::string over;
   for (int64_t dim : op.getDims())
     over += (over.empty() ? "" : " | ") + ("1u << " + std::to_string(dim));
-  std::string fields =
-      Fields()
-          .add("dims", braces(shape))
-          .add("over", over.empty() ? "0u" : over)
-          .addIf(op.getMode() != exec::Mode::overwrite, "beta", beta(op.getMode()))
-          .str();
+  std::string fields = Fields()
+                           .add("dims", braces(shape))
+                           .add("over", over.empty() ? "0u" : over)
+                           .addIf(op.getMode() != exec::Mode::overwrite, "beta", beta(op.getMode()))
+                           .str();
   return call("reduce", {"ctx", "ReduceKind::" + nn::stringifyReduceKind(op.getKind()).str(),
                          fields, pointer(op.getInput()), pointer(op.getResult())});
 }

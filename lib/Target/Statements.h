@@ -58,6 +58,9 @@ private:
   Statement rope(exec::RopeOp op);
   Statement experts(mlir::Operation *op);
 
+  // Where ranks meet, in StatementsDist.cpp.
+  Statement collective(mlir::Operation *op);
+
   const ProgramInfo &info;
   llvm::MapVector<mlir::Attribute, std::string> tables; ///< of constants, by value
   llvm::SmallVector<ConstantEntry> usedConstants;

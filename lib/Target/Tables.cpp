@@ -55,9 +55,60 @@ static FailureOr<std::string> constantTable(exec::ConstantOp op, StringRef name)
   return text + "};\n";
 }
 
+/// The fields of a `ParameterInfo` row that only a mesh fills, and before it the
+/// whole's shape and the blocks.
+static std::string addSharding(const ProgramInfo &info, const ParameterEntry &p, size_t index,
+                               std::string &before) {
+  if (!info.mesh)
+    return "";
+  std::string number = std::to_string(index), whole = "nullptr", shards;
+  int count = 0;
+  if (dist::ShardingAttr sharding = p.op.getShardingAttr(); sharding && !sharding.isReplicated()) {
+    auto shape = cast<RankedTensorType>(p.op.getType()).getShape();
+    whole = "whole" + number;
+    before += "static const int64_t " + whole + "[] = " + braces(shape) + ";\n";
+    for (auto [dim, axes] : llvm::enumerate(sharding.getDims()))
+      for (auto [k, axis] : llvm::enumerate(axes.getAsRange<StringAttr>())) {
+        std::string blocks = "nullptr";
+        SmallVector<int64_t> sizes = sharding.getBlocksOf(dim, shape[dim]);
+        if (sizes.size() > 1 && k == 0) {
+          blocks = "blocks" + number + "_" + std::to_string(dim);
+          before += "static const int64_t " + blocks + "[] = " + braces(sizes) + ";\n";
+        } else {
+          sizes.clear();
+        }
+        int number = llvm::find(info.mesh.getAxes(), axis) - info.mesh.getAxes().begin();
+        shards += (count++ ? ", {" : "{") + std::to_string(dim) + ", " + std::to_string(number) +
+                  ", " + std::to_string(sizes.size()) + ", " + blocks + "}";
+      }
+  }
+  return ", " + whole + ", " + std::to_string(count) + ", {" + shards + "}, " +
+         std::to_string(p.reduceGroup) + ", " + std::to_string(p.shardGroup);
+}
+
+/// Axes and groups of the mesh.
+static std::string meshTables(const ProgramInfo &info) {
+  std::string text = "static const AxisInfo axes[] = {";
+  for (auto [i, axis, size] : llvm::enumerate(info.mesh.getAxes(), info.mesh.getSizes()))
+    text += (i ? ", {" : "{") + quoted(axis.getValue()) + ", " + std::to_string(size) + "}";
+  text += "};\n";
+  std::string rows;
+  for (auto [i, group] : llvm::enumerate(info.groups)) {
+    SmallVector<int64_t> indices;
+    for (Attribute axis : group)
+      indices.push_back(llvm::find(info.mesh.getAxes(), axis) - info.mesh.getAxes().begin());
+    std::string name = "groupAxes" + std::to_string(i);
+    text += "static const int " + name + "[] = " + braces(indices) + ";\n";
+    rows += (i ? ", {" : "{") + std::to_string(indices.size()) + ", " + name + "}";
+  }
+  if (info.groups.empty())
+    rows = "{0, nullptr}";
+  return text + "static const GroupInfo groups[] = {" + rows + "};\n\n";
+}
+
 /// One `ParameterInfo` row, and before it its shape and sources.
-static LogicalResult addParameter(const ParameterEntry &p, size_t index, std::string &before,
-                                  std::string &rows) {
+static LogicalResult addParameter(const ProgramInfo &info, const ParameterEntry &p, size_t index,
+                                  std::string &before, std::string &rows) {
   static const char *const transforms[] = {"same", "transposeLast2", "reshape", "slice",
                                            "sliceTranspose"};
   std::string number = std::to_string(index);
@@ -88,17 +139,15 @@ static LogicalResult addParameter(const ParameterEntry &p, size_t index, std::st
     return p.op.emitError("has init '") << init << "' but must have normal, ones or zeros";
   float std = p.op.getInitStd() ? p.op.getInitStd()->convertToDouble() : 0.02;
   rows += "    {" + quoted(p.op.getSymName()) + ", " + quoted(p.torchName) + ", " +
-          std::to_string(p.shape.size()) + ", " + shape + ", " +
-          (p.trainable ? "true" : "false") + ", Init::" + init + ", " +
-          (init == "normal" ? literal(std) : "0") + ", at::" + p.identifier + ", " +
-          std::to_string(p.op.getSources().size()) + ", " + sources + "},\n";
+          std::to_string(p.shape.size()) + ", " + shape + ", " + (p.trainable ? "true" : "false") +
+          ", Init::" + init + ", " + (init == "normal" ? literal(std) : "0") +
+          ", at::" + p.identifier + ", " + std::to_string(p.op.getSources().size()) + ", " +
+          sources + addSharding(info, p, index, before) + "},\n";
   return success();
 }
 
-FailureOr<std::string>
-target::emitTables(const ProgramInfo &info,
-                   ArrayRef<ConstantEntry> constants,
-                   size_t numSteps) {
+FailureOr<std::string> target::emitTables(const ProgramInfo &info,
+                                          ArrayRef<ConstantEntry> constants, size_t numSteps) {
   bool narrow = llvm::any_of(constants, [](const ConstantEntry &constant) {
     return exec::ConstantOp(constant.op).getType().getElementType().isBF16();
   });
@@ -106,7 +155,7 @@ target::emitTables(const ProgramInfo &info,
   if (narrow)
     text += "#include \"moire/rt/bf16.h\"\n";
   text += "#include <cmath>\n\n"
-                     "using namespace moire::rt;\n\n";
+          "using namespace moire::rt;\n\n";
   // 1. Constants.
   for (const ConstantEntry &constant : constants) {
     auto table = constantTable(constant.op, constant.name);
@@ -117,11 +166,15 @@ target::emitTables(const ProgramInfo &info,
   // 2. Parameters.
   std::string before, rows;
   for (auto [i, p] : llvm::enumerate(info.parameters))
-    if (failed(addParameter(p, i, before, rows)))
+    if (failed(addParameter(info, p, i, before, rows)))
       return failure();
   text += before + "\n";
-  text += "// name, PyTorch's name, rank, shape, trained, fresh values, offset, sources\n"
-          "static const ParameterInfo parameters[] = {\n" + rows + "};\n\n";
+  text +=
+      std::string("// name, PyTorch's name, rank, shape, trained, fresh values, offset, sources") +
+      (info.mesh ? ",\n// whole shape, shards {dim, axis, blocks}, group that sums the gradient, "
+                   "group that shards\n"
+                 : "\n") +
+      "static const ParameterInfo parameters[] = {\n" + rows + "};\n\n";
   // 3. Inputs.
   for (auto [i, input] : llvm::enumerate(info.inputs))
     if (!input.shape.empty())
@@ -151,7 +204,8 @@ target::emitTables(const ProgramInfo &info,
   int64_t tableBytes = 0;
   text += "// values, bytes, offset\nstatic const TableInfo tableInfo[] = {\n";
   for (const ConstantEntry &constant : constants) {
-    text += "    {" + constant.name + ", " + std::to_string(constant.bytes) + ", tables::" + constant.name + "},\n";
+    text += "    {" + constant.name + ", " + std::to_string(constant.bytes) +
+            ", tables::" + constant.name + "},\n";
     tableBytes = constant.offset + constant.bytes;
   }
   if (constants.empty())
@@ -160,6 +214,8 @@ target::emitTables(const ProgramInfo &info,
   for (size_t i = 0; i < numSteps; ++i)
     text += "  step" + std::to_string(i + 1) + "(ctx);\n";
   text += "}\n\n";
+  if (info.mesh)
+    text += meshTables(info);
   // 5. The program.
   auto field = [&](StringRef name, const std::string &value) {
     text += "    ." + name.str() + " = " + value + ",\n";
@@ -199,5 +255,11 @@ target::emitTables(const ProgramInfo &info,
   }
   auto prefix = info.module->getAttrOfType<StringAttr>("moire.name_prefix");
   field("namePrefix", prefix ? quoted(prefix.getValue()) : "nullptr");
+  if (info.mesh) {
+    number("numAxes", info.mesh.getAxes().size());
+    field("axes", "axes");
+    number("numGroups", info.groups.size());
+    field("groups", "groups");
+  }
   return text + "};\n";
 }

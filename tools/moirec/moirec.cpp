@@ -2,13 +2,13 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "mlir/IR/AsmState.h"
 #include "moire/Frontend/ImportOnnx.h"
 #include "moire/Frontend/Parameters.h"
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Support/Diagnostics.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Target/Program.h"
-#include "mlir/IR/AsmState.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
@@ -98,6 +98,10 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("REGEX=POLICY");
   app.add_option("--freeze", compile.freeze, "Do not train parameters whose names match")
       ->type_name("REGEX");
+  app.add_option("--mesh", compile.mesh,
+                 "Ranks as a grid: dp and ep ranks hold different tokens, ep ranks different "
+                 "experts, tp ranks pieces of each layer: --mesh dp=2,ep=4")
+      ->type_name("AXIS=SIZE,...");
   app.add_option("--logits-limit", compile.logitsLimit,
                  "MiB of logits that are stored at once; larger ones are made and used in chunks")
       ->type_name("MIB")
@@ -115,8 +119,9 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("-o", line.output,
                  "Output folder: trainer, sources, plan. With --stop-after: the file for the IR")
       ->type_name("DIR");
-  app.add_option("--stop-after", line.stopAfter,
-                 "Write the IR after import, model, train, kernels or program, and stop")
+  app.add_option(
+         "--stop-after", line.stopAfter,
+         "Write the IR after import, model, train, distribute, kernels or program, and stop")
       ->type_name("PHASE");
   app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
       ->type_name("DIR");
@@ -127,12 +132,15 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
 
 /// Fills the phase to stop after; an error sentence if it is not one.
 static std::string readPhase(const std::string &name, Phase &phase) {
-  for (Phase p : {Phase::import, Phase::model, Phase::train, Phase::kernels, Phase::program})
+  for (Phase p : {Phase::import, Phase::model, Phase::train, Phase::distribute, Phase::kernels,
+                  Phase::program})
     if (phaseName(p) == name) {
       phase = p;
       return {};
     }
-  return "--stop-after '" + name + "' is not a phase; use import, model, train, kernels or program";
+  return "--stop-after '" + name +
+         "' is not a phase; use import, model, train, distribute, kernels or "
+         "program";
 }
 
 int main(int argc, char **argv) {
@@ -162,8 +170,12 @@ int main(int argc, char **argv) {
   else if (line.target != "cpu")
     return usageError("--target '" + line.target + "' is not known; use cpu, cuda or cuda-model");
   if (!llvm::Regex("^sm_[0-9]+[af]?$").match(line.arch))
-    return usageError("--arch '" + line.arch + "' is not an architecture; write it as nvcc does, "
+    return usageError("--arch '" + line.arch +
+                      "' is not an architecture; write it as nvcc does, "
                       "for example sm_90a");
+  if (!options.mesh.empty() && emit.target != target::TargetKind::cpu)
+    return usageError("--mesh with --target '" + line.target +
+                      "' is not possible yet; many ranks run with --target cpu");
   options.epilogues = emit.target != target::TargetKind::cpu;
   bool stops = !line.stopAfter.empty();
   if (stops)

@@ -16,21 +16,22 @@
 namespace moire {
 
 /// The phases in the order in which they run; --stop-after takes their names.
-enum class Phase { import, model, train, kernels, program };
+enum class Phase { import, model, train, distribute, kernels, program };
 
 llvm::StringRef phaseName(Phase phase);
 
 /// What a user asks of a compilation; the fields are moirec's flags.
 struct CompileOptions {
-  std::string model;                ///< the ONNX file
-  std::vector<std::string> bind;    ///< "batch=2": sizes of symbolic dims
-  std::string loss = "auto";        ///< auto, next-token, token, class, mse, output:NAME
-  std::vector<std::string> aux;     ///< "NAME=WEIGHT": scalar outputs that count
-  std::string optimizer = "adamw";  ///< sgd, adamw
-  std::string precision = "f32";    ///< f32, bf16
+  std::string model;                           ///< the ONNX file
+  std::vector<std::string> bind;               ///< "batch=2": sizes of symbolic dims
+  std::string loss = "auto";                   ///< auto, next-token, token, class, mse, output:NAME
+  std::vector<std::string> aux;                ///< "NAME=WEIGHT": scalar outputs that count
+  std::string optimizer = "adamw";             ///< sgd, adamw
+  std::string precision = "f32";               ///< f32, bf16
   std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY" for ops by name
-  std::string freeze;               ///< parameters whose names match are not trained
-  int64_t logitsLimit = 256;        ///< MiB of logits that are stored at once
+  std::string freeze;                          ///< parameters whose names match are not trained
+  std::string mesh;                            ///< "dp=2,ep=4,tp=2"; empty: one rank
+  int64_t logitsLimit = 256;                   ///< MiB of logits that are stored at once
   bool epilogues = false;           ///< the target's products take GELU and residuals along
   bool init = false;                ///< fresh weights; the weight file may be missing
   Phase stopAfter = Phase::program; ///< the last phase to run

@@ -1,0 +1,72 @@
+//===- ExecCollectives.cpp - Verifiers of statements in which ranks meet -===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "dialects/exec/Exec.h"
+
+using namespace mlir;
+using namespace moire::exec;
+
+static MemRefType typeOf(Value place) { return cast<MemRefType>(place.getType()); }
+
+LogicalResult AllReduceOp::verify() {
+  if (typeOf(getInput()) != typeOf(getResult()))
+    return emitOpError("result ") << typeOf(getResult()) << " must be as the input "
+                                  << typeOf(getInput());
+  return success();
+}
+
+/// `larger` must be `smaller` but for one dim, which is a multiple there.
+static LogicalResult verifyMultiple(Operation *op, int64_t dim, StringRef largerName,
+                                    MemRefType larger, StringRef smallerName, MemRefType smaller) {
+  if (dim < 0 || dim >= larger.getRank())
+    return op->emitOpError("dim ") << dim << " must lie in 0.." << larger.getRank() - 1;
+  SmallVector<int64_t> shape(smaller.getShape());
+  if (larger.getRank() == smaller.getRank() && shape[dim] != 0 &&
+      larger.getDimSize(dim) % shape[dim] == 0)
+    shape[dim] = larger.getDimSize(dim);
+  if (larger != MemRefType::get(shape, smaller.getElementType()))
+    return op->emitOpError() << largerName << " " << larger << " must be as " << smallerName << " "
+                             << smaller << " but for a multiple of dim " << dim;
+  return success();
+}
+
+LogicalResult ReduceScatterOp::verify() {
+  return verifyMultiple(*this, getDim(), "input", typeOf(getInput()), "result",
+                        typeOf(getResult()));
+}
+LogicalResult SplitOp::verify() {
+  return verifyMultiple(*this, getDim(), "input", typeOf(getInput()), "result",
+                        typeOf(getResult()));
+}
+LogicalResult AllGatherOp::verify() {
+  return verifyMultiple(*this, getDim(), "result", typeOf(getResult()), "input",
+                        typeOf(getInput()));
+}
+
+LogicalResult AxisIndexOp::verify() {
+  if (typeOf(getResult()).getNumElements() != 1)
+    return emitOpError("result ") << typeOf(getResult()) << " must have one element";
+  return success();
+}
+
+LogicalResult ExchangeOp::verify() {
+  auto routing = cast<nn::RoutingType>(getRouting().getType());
+  auto local = cast<nn::RoutingType>(getLocal().getType());
+  if (local.getExperts() < 1 || routing.getExperts() % local.getExperts() != 0)
+    return emitOpError() << routing.getExperts() << " experts must be a multiple of the "
+                         << local.getExperts() << " local ones";
+  const int64_t expected = elements(routing.getExperts());
+  if (typeOf(getCounts()).getNumElements() != expected)
+    return emitOpError("counts ") << typeOf(getCounts()) << " must have " << expected
+                                  << " elements";
+  return success();
+}
+
+LogicalResult AllToAllRowsOp::verify() {
+  MemRefType rows = typeOf(getRows()), result = typeOf(getResult());
+  if (rows.getRank() != 2 || result.getRank() != 2 || rows.getDimSize(1) != result.getDimSize(1) ||
+      rows.getElementType() != result.getElementType())
+    return emitOpError("result ") << result << " must have rows like those of " << rows;
+  return success();
+}

@@ -1,0 +1,74 @@
+//===- StatementsDist.cpp - Statements in which ranks meet ---------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Statements.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::target;
+
+/// `from` seen as [outer, dim, inner]: the last three arguments of what moves pieces of
+/// a dim, `dim` being the smaller side's.
+static void addDim(std::vector<std::string> &arguments, MemRefType whole, MemRefType piece,
+                   int64_t dim) {
+  int64_t outer = 1, inner = 1;
+  for (int64_t i = 0; i < whole.getRank(); ++i)
+    (i < dim ? outer : inner) *= i == dim ? 1 : whole.getDimSize(i);
+  for (int64_t size : {outer, piece.getDimSize(dim), inner})
+    arguments.push_back(std::to_string(size));
+}
+
+StatementWriter::Statement StatementWriter::collective(Operation *op) {
+  using Result = FailureOr<std::string>;
+  // The operation and its node, for the sentence of a rank that lost another one.
+  std::string what = op->getName().stripDialect().str();
+  if (std::string node = nodeNames(op->getLoc(), 1); !node.empty())
+    what += " of " + node;
+  const std::string group = std::to_string(info.groupOf(op->getAttrOfType<ArrayAttr>("axes")));
+  std::vector<std::string> head{"ctx", group, quoted(what)};
+  auto with = [&](std::vector<std::string> rest) {
+    std::vector<std::string> arguments = head;
+    arguments.insert(arguments.end(), rest.begin(), rest.end());
+    return arguments;
+  };
+  auto along = [&](StringRef callee, Value from, Value to, Value whole, Value piece, int64_t dim) {
+    auto arguments = with({pointer(from), pointer(to)});
+    addDim(arguments, placeOf(whole), placeOf(piece), dim);
+    return call(callee, arguments);
+  };
+  return llvm::TypeSwitch<Operation *, Result>(op)
+      .Case([&](exec::AllReduceOp op) {
+        return call("allReduce", with({pointer(op.getInput()), pointer(op.getResult()),
+                                       std::to_string(placeOf(op.getInput()).getNumElements())}));
+      })
+      .Case([&](exec::ReduceScatterOp op) {
+        return along("reduceScatter", op.getInput(), op.getResult(), op.getInput(), op.getResult(),
+                     op.getDim());
+      })
+      .Case([&](exec::AllGatherOp op) {
+        return along("allGather", op.getInput(), op.getResult(), op.getResult(), op.getInput(),
+                     op.getDim());
+      })
+      .Case([&](exec::SplitOp op) {
+        std::vector<std::string> arguments{"ctx", group, pointer(op.getInput()),
+                                           pointer(op.getResult())};
+        addDim(arguments, placeOf(op.getInput()), placeOf(op.getResult()), op.getDim());
+        return call("split", arguments);
+      })
+      .Case([&](exec::AxisIndexOp op) {
+        return call("memberIndex", {"ctx", group, pointer(op.getResult())});
+      })
+      .Case([&](exec::ExchangeOp op) {
+        return call("exchangeRouting", with({routing(op.getRouting()), routing(op.getLocal()),
+                                             pointer(op.getCounts())}));
+      })
+      .Case([&](exec::AllToAllRowsOp op) {
+        MemRefType rows = placeOf(op.getRows());
+        int64_t rowBytes = rows.getDimSize(1) * exec::elementBytes(rows.getElementType());
+        return call("allToAllRows",
+                    with({pointer(op.getRows()), pointer(op.getResult()), std::to_string(rowBytes),
+                          pointer(op.getCounts()), op.getBack() ? "true" : "false"}));
+      });
+}
