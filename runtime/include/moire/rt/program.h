@@ -26,7 +26,7 @@ namespace moire::rt {
 struct Context;
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 3;
+inline constexpr uint32_t kAbiVersion = 4;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -55,12 +55,38 @@ struct Source {
 
 enum class Init : uint8_t { normal, ones, zeros };
 
-/// A logical (PyTorch) parameter or float buffer, row-major float32.
+/// An axis of the mesh, e.g. {"ep", 4}. A rank's number is that of its coordinates,
+/// the last axis varying fastest: ((pp · DP + dp) · EP + ep) · TP + tp.
+struct AxisInfo {
+  const char *name; ///< pp, dp, ep or tp, in this order where present
+  int64_t size;     ///< 1 or more
+};
+
+/// The ranks that differ in these axes only, ascending: who takes part in a
+/// collective. Generated code names one by its index in Program::groups.
+struct GroupInfo {
+  int64_t numAxes;
+  const int *axes; ///< indices into Program::axes, ascending
+};
+
+/// How one axis cuts one dimension of a parameter. Each block is cut by itself, so
+/// that a fused weight (gate and up; q, k and v) stays one on every rank: of block b
+/// the rank with coordinate c of n has [start_b + c · size_b / n, + size_b / n). Two
+/// shards of one dimension: the second cuts what the first left, and has no blocks.
+struct ShardInfo {
+  int dim;
+  int axis;             ///< index into Program::axes
+  int64_t numBlocks;    ///< 0: the dimension is one block
+  const int64_t *blocks; ///< [numBlocks] sizes in order; their sum is the global size
+};
+
+/// A logical (PyTorch) parameter or float buffer, row-major float32. On a mesh a
+/// rank holds its shard of it.
 struct ParameterInfo {
   const char *name;      ///< symbol in the IR, unique
   const char *torchName; ///< unique; name itself where the file does not tell
   int64_t rank;
-  const int64_t *shape;
+  const int64_t *shape; ///< of the shard that a rank holds
   bool trainable; ///< false: frozen or a buffer; it has no gradient
   Init init;      ///< how a fresh value is made
   float initStd;  ///< of Init::normal
@@ -69,6 +95,12 @@ struct ParameterInfo {
                   ///< offset in shorter blocks; a multiple of 16 elements
   int64_t numSources;
   const Source *sources;
+
+  const int64_t *globalShape = nullptr; ///< null: shape, the parameter is not sharded
+  int64_t numShards = 0;
+  ShardInfo shards[2] = {};
+  int reduceGroup = -1; ///< over which its gradient is summed at a step's end; -1: none
+  int shardGroup = -1;  ///< that holds its shards: the axes of shards; -1: not sharded
 };
 
 enum class Role : uint8_t {
@@ -179,6 +211,12 @@ struct Program {
   /// The leading component that all PyTorch names share, tied names among them,
   /// e.g. "m."; --dump-grads drops it. Null: found from the parameters' names.
   const char *namePrefix;
+
+  /// The mesh; no axes: one rank. Every rank runs this same program.
+  int64_t numAxes = 0;
+  const AxisInfo *axes = nullptr;
+  int64_t numGroups = 0;
+  const GroupInfo *groups = nullptr;
 };
 
 /// Parses the command line, trains, returns the exit code: 0 done, 1 wrong
