@@ -41,6 +41,7 @@ struct StepOutcome {
   double norm = 0; ///< ‖g‖₂ before clipping
 };
 
+class Comm;    // comm.h
 struct Device; // of the target: lib/device.cpp, cuda/device.h
 
 struct Context {
@@ -72,6 +73,7 @@ struct Context {
   float scale = 1;        ///< 1/N, also what the input of Role::scale points to
   int64_t microBatch = 0; ///< index inside the step
   std::shared_ptr<Device> device;
+  Comm *comm = nullptr; ///< to the other ranks; null: there is one
 
   /// True for the first micro-batch of a step: gradients are set, not added to.
   bool first() const { return microBatch == 0; }

@@ -13,6 +13,7 @@
 #define MOIRE_RT_KERNELS_H
 
 #include "moire/rt/attention.h"
+#include "moire/rt/collectives.h"
 #include "moire/rt/context.h"
 #include "moire/rt/elementwise.h"
 #include "moire/rt/gemm.h"

@@ -1,0 +1,79 @@
+//===- collectives.h - What generated code calls between ranks ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+//     allReduce(ctx, /*group=*/0, "all_reduce of /h/0/attn/MatMul_1",
+//               ctx.at<float>(4096), ctx.at<float>(4096), 20480);
+//
+// group: an index into Program::groups. what: the operation and its ONNX node, for
+// the sentence of a rank that lost another one. All members must make the same calls
+// in the same order. Where the program runs as one rank, a group has one member and
+// every function copies.
+//
+// The CPU target's buffers only: comm.h's functions read the host's memory.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_COLLECTIVES_H
+#define MOIRE_RT_COLLECTIVES_H
+
+#include "moire/rt/bf16.h"
+#include "moire/rt/context.h"
+#include "moire/rt/routing.h"
+
+namespace moire::rt {
+
+enum class Reduction : uint8_t { sum, max };
+
+/// This rank's coordinate on an axis of Program::axes.
+int64_t axisIndex(const Context &ctx, int axis);
+
+/// to[i] = from[i] of all members, added in ascending order; to may be from. T: float,
+/// bf16 (added in float, rounded once) or double.
+template <typename T>
+void allReduce(Context &ctx, int group, const char *what, const T *from, T *to, int64_t n,
+               Reduction reduce = Reduction::sum);
+
+/// Along any dimension of a row-major tensor, seen as [outer, dimension, inner]. `dim`
+/// is a member's share of the dimension in both; n members. Not in place.
+/// from [outer, n · dim, inner] → to [outer, dim, inner], this member's part of the sum.
+template <typename T>
+void reduceScatter(Context &ctx, int group, const char *what, const T *from, T *to, int64_t outer,
+                   int64_t dim, int64_t inner, Reduction reduce = Reduction::sum);
+/// from [outer, dim, inner] → to [outer, n · dim, inner], members ascending.
+template <typename T>
+void allGather(Context &ctx, int group, const char *what, const T *from, T *to, int64_t outer,
+               int64_t dim, int64_t inner);
+/// from [n, count] → to [n, count]: block i of member j becomes block j of member i. Not in
+/// place.
+template <typename T>
+void allToAll(Context &ctx, int group, const char *what, const T *from, T *to, int64_t count);
+/// data [count] of the member with index `root` to all.
+template <typename T>
+void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count, int root = 0);
+
+/// Experts over the n members of a group: E experts in all, L = E / n local ones,
+/// expert e = m · L + l is local expert l of member m.
+///
+/// Length in elements of the int32 block that says how many rows go where. It holds L;
+/// then sent [n, L], the rows that this rank sends to expert l of member m; then
+/// received [n, L], those that it gets from member m for its own expert l.
+constexpr int64_t exchangeLength(int64_t experts) { return 1 + 2 * experts; }
+
+/// Tells every member how many rows it gets. global: this rank's routing over all E
+/// experts. local: of the rows that arrive, L experts; only its offsets [L + 1] are
+/// written, and its rows() must be at least n · T · min(k, L), which is never exceeded.
+void exchangeRouting(Context &ctx, int group, const char *what, const Routing &global,
+                     const Routing &local, int32_t *exchange);
+
+/// Moves rows to the ranks of their experts. Forward: from [T · k, rowBytes] sorted by
+/// global expert → to, grouped by (local expert, source member ascending), rows of one
+/// source in their order there. back: the inverse, from grouped rows → to sorted ones.
+/// Rows of `to` past the last one that arrives are not written. Not in place.
+void allToAllRows(Context &ctx, int group, const char *what, const void *from, void *to,
+                  int64_t rowBytes, const int32_t *exchange, bool back);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_COLLECTIVES_H

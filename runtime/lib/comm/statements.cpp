@@ -1,0 +1,79 @@
+//===- statements.cpp - What generated code calls between ranks -----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "moire/rt/collectives.h"
+#include "moire/rt/comm.h"
+
+#include <cstring>
+
+namespace moire::rt {
+
+int64_t axisIndex(const Context &ctx, int axis) { return ctx.comm ? ctx.comm->axisIndex(axis) : 0; }
+
+namespace {
+template <typename T> void copy(const T *from, T *to, int64_t n) {
+  if (from != to && n > 0)
+    std::memcpy(to, from, n * sizeof(T));
+}
+} // namespace
+
+template <typename T>
+void allReduce(Context &ctx, int group, const char *what, const T *from, T *to, int64_t n,
+               Reduction reduce) {
+  if (!ctx.comm)
+    return copy(from, to, n);
+  ctx.comm->allReduce(ctx.comm->group(group), what, from, to, n, reduce);
+}
+
+template <typename T>
+void reduceScatter(Context &ctx, int group, const char *what, const T *from, T *to, int64_t outer,
+                   int64_t dim, int64_t inner, Reduction reduce) {
+  if (!ctx.comm)
+    return copy(from, to, outer * dim * inner);
+  ctx.comm->reduceScatter(ctx.comm->group(group), what, from, to, outer, dim, inner, reduce);
+}
+
+template <typename T>
+void allGather(Context &ctx, int group, const char *what, const T *from, T *to, int64_t outer,
+               int64_t dim, int64_t inner) {
+  if (!ctx.comm)
+    return copy(from, to, outer * dim * inner);
+  ctx.comm->allGather(ctx.comm->group(group), what, from, to, outer,
+                      dim * inner * int64_t(sizeof(T)));
+}
+
+template <typename T>
+void allToAll(Context &ctx, int group, const char *what, const T *from, T *to, int64_t count) {
+  if (!ctx.comm)
+    return copy(from, to, count);
+  ctx.comm->allToAll(ctx.comm->group(group), what, from, to, count * int64_t(sizeof(T)));
+}
+
+template <typename T>
+void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count, int root) {
+  if (ctx.comm)
+    ctx.comm->broadcast(ctx.comm->group(group), what, data, count * int64_t(sizeof(T)), root);
+}
+
+#define INSTANTIATE_MOVES(T)                                                                   \
+  template void allGather(Context &, int, const char *, const T *, T *, int64_t, int64_t,       \
+                          int64_t);                                                             \
+  template void allToAll(Context &, int, const char *, const T *, T *, int64_t);                \
+  template void broadcast(Context &, int, const char *, T *, int64_t, int);
+#define INSTANTIATE_SUMS(T)                                                                     \
+  template void allReduce(Context &, int, const char *, const T *, T *, int64_t, Reduction);       \
+  template void reduceScatter(Context &, int, const char *, const T *, T *, int64_t, int64_t,   \
+                              int64_t, Reduction);
+INSTANTIATE_MOVES(float)
+INSTANTIATE_MOVES(double)
+INSTANTIATE_MOVES(bf16)
+INSTANTIATE_MOVES(int64_t)
+INSTANTIATE_MOVES(int32_t)
+INSTANTIATE_MOVES(bool)
+INSTANTIATE_SUMS(float)
+INSTANTIATE_SUMS(double)
+INSTANTIATE_SUMS(bf16)
+
+} // namespace moire::rt

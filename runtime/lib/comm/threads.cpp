@@ -1,0 +1,216 @@
+//===- threads.cpp - Ranks that are threads of one process ----------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// A sender posts where its bytes lie, receivers copy them from there, or read them
+// in place, and say so; the sender leaves when all have.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moire/rt/comm.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+
+namespace moire::rt {
+
+namespace {
+using Clock = Transport::Clock;
+
+/// A message that lies at the sender.
+struct Post {
+  const Message *message;
+  int64_t bytes;
+  const char *what;
+  Clock::time_point arrives;
+  bool done = false; ///< under the sender's lock
+};
+
+/// What a rank waits at: messages for it, and its own posts' becoming done.
+struct Port {
+  std::mutex lock;
+  std::condition_variable changed;
+  std::vector<std::deque<Post *>> inbox; ///< by sender
+};
+
+struct World {
+  explicit World(int size) : ports(size) {
+    for (Port &port : ports)
+      port.inbox.resize(size);
+  }
+  std::vector<Port> ports;
+  std::mutex lock;
+  Fault fault;
+
+  Fault faultNow() {
+    std::lock_guard<std::mutex> hold(lock);
+    return fault;
+  }
+  void stop(int rank, const std::string &why) {
+    {
+      std::lock_guard<std::mutex> hold(lock);
+      if (fault.rank >= 0)
+        return;
+      fault = {rank, why};
+    }
+    for (Port &port : ports) {
+      // Taken and let go: who tested `fault` before it was set waits by now.
+      { std::lock_guard<std::mutex> hold(port.lock); }
+      port.changed.notify_all();
+    }
+  }
+};
+
+class Threads final : public Transport {
+public:
+  Threads(std::shared_ptr<World> world, int rank, const Network &network)
+      : Transport(rank, int(world->ports.size()), network), world(std::move(world)) {}
+
+  bool borrows() const override { return true; }
+  void finish() override {}
+  void abort(const std::string &why) noexcept override { 
+    world->stop(rank(), stoppedWith(why));
+  }
+  std::string describe() const override { return "threads of one process"; }
+
+  void exchange(const char *what, const std::vector<Message> &sends,
+                const std::vector<Message> &receives, const Use *use) override {
+    std::vector<Post> posts;
+    posts.reserve(sends.size());
+    for (const Message &m : sends)
+      if (const int64_t bytes = m.bytes())
+        posts.push_back({&m, bytes, what, arrival(bytes)});
+    for (Post &post : posts) {
+      Port &port = world->ports[post.message->peer];
+      {
+        std::lock_guard<std::mutex> hold(port.lock);
+        port.inbox[rank()].push_back(&post);
+      }
+      port.changed.notify_all();
+    }
+    std::vector<std::pair<int, Post *>> taken;
+    try {
+      receive(what, receives, use, taken);
+      release(taken);
+      Port &own = world->ports[rank()];
+      std::unique_lock<std::mutex> hold(own.lock);
+      for (Post &post : posts)
+        while (!post.done)
+          wait(own, hold, what);
+    } catch (...) {
+      release(taken);
+      withdraw(posts);
+      throw;
+    }
+  }
+
+private:
+  using Taken = std::vector<std::pair<int, Post *>>;
+
+  void receive(const char *what, const std::vector<Message> &receives, const Use *use,
+               Taken &taken) {
+    std::vector<const void *> received;
+    for (const Message &m : receives) {
+      const int64_t bytes = m.bytes();
+      if (bytes == 0)
+        continue;
+      Post *post = take(what, m.peer, taken);
+      if (post->bytes != bytes || std::strcmp(post->what, what) != 0)
+        throw RunError("rank " + std::to_string(m.peer) + " sends " +
+                       std::to_string(post->bytes) + " bytes in " + post->what + ", rank " +
+                       std::to_string(rank()) + " waits for " + std::to_string(bytes) +
+                       " bytes in " + what + "; all ranks must run the same program");
+      if (!use) {
+        copyPieces(post->message->pieces, m.pieces);
+        release(taken);
+      } else {
+        received.push_back(inPlace(*post, m));
+      }
+    }
+    if (use)
+      (*use)(received.data());
+  }
+
+  /// The next message of a peer, once it has arrived.
+  Post *take(const char *what, int peer, Taken &taken) {
+    Port &own = world->ports[rank()];
+    std::unique_lock<std::mutex> hold(own.lock);
+    auto &queue = own.inbox[peer];
+    for (;;) {
+      if (queue.empty()) {
+        wait(own, hold, what);
+      } else if (const auto at = queue.front()->arrives; at > Clock::now()) {
+        check(what);
+        own.changed.wait_until(hold, at);
+      } else {
+        taken.push_back({peer, queue.front()});
+        queue.pop_front();
+        return taken.back().second;
+      }
+    }
+  }
+
+  /// Where a message can be read as one piece of memory.
+  static const void *inPlace(const Post &post, const Message &m) {
+    if (post.message->pieces.size() == 1)
+      return post.message->pieces[0].data;
+    copyPieces(post.message->pieces, m.pieces);
+    return m.pieces[0].data;
+  }
+
+  void release(Taken &taken) {
+    for (auto [peer, post] : taken) {
+      Port &port = world->ports[peer];
+      {
+        std::lock_guard<std::mutex> hold(port.lock);
+        post->done = true;
+      }
+      port.changed.notify_all();
+    }
+    taken.clear();
+  }
+
+  /// Takes back what nobody has begun to read, and waits for what somebody has.
+  void withdraw(std::vector<Post> &posts) {
+    for (Post &post : posts) {
+      Port &port = world->ports[post.message->peer];
+      std::lock_guard<std::mutex> hold(port.lock);
+      auto &queue = port.inbox[rank()];
+      auto at = std::find(queue.begin(), queue.end(), &post);
+      if (at == queue.end())
+        continue;
+      queue.erase(at);
+      post.done = true;
+    }
+    Port &own = world->ports[rank()];
+    std::unique_lock<std::mutex> hold(own.lock);
+    for (Post &post : posts)
+      own.changed.wait(hold, [&] { return post.done; });
+  }
+
+  void check(const char *what) {
+    if (const Fault fault = world->faultNow(); fault.rank >= 0)
+      throw RunError(fault.sentence(size(), what));
+  }
+  void wait(Port &own, std::unique_lock<std::mutex> &hold, const char *what) {
+    check(what);
+    own.changed.wait(hold);
+  }
+
+  std::shared_ptr<World> world;
+};
+} // namespace
+
+std::vector<std::unique_ptr<Transport>> connectThreads(int ranks, const Network &network) {
+  auto world = std::make_shared<World>(ranks);
+  std::vector<std::unique_ptr<Transport>> transports;
+  for (int rank = 0; rank < ranks; ++rank)
+    transports.push_back(std::make_unique<Threads>(world, rank, network));
+  return transports;
+}
+
+} // namespace moire::rt
