@@ -105,6 +105,8 @@ std::string describeDevice(const Context &ctx) {
   return p.name;
 }
 
+bool runsRanks() { return false; }
+
 void checkMemory(const Context &, int64_t bytes) {
   size_t free = 0, total = 0;
   MOIRE_CUDA(cudaMemGetInfo(&free, &total));

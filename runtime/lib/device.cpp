@@ -5,6 +5,7 @@
 
 #include "moire/rt/device.h"
 #include "kernels/bgemm.h"
+#include "moire/rt/gradients.h"
 #include "moire/rt/loss.h"
 #include "moire/rt/optimizer.h"
 
@@ -32,6 +33,11 @@ std::string describeDevice(const Context &ctx) {
 #endif
   return text;
 }
+#endif
+#ifdef MOIRE_CUDA_MODEL
+bool runsRanks() { return false; }
+#else
+bool runsRanks() { return true; }
 #endif
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
@@ -63,6 +69,8 @@ void runMicroStep(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);
   ctx.program->microStep(ctx);
+  if (last && ctx.comm)
+    reduceStep(ctx);
   if (last)
     endStep(ctx);
 }
@@ -70,6 +78,8 @@ void runMicroStep(Context &ctx, bool last) {
 void loss(Context &ctx, const float *value) {
   double &sum = ctx.outcome.as<StepOutcome>()->loss;
   sum = (ctx.first() ? 0 : sum) + *value;
+  if (ctx.comm)
+    ctx.losses[ctx.microBatch] = *value;
 }
 StepOutcome outcomeOfStep(Context &ctx) { return *ctx.outcome.as<StepOutcome>(); }
 

@@ -208,13 +208,15 @@ void Watchdog::finish() {
   std::snprintf(operation, sizeof operation, "the end of the run");
   computing = false;
   changed.wait(hold, [&] { return fault.rank >= 0 || allDone(); });
-  taken = true;
+  taken = finished = true;
   if (!allDone())
     throw RunError(fault.sentence(size, operation));
 }
 
 void Watchdog::abort(const std::string &why) noexcept {
   taken = true;
+  if (finished)
+    return;
   try {
     lose(rank, stoppedWith(why));
     // Closed with the others' bytes unread, a connection is reset and the reason may

@@ -75,7 +75,7 @@ private:
   std::condition_variable changed;
   Fault fault;
   char operation[160] = "the start"; ///< a copy: the caller's text may be gone
-  bool computing = true;
+  bool computing = true, finished = false;
   std::mutex sending;
   std::thread thread;
 };

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/optimizer.h"
+#include "moire/rt/gradients.h"
 #include "moire/rt/parallel.h"
 
 #include <cmath>
@@ -137,14 +138,14 @@ double globalNorm(Context &ctx) {
       s[0] += double(g[j]) * g[j];
     partial[i] = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
   });
-  double total = 0, tensor = 0;
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    tensor += partial[i];
-    if (i + 1 == pieces.size() || pieces[i + 1].tensor != pieces[i].tensor) {
-      total += tensor;
-      tensor = 0;
-    }
-  }
+  std::vector<double> squares(program.numParameters);
+  for (size_t i = 0; i < pieces.size(); ++i)
+    squares[pieces[i].tensor] += partial[i];
+  if (ctx.comm)
+    sumShards(ctx, squares.data());
+  double total = 0;
+  for (double square : squares)
+    total += square;
   return std::sqrt(total);
 }
 

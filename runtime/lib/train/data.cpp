@@ -102,13 +102,13 @@ void checkLabels(const Program &p, const InputInfo &input, const int64_t *labels
 }
 
 std::unique_ptr<DataSource> openData(const std::string &path, const Program &p,
-                                     int64_t accumulate, uint64_t seed) {
+                                     int64_t accumulate, uint64_t seed, int64_t shards) {
   struct stat st;
   if (stat(path.c_str(), &st) != 0)
     throw InputError("--data '" + path + "' does not exist");
   if (S_ISDIR(st.st_mode))
-    return openFolder(path, p, accumulate);
-  return openTokens(path, p, accumulate, seed);
+    return openFolder(path, p, accumulate, shards);
+  return openTokens(path, p, accumulate, shards, seed);
 }
 
 } // namespace moire::rt

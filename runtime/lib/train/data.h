@@ -25,7 +25,7 @@ struct MicroBatch {
 class DataSource {
 public:
   virtual ~DataSource() = default;
-  /// Fills micro-batch `micro` of step `step` (1 is the first). Deterministic in
+  /// Fills micro-batch `micro` of those of all shards of step `step` (1 is the first). Deterministic in
   /// its arguments. Throws InputError for a token or label that is wrong.
   virtual void read(int64_t step, int64_t micro, MicroBatch &batch) = 0;
   /// One line for the start of the run.
@@ -33,10 +33,11 @@ public:
 };
 
 /// A folder of tensors, an llm.c .bin or a text file. Checks all that can be
-/// checked before the first step.
+/// checked before the first step. A step has accumulate · shards micro-batches:
+/// shard s of `shards` reads number a · shards + s in accumulation a.
 std::unique_ptr<DataSource> openData(const std::string &path,
                                      const Program &program, int64_t accumulate,
-                                     uint64_t seed);
+                                     uint64_t seed, int64_t shards = 1);
 
 /// Number of elements of one micro-batch's input.
 int64_t elements(const InputInfo &input);

@@ -19,8 +19,8 @@ std::vector<int64_t> shapeOf(const InputInfo &in) {
 
 class Folder final : public DataSource {
 public:
-  Folder(const std::string &path, const Program &program, int64_t accumulate)
-      : path(path), program(program), accumulate(accumulate) {
+  Folder(const std::string &path, const Program &program, int64_t accumulate, int64_t shards)
+      : path(path), program(program), accumulate(accumulate), shards(shards) {
     for (int64_t i = 0; i < program.numInputs; ++i)
       whole.push_back(load(program.inputs[i]));
   }
@@ -41,11 +41,13 @@ public:
   }
 
   std::string describe() const override {
-    return "a fixed batch of " + std::to_string(program.batch * accumulate) +
+    return "a fixed batch of " + std::to_string(rowsOfStep()) +
            " rows from '" + path + "'";
   }
 
 private:
+  int64_t rowsOfStep() const { return program.batch * accumulate * shards; }
+
   /// Whether the input's first dimension is the batch.
   bool cut(const InputInfo &in) const {
     return in.rank > 0 && in.shape[0] == program.batch;
@@ -91,15 +93,20 @@ private:
                          shapeText(want) + "; use --bind to compile for it");
       return;
     }
-    const int64_t rows = program.batch * accumulate;
-    if (t.dims.size() == want.size() && !t.dims.empty() && t.dims[0] != rows)
+    const int64_t rows = rowsOfStep();
+    if (t.dims.size() == want.size() && !t.dims.empty() && t.dims[0] != rows) {
+      const int64_t unit = program.batch * shards; // rows of one accumulation
       throw InputError(
           "'" + file + "' has a leading dimension of " + std::to_string(t.dims[0]) +
           ", batch " + std::to_string(program.batch) + " x accumulation " +
-          std::to_string(accumulate) + " is " + std::to_string(rows) +
-          (t.dims[0] % program.batch == 0 && t.dims[0] > 0
-               ? "; use --accumulate " + std::to_string(t.dims[0] / program.batch)
-               : "; use --bind batch=" + std::to_string(t.dims[0])));
+          std::to_string(accumulate) +
+          (shards > 1 ? " x " + std::to_string(shards) + " ranks with data of their own" : "") +
+          " is " + std::to_string(rows) +
+          (t.dims[0] % unit == 0 && t.dims[0] > 0
+               ? "; use --accumulate " + std::to_string(t.dims[0] / unit)
+           : shards > 1 ? "; use a multiple of " + std::to_string(unit) + " rows"
+                        : "; use --bind batch=" + std::to_string(t.dims[0])));
+    }
     want[0] = rows;
     if (t.dims != want)
       throw InputError("'" + file + "' has shape " + shapeText(t.dims) +
@@ -157,7 +164,7 @@ private:
                            std::to_string(program.tokenVocab));
     if (in.role != Role::labels)
       return;
-    for (int64_t m = 0; m < accumulate; ++m)
+    for (int64_t m = 0; m < accumulate * shards; ++m)
       checkLabels(program, in, ids + m * elements(in), m * program.batch, file);
     if (program.labels == Labels::shifted && program.loss == Loss::nextToken)
       for (int64_t i = 0; i < n; ++i)
@@ -166,15 +173,15 @@ private:
 
   std::string path;
   const Program &program;
-  int64_t accumulate;
+  int64_t accumulate, shards;
   std::vector<std::vector<unsigned char>> whole; ///< all rows of each input
 };
 } // namespace
 
 std::unique_ptr<DataSource> openFolder(const std::string &path,
                                        const Program &program,
-                                       int64_t accumulate) {
-  return std::make_unique<Folder>(path, program, accumulate);
+                                       int64_t accumulate, int64_t shards) {
+  return std::make_unique<Folder>(path, program, accumulate, shards);
 }
 
 } // namespace moire::rt

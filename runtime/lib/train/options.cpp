@@ -40,15 +40,38 @@ Rates: with --warmup W the rate of step t <= W is lr * t / W. Then, c = t - 1 - 
 steps later and T = steps - W: constant lr; linear lr * (1 - c / T); cosine
 lr * (1 + cos(pi * c / T)) / 2.
 
+Ranks: a program compiled with --mesh runs as threads of one process, or as the
+processes that torchrun, mpirun or srun start, which meet at MASTER_ADDR:MASTER_PORT
+(with Open MPI: by MPI). Every (dp, ep) coordinate reads other micro-batches.
+
 Exit codes: 0 done, 1 wrong input or usage, 2 failed in the run.
 )";
+/// latency=MICROSECONDS,bandwidth=GB/S, either alone.
+Network parseNetwork(const std::string &text) {
+  Network network;
+  std::istringstream list(text);
+  for (std::string item; std::getline(list, item, ',');) {
+    const size_t equals = item.find('=');
+    const std::string key = item.substr(0, equals);
+    double value = -1;
+    char rest = 0;
+    const bool number = equals != std::string::npos &&
+                        std::sscanf(item.c_str() + equals + 1, "%lf%c", &value, &rest) == 1;
+    if (!number || !(value >= 0) || !std::isfinite(value) ||
+        (key != "latency" && key != "bandwidth"))
+      throw InputError("--network has '" + item +
+                       "'; use latency=MICROSECONDS and bandwidth=GB/S, both 0 or more");
+    (key == "latency" ? network.latency : network.bandwidth) =
+        key == "latency" ? value * 1e-6 : value * 1e9;
+  }
+  return network;
+}
 } // namespace
 
 bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   const bool adamw = program.optimizer == OptimizerKind::adamw;
   o.hyper.weightDecay = adamw ? 1e-2 : 0;
-  o.threads = omp_get_max_threads();
-  std::string schedule = "constant", decay = "all";
+  std::string schedule = "constant", decay = "all", network;
 
   CLI::App app(description(program), "trainer");
   app.footer(kFooter);
@@ -90,7 +113,19 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   app.add_option("--dump-grads", o.dumpGrads,
                  "the first step's gradients, before clipping")
       ->type_name("FILE.safetensors");
-  app.add_option("--threads", o.threads, "threads")->capture_default_str();
+  auto *threads = app.add_option("--threads", o.threads,
+                                 "threads, shared by the ranks of this process")
+                      ->default_str(std::to_string(omp_get_max_threads()));
+  auto *ranks = app.add_option("--ranks", o.ranks,
+                               "run as so many ranks, threads of this process")
+                    ->default_str(std::to_string(Mesh(program).ranks()));
+  app.add_option("--comm-timeout", o.commTimeout,
+                 "seconds in which all ranks end when one died or stalled")
+      ->capture_default_str();
+  app.add_option("--network", network,
+                 "delay messages between ranks, e.g. latency=5,bandwidth=25: "
+                 "microseconds, and GB/s of each rank's link")
+      ->type_name("TEXT");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp &) {
@@ -122,8 +157,13 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   o.hyper.decayMatricesOnly = decay == "matrices";
   need(o.steps >= 1, "--steps", std::to_string(o.steps), "1 or more");
   need(o.accumulate >= 1, "--accumulate", std::to_string(o.accumulate), "1 or more");
-  need(o.threads >= 1 && o.threads <= 1024, "--threads", std::to_string(o.threads),
+  need(!threads->count() || (o.threads >= 1 && o.threads <= 1024), "--threads",
+       std::to_string(o.threads), "1 to 1024");
+  need(!ranks->count() || (o.ranks >= 1 && o.ranks <= 1024), "--ranks", std::to_string(o.ranks),
        "1 to 1024");
+  need(o.commTimeout >= 0.5 && o.commTimeout <= 86400, "--comm-timeout", text(o.commTimeout),
+       "0.5 to 86400 seconds");
+  o.network = parseNetwork(network);
   need(o.warmup >= 0, "--warmup", std::to_string(o.warmup), "0 or more");
   need(std::isfinite(o.lr) && o.lr >= 0, "--lr", text(o.lr), "0 or more");
   need(o.clip >= 0, "--clip", text(o.clip), "0 or more");

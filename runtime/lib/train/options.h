@@ -6,6 +6,7 @@
 #ifndef MOIRE_RT_OPTIONS_H
 #define MOIRE_RT_OPTIONS_H
 
+#include "moire/rt/comm.h"
 #include "moire/rt/context.h"
 
 #include <string>
@@ -23,7 +24,10 @@ struct Options {
   double clip = 0; ///< 0: none
   int64_t accumulate = 1;
   uint64_t seed = 0;
-  int threads = 1;
+  int threads = 0;        ///< of all ranks that are threads, of one that is a process; 0: not given
+  int ranks = 0;          ///< 0: not given
+  double commTimeout = 10; ///< seconds
+  Network network;
   Hyper hyper; ///< betas, eps, decay, momentum; lr and step change every step
 };
 

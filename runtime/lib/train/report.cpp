@@ -5,7 +5,7 @@
 
 #include "train/report.h"
 #include "moire/rt/device.h"
-#include "train/weights.h"
+#include "train/shards.h"
 
 #include <cerrno>
 #include <cmath>
@@ -35,9 +35,9 @@ std::string number(double v) {
 }
 } // namespace
 
-Report::Report(const Options &o, const Program &p)
-    : options(o), program(p), terminal(isatty(STDERR_FILENO)) {
-  if (o.log.empty())
+Report::Report(const Options &o, const Program &p, bool silent)
+    : options(o), program(p), silent(silent), terminal(isatty(STDERR_FILENO)) {
+  if (silent || o.log.empty())
     return;
   log = std::fopen(o.log.c_str(), "w");
   if (!log)
@@ -51,20 +51,27 @@ Report::~Report() {
     std::fclose(log);
 }
 
-void Report::start(const Context &ctx, const std::string &data) {
+void Report::start(const Context &ctx, const std::string &data, const std::string &ranks) {
+  if (silent)
+    return;
   int64_t trainable = 0, all = 0;
   for (int64_t i = 0; i < program.numParameters; ++i) {
-    all += elements(program.parameters[i]);
+    int64_t n = 1;
+    for (int64_t d : globalShape(program.parameters[i]))
+      n *= d;
+    all += n;
     if (program.parameters[i].trainable)
-      trainable += elements(program.parameters[i]);
+      trainable += n;
   }
   const int64_t states = ctx.m.size() + ctx.v.size();
   std::printf("%s: %lld parameters, %lld trained, %s\n", program.name,
               (long long)all, (long long)trainable, describeDevice(ctx).c_str());
   const int64_t shadows = ctx.shadows.size();
-  std::printf("memory: %s = parameters %s + %sgradients %s + optimizer %s + arena "
+  if (!ranks.empty())
+    std::printf("ranks: %s\n", ranks.c_str());
+  std::printf("memory%s: %s = parameters %s + %sgradients %s + optimizer %s + arena "
               "%s (exact peak)\n",
-              size(ctx.params.size() + shadows + ctx.grads.size() + states +
+              ranks.empty() ? "" : " of a rank", size(ctx.params.size() + shadows + ctx.grads.size() + states +
                    ctx.arena.size()).c_str(),
               size(ctx.params.size()).c_str(),
               shadows ? ("in bf16 " + size(shadows) + " + ").c_str() : "",
@@ -78,6 +85,8 @@ void Report::start(const Context &ctx, const std::string &data) {
 }
 
 void Report::step(const StepResult &r) {
+  if (silent)
+    return;
   const double rate = r.seconds > 0 ? r.tokens / r.seconds : 0;
   if (log) {
     std::fprintf(log,

@@ -22,18 +22,20 @@ struct StepResult {
 /// The progress line and the log of one run.
 class Report {
 public:
-  /// Opens the log; throws InputError where it cannot be written.
-  Report(const Options &options, const Program &program);
+  /// Opens the log; throws InputError where it cannot be written. silent: of a rank that
+  /// leaves the talking to rank 0.
+  Report(const Options &options, const Program &program, bool silent = false);
   ~Report();
-  /// Parameters, memory and data, before the first step.
-  void start(const Context &ctx, const std::string &data);
+  /// Parameters, memory, data and, where there are several, ranks, before the first
+  /// step.
+  void start(const Context &ctx, const std::string &data, const std::string &ranks);
   void step(const StepResult &r);
 
 private:
   const Options &options;
   const Program &program;
   FILE *log = nullptr;
-  bool terminal, lineOpen = false;
+  bool silent, terminal, lineOpen = false;
 };
 
 } // namespace moire::rt

@@ -21,9 +21,9 @@ constexpr int64_t kHeader = 1024;
 
 class Tokens final : public DataSource {
 public:
-  Tokens(const std::string &path, const Program &program, int64_t accumulate,
+  Tokens(const std::string &path, const Program &program, int64_t microBatches,
          uint64_t seed)
-      : file(path), program(program), accumulate(accumulate), seed(seed) {
+      : file(path), program(program), microBatches(microBatches), seed(seed) {
     open();
     if (program.seq <= 0 || program.batch <= 0)
       throw InputError("the model has no token sequence; '" + path +
@@ -61,7 +61,7 @@ public:
     const int64_t seq = program.seq;
     for (int64_t row = 0; row < program.batch; ++row) {
       const int64_t number =
-          ((step - 1) * accumulate + micro) * program.batch + row;
+          ((step - 1) * microBatches + micro) * program.batch + row;
       const Permutation order(windows, seed, number / windows);
       const int64_t start = int64_t(order(number % windows)) * seq;
       for (int64_t t = 0; t <= seq; ++t) {
@@ -161,7 +161,7 @@ private:
 
   MappedFile file;
   const Program &program;
-  int64_t accumulate;
+  int64_t microBatches; ///< of a step
   uint64_t seed;
   const unsigned char *data = nullptr;
   int64_t width = 1, count = 0, windows = 0;
@@ -170,8 +170,8 @@ private:
 
 std::unique_ptr<DataSource> openTokens(const std::string &path,
                                        const Program &program,
-                                       int64_t accumulate, uint64_t seed) {
-  return std::make_unique<Tokens>(path, program, accumulate, seed);
+                                       int64_t accumulate, int64_t shards, uint64_t seed) {
+  return std::make_unique<Tokens>(path, program, accumulate * shards, seed);
 }
 
 } // namespace moire::rt

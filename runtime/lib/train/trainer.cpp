@@ -1,21 +1,25 @@
-//===- trainer.cpp - The training loop ------------------------------------===//
+//===- trainer.cpp - The trainer's main ------------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+//
+// Starts the ranks that are this process's: all of them as threads, or one.
+//
+//===----------------------------------------------------------------------===//
 
+#include "comm/launch.h"
 #include "moire/rt/device.h"
-#include "moire/rt/optimizer.h"
-#include "moire/rt/program.h"
-#include "train/data.h"
-#include "train/options.h"
-#include "train/report.h"
-#include "train/safetensors.h"
-#include "train/weights.h"
+#include "train/rank.h"
 
-#include <chrono>
-#include <cmath>
+#include <algorithm>
+#include <condition_variable>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
 #include <omp.h>
+#include <sched.h>
+#include <thread>
 #include <unistd.h>
 
 namespace moire::rt {
@@ -31,111 +35,191 @@ std::string executablePath(const char *argv0) {
   return n > 0 ? std::string(path, n) : argv0;
 }
 
-void dumpGrads(Context &ctx, const std::string &path) {
-  const Program &p = *ctx.program;
-  const HostCopy grads(ctx, ctx.grads, /*read=*/true);
-  const std::string prefix = commonPrefix(p);
-  std::vector<NamedTensor> tensors;
-  for (int64_t i = 0; i < p.numParameters; ++i) {
-    const ParameterInfo &param = p.parameters[i];
-    if (!param.trainable)
-      continue;
-    std::string name = param.torchName;
-    if (name.compare(0, prefix.size(), prefix) == 0)
-      name = name.substr(prefix.size());
-    tensors.push_back({name, {param.shape, param.shape + param.rank},
-                       grads.as<float>() + param.offset});
-  }
-  writeSafetensors(path, tensors);
-}
-
-/// Starts a step: forward and backward of all micro-batches, then the update.
-void startStep(Context &ctx, std::vector<MicroBatch> &batches) {
-  const Program &p = *ctx.program;
-  beginStep(ctx);
-  for (size_t micro = 0; micro < batches.size(); ++micro) {
-    ctx.microBatch = int64_t(micro);
-    for (int64_t i = 0; i < p.numInputs; ++i) {
-      const Block &block = batches[micro].blocks[i];
-      if (p.inputs[i].role == Role::scale)
-        setInput(ctx, i, &ctx.scale, sizeof ctx.scale);
-      else
-        setInput(ctx, i, block.data(), block.size());
-    }
-    runMicroStep(ctx, /*last=*/micro + 1 == batches.size());
-  }
-}
-
-void train(const Program &p, const Options &o, const std::string &executable) {
+void checkProgram(const Program &p, const Options &o, const Launch &launch) {
   if (p.abi != kAbiVersion)
     throw InputError("the program was generated for version " +
                      std::to_string(p.abi) + " of the runtime, this is version " +
                      std::to_string(kAbiVersion) + "; compile the model again");
-  omp_set_num_threads(o.threads);
-  const auto data = openData(o.data, p, o.accumulate, o.seed);
-  Report report(o, p);
-  Context ctx(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
-  loadWeights(ctx, o.weights, o.seed, executable);
-  report.start(ctx, data->describe());
-
-  // All micro-batches of a step are read first: the seed of the backward is 1/N,
-  // and N counts the labels of all of them.
-  std::vector<MicroBatch> batches;
-  for (int64_t i = 0; i < o.accumulate; ++i)
-    batches.emplace_back(p);
-  const int64_t tokens =
-      p.batch * o.accumulate * std::max<int64_t>(1, p.seq);
-
-  for (int64_t step = 1; step <= o.steps; ++step) {
-    const auto begin = std::chrono::steady_clock::now();
-    int64_t counted = 0;
-    for (int64_t i = 0; i < o.accumulate; ++i) {
-      data->read(step, i, batches[i]);
-      counted += batches[i].counted;
-    }
-    if (counted == 0)
-      throw InputError("no label of step " + std::to_string(step) +
-                       " counts: all are -100");
-    ctx.scale = static_cast<float>(1.0 / double(counted));
-    const double lr = learningRate(o, step);
-    ctx.hyper = o.hyper;
-    ctx.hyper.lr = lr;
-    ctx.hyper.step = step;
-    ctx.hyper.maxNorm = o.clip;
-    startStep(ctx, batches);
-    const auto [loss, norm] = outcomeOfStep(ctx); // the only time that the host waits
-    if (step == 1 && !o.dumpGrads.empty())
-      dumpGrads(ctx, o.dumpGrads);
-    const std::chrono::duration<double> seconds =
-        std::chrono::steady_clock::now() - begin;
-    report.step({step, loss, lr, norm, seconds.count(), tokens});
-    if (!std::isfinite(loss) || !std::isfinite(norm))
-      throw RunError("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
-                     " of step " + std::to_string(step) +
-                     " is not finite; use a smaller --lr, --clip or --warmup");
-    if (stopSignal && step < o.steps)
-      throw RunError("stopped by signal " + std::to_string(int(stopSignal)) +
-                     " after step " + std::to_string(step) +
-                     "; nothing was saved");
+  const Mesh mesh(p);
+  const int64_t ranks = mesh.ranks();
+  if (launch.size != ranks) {
+    const std::string given = o.ranks ? "--ranks is " + std::to_string(o.ranks)
+                                      : std::to_string(launch.size) + " ranks were started";
+    throw InputError(given + ", the program was compiled for " +
+                     (ranks == 1 ? "one" : "the mesh " + mesh.text() + " of " +
+                                               std::to_string(ranks)) +
+                     "; start " + std::to_string(ranks) + ", or compile with another --mesh");
   }
+  if (ranks > 1 && !runsRanks())
+    throw InputError("the program was compiled for the mesh " + mesh.text() +
+                     " and CUDA, which runs one rank; compile with --target cpu");
+}
+
+/// What a rank gets of the machine: the threads that were asked for or that there are,
+/// shared by the ranks that run beside it.
+int threadsOf(const Options &o, const Launch &launch) {
+  if (!launch.isProcess())
+    return std::max(1, (o.threads ? o.threads : omp_get_max_threads()) / launch.size);
+  if (o.threads)
+    return o.threads;
+  // Where the launcher gave this process its threads or cores, they are its own.
+  cpu_set_t cores;
+  const bool bound = sched_getaffinity(0, sizeof cores, &cores) == 0 &&
+                     CPU_COUNT(&cores) < sysconf(_SC_NPROCESSORS_ONLN);
+  const int shared = std::getenv("OMP_NUM_THREADS") || bound ? 1 : launch.localSize;
+  return std::max(1, omp_get_max_threads() / shared);
+}
+
+std::vector<std::vector<int>> groupsOf(const Program &p) {
+  std::vector<std::vector<int>> groups;
+  for (int64_t i = 0; i < p.numGroups; ++i)
+    groups.emplace_back(p.groups[i].axes, p.groups[i].axes + p.groups[i].numAxes);
+  return groups;
+}
+
+std::string describe(const Comm &comm, Transport &link) {
+  return std::to_string(comm.size()) + " (" + comm.mesh.text() + "), " + link.describe();
+}
+
+/// One rank with others: tells them where it fails.
+void runWithOthers(RankSetup setup, Comm &comm) {
+  setup.comm = &comm;
+  setup.ranks = describe(comm, comm.link());
+  try {
+    trainRank(setup);
+  } catch (const SaidByAnother &) {
+    throw;
+  } catch (const std::exception &e) {
+    comm.link().abort(e.what());
+    throw;
+  }
+}
+
+void runThreads(const RankSetup &setup, int ranks) {
+  const Program &p = setup.program;
+  const Options &o = setup.options;
+  auto transports = connectThreads(ranks, o.network);
+  std::mutex lock;
+  std::condition_variable changed;
+  int left = ranks;
+  std::exception_ptr first; // the cause: what others end with came later
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank)
+    threads.emplace_back([&, rank] {
+      std::exception_ptr error;
+      try {
+        Comm comm(std::move(transports[rank]), Mesh(p), groupsOf(p));
+        try {
+          runWithOthers(setup, comm);
+        } catch (const SaidByAnother &) {
+        } catch (...) {
+          error = std::current_exception();
+        }
+      } catch (...) {
+        error = std::current_exception();
+      }
+      std::lock_guard<std::mutex> hold(lock);
+      if (error && !first)
+        first = error;
+      --left;
+      changed.notify_all();
+    });
+  std::unique_lock<std::mutex> hold(lock);
+  changed.wait(hold, [&] { return left == 0 || first; });
+  // A rank in a long computation cannot be told: the process ends without it.
+  const auto patience = std::chrono::duration<double>(o.commTimeout * 0.8);
+  if (!changed.wait_for(hold, patience, [&] { return left == 0; })) {
+    try {
+      std::rethrow_exception(first);
+    } catch (const std::exception &e) {
+      std::fprintf(stderr, "error: %s\n", e.what());
+      std::fflush(stderr);
+      std::_Exit(dynamic_cast<const InputError *>(&e) ? 1 : 2);
+    }
+  }
+  hold.unlock();
+  for (std::thread &thread : threads)
+    thread.join();
+  if (first)
+    std::rethrow_exception(first);
+}
+
+std::unique_ptr<Transport> connect(const Launch &launch, const Options &o) {
+  if (launch.by == Launch::By::openMpi)
+    return connectMpi(launch.size, o.network);
+  if (launch.host.empty() || !launch.port)
+    throw InputError("rank " + std::to_string(launch.rank) + " of " +
+                     std::to_string(launch.size) + " does not know where rank 0 listens; set "
+                     "MASTER_ADDR to its host and MASTER_PORT to a free port there");
+  TcpOptions tcp;
+  tcp.rank = launch.rank;
+  tcp.size = launch.size;
+  tcp.host = launch.host;
+  tcp.port = launch.port;
+  tcp.timeout = o.commTimeout;
+  tcp.network = o.network;
+  return connectTcp(tcp);
+}
+
+const char *environment(const char *name) { return std::getenv(name); }
+/// 0 where the environment is wrong: somebody has to say so.
+int rankOfEnvironment() {
+  try {
+    return detectLaunch(0, environment).rank;
+  } catch (const InputError &) {
+    return 0;
+  }
+}
+
+void train(const Program &p, const Options &given, Launch &launch,
+           const std::string &executable) {
+  launch = detectLaunch(given.ranks, environment);
+  const int64_t ranks = Mesh(p).ranks();
+  if (launch.by == Launch::By::none && ranks > 1) { // by hand, without --ranks
+    launch.by = Launch::By::threads;
+    launch.size = launch.localSize = int(ranks);
+  }
+  checkProgram(p, given, launch);
+  Options o = given;
+  o.threads = threadsOf(given, launch);
+  RankSetup setup{p, o, executable};
+  setup.stopSignal = [] { return int(stopSignal); };
+  if (launch.size == 1)
+    return trainRank(setup);
+  if (!launch.isProcess())
+    return runThreads(setup, launch.size);
+  const int rank = std::exchange(launch.rank, 0); // from here on errors are its own
+  Launch own = launch;
+  own.rank = rank;
+  Comm comm(connect(own, o), Mesh(p), groupsOf(p));
+  runWithOthers(setup, comm);
 }
 } // namespace
 
 int trainerMain(int argc, char **argv, const Program &program) {
+  Launch launch;
+  // Before the ranks are connected all of them find the same: rank 0 says it.
+  auto say = [&](const std::exception &e) {
+    if (launch.rank == 0)
+      std::fprintf(stderr, "error: %s\n", e.what());
+  };
   try {
     Options options;
+    launch.rank = rankOfEnvironment();
     if (!parseOptions(argc, argv, program, options))
       return 0;
     stopSignal = 0;
     std::signal(SIGINT, onSignal);
     std::signal(SIGTERM, onSignal);
-    train(program, options, executablePath(argv[0]));
+    train(program, options, launch, executablePath(argv[0]));
     return 0;
+  } catch (const SaidByAnother &e) {
+    return e.code;
   } catch (const InputError &e) {
-    std::fprintf(stderr, "error: %s\n", e.what());
+    say(e);
     return 1;
   } catch (const std::exception &e) {
-    std::fprintf(stderr, "error: %s\n", e.what());
+    say(e);
     return 2;
   }
 }

@@ -11,6 +11,7 @@
 #include "train/onnx_file.h"
 #include "train/philox.h"
 #include "train/safetensors.h"
+#include "train/shards.h"
 
 #include <dirent.h>
 #include <functional>
@@ -43,9 +44,6 @@ std::string commonPrefix(const Program &p) {
 }
 
 namespace {
-std::vector<int64_t> shapeOf(const ParameterInfo &p) {
-  return std::vector<int64_t>(p.shape, p.shape + p.rank);
-}
 bool endsWith(const std::string &s, const std::string &end) {
   return s.size() >= end.size() &&
          s.compare(s.size() - end.size(), end.size(), end) == 0;
@@ -55,44 +53,75 @@ bool endsWith(const std::string &s, const std::string &end) {
 struct Values {
   Context &ctx;
   float *data;
+
+  Part part(const ParameterInfo &p) const {
+    return ctx.comm ? Part::ofRank(p, ctx.comm->mesh, ctx.comm->rank())
+                    : Part::ofRank(p, Mesh(), 0);
+  }
 };
 
-/// Writes one stored tensor into its part of the parameter.
+/// Row 2i of the file is row i of the parameter, row 2i + 1 is row rows/2 + i.
+Runs interleaved(const Runs &runs, int64_t rows) {
+  Runs stored;
+  for (const Run &run : runs)
+    for (int64_t row = run.begin; row < run.begin + run.count; ++row)
+      stored.push_back({row < rows / 2 ? 2 * row : 2 * (row - rows / 2) + 1, 1});
+  return stored;
+}
+
+/// Writes the rank's part of one stored tensor into its part of the parameter. Reads
+/// no other bytes: what a rank does not hold stays in the file.
 void place(const Values &values, const ParameterInfo &p, const Source &s, DType type,
            const unsigned char *bytes, int64_t size, const std::string &where) {
-  const bool part =
+  const bool sliced =
       s.transform == Transform::slice || s.transform == Transform::sliceTranspose;
-  const int64_t n = elements(p) / (part ? p.shape[0] : 1);
+  const bool transposed = s.transform == Transform::transposeLast2 ||
+                          s.transform == Transform::sliceTranspose;
+  Part part = values.part(p);
+  float *to = values.data + p.offset;
+  int64_t n = part.wholeElements();
+  if (sliced)
+    n /= part.dims[0];
   if (!isFloat(type) || size != n * bytesOf(type))
     throw InputError("initializer '" + std::string(s.initializer) + "' of '" + where +
                      "' has " + std::to_string(size) + " bytes of " + nameOf(type) +
                      ", parameter '" + p.torchName + "' of shape " +
-                     shapeText(shapeOf(p)) + " needs " + std::to_string(n) +
+                     shapeText(globalShape(p)) + " needs " + std::to_string(n) +
                      " floats");
-  float *to = values.data + p.offset + (part ? s.index * n : 0);
-  switch (s.transform) {
-  case Transform::same:
-  case Transform::reshape:
-  case Transform::slice:
-    toFloat(type, bytes, n, to);
-    return;
-  case Transform::transposeLast2:
-  case Transform::sliceTranspose: {
-    const int64_t rows = p.shape[p.rank - 2], cols = p.shape[p.rank - 1];
-    std::vector<float> stored(n);
-    toFloat(type, bytes, n, stored.data());
-    swapAxes(n / (rows * cols), cols, rows, 1, stored.data(), to);
-    return;
+  if (sliced) {
+    int64_t before = 0;
+    const Run *found = nullptr;
+    for (const Run &run : part.runs[0]) {
+      if (s.index >= run.begin && s.index < run.begin + run.count) {
+        found = &run;
+        break;
+      }
+      before += run.count;
+    }
+    if (!found)
+      return; // another rank's
+    const int64_t index = before + s.index - found->begin;
+    part.dims.erase(part.dims.begin());
+    part.runs.erase(part.runs.begin());
+    to += index * part.elements();
   }
-  case Transform::interleaveHalvesDim1: {
-    const int64_t rows = p.shape[1], half = rows / 2;
-    const int64_t inner = n / (p.shape[0] * rows);
-    std::vector<float> stored(n);
-    toFloat(type, bytes, n, stored.data());
-    // [E, 2, half, inner] of the parameter is [E, half, 2, inner] of the file.
-    swapAxes(p.shape[0], half, 2, inner, stored.data(), to);
-    return;
+  const size_t rank = part.dims.size();
+  if (s.transform == Transform::interleaveHalvesDim1)
+    part.runs[1] = interleaved(part.runs[1], part.dims[1]);
+  // The part of the stored tensor, in its own layout.
+  std::vector<float> stored;
+  if (transposed) {
+    std::swap(part.dims[rank - 2], part.dims[rank - 1]);
+    std::swap(part.runs[rank - 2], part.runs[rank - 1]);
+    stored.resize(part.elements());
   }
+  float *landing = transposed ? stored.data() : to;
+  eachPiece(part, [&](int64_t at, int64_t whole, int64_t count) {
+    toFloat(type, bytes + whole * bytesOf(type), count, landing + at);
+  });
+  if (transposed && part.elements() > 0) {
+    const int64_t cols = part.size(rank - 2), rows = part.size(rank - 1);
+    swapAxes(part.elements() / (rows * cols), cols, rows, 1, stored.data(), to);
   }
 }
 
@@ -201,10 +230,10 @@ void loadSafetensors(const Values &values, const std::string &path,
       missing[i] = any = true;
       continue;
     }
-    if (t->dims != shapeOf(param))
+    if (t->dims != globalShape(param))
       throw InputError("tensor '" + t->name + "' of '" + path + "' has shape " +
                        shapeText(t->dims) + ", parameter '" + param.torchName +
-                       "' has " + shapeText(shapeOf(param)));
+                       "' has " + shapeText(globalShape(param)));
     const Source same = {param.torchName, "", 0, 0, t->type, Transform::same, 0};
     place(values, param, same, t->type, t->data.data, t->data.size, path);
   }
@@ -214,22 +243,24 @@ void loadSafetensors(const Values &values, const std::string &path,
     });
 }
 
-/// Fresh values: element i of a parameter is a function of the seed, the
-/// parameter's name and i.
+/// Fresh values: element i of a logical parameter is a function of the seed, the
+/// parameter's name and i, whichever rank holds it.
 void initialize(const Values &values, const ParameterInfo &p, uint64_t seed) {
-  float *to = values.data + p.offset;
   const uint64_t name = fnv1a(p.torchName, std::strlen(p.torchName));
-  parallelFor(values.ctx, (elements(p) + 3) / 4, kElementwiseGrain / 4,
-              [&](int64_t begin, int64_t end) {
-    for (int64_t group = begin; group < end; ++group) {
-      const auto words = philox(seed, name, group);
-      const auto a = normalPair(words[0], words[1]), b = normalPair(words[2], words[3]);
-      const double values[4] = {a[0], a[1], b[0], b[1]};
-      for (int64_t j = 0; j < 4 && 4 * group + j < elements(p); ++j)
-        to[4 * group + j] =
-            p.init == Init::normal ? float(values[j] * p.initStd)
-                                   : (p.init == Init::ones ? 1.0f : 0.0f);
-    }
+  eachPiece(values.part(p), [&](int64_t at, int64_t whole, int64_t count) {
+    float *to = values.data + p.offset + at - whole; // indexed by the logical element
+    const int64_t first = whole / 4, groups = (whole + count + 3) / 4 - first;
+    parallelFor(values.ctx, groups, kElementwiseGrain / 4, [&](int64_t begin, int64_t end) {
+      for (int64_t group = first + begin; group < first + end; ++group) {
+        const auto words = philox(seed, name, group);
+        const auto a = normalPair(words[0], words[1]), b = normalPair(words[2], words[3]);
+        const double normal[4] = {a[0], a[1], b[0], b[1]};
+        for (int64_t i = std::max(whole, 4 * group);
+             i < std::min(whole + count, 4 * group + 4); ++i)
+          to[i] = p.init == Init::normal ? float(normal[i - 4 * group] * p.initStd)
+                                         : (p.init == Init::ones ? 1.0f : 0.0f);
+      }
+    });
   });
 }
 

@@ -14,13 +14,15 @@ namespace moire::rt {
 
 /// Fills ctx.params from --weights where given, else with fresh values where the
 /// program was compiled with --init, else from the model's files. executable:
-/// argv[0], what a relative modelPath starts from. Throws InputError.
+/// argv[0], what a relative modelPath starts from. On a mesh only the rank's shards are
+/// read. Throws InputError.
 void loadWeights(Context &ctx, const std::string &weights, uint64_t seed,
                  const std::string &executable);
 
 /// The leading component ("m.") that all names share, see Program::namePrefix.
 std::string commonPrefix(const Program &program);
 
+/// Of the shard that a rank holds.
 int64_t elements(const ParameterInfo &parameter);
 
 } // namespace moire::rt

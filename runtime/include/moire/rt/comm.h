@@ -93,7 +93,7 @@ public:
 
   /// Leaves in good order, when all ranks do.
   virtual void finish() = 0;
-  /// Tells the others that this rank stops, and why. They throw.
+  /// Tells the others that this rank stops, and why: they throw. Nothing after finish().
   virtual void abort(const std::string &why) noexcept = 0;
   /// E.g. "threads of one process".
   virtual std::string describe() const = 0;
@@ -138,7 +138,7 @@ std::unique_ptr<Transport> connectTcp(const TcpOptions &options);
 
 /// The ranks that mpirun started. Throws RunError where Open MPI's library cannot be
 /// loaded or says that its ranks are not `size`.
-std::unique_ptr<Transport> connectMpi(int size, double timeout, const Network &network = {});
+std::unique_ptr<Transport> connectMpi(int size, const Network &network = {});
 
 //===----------------------------------------------------------------------===//
 // Groups

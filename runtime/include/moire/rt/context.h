@@ -71,9 +71,11 @@ struct Context {
 
   Hyper hyper;
   float scale = 1;        ///< 1/N, also what the input of Role::scale points to
-  int64_t microBatch = 0; ///< index inside the step
+  int64_t microBatch = 0; ///< index among this rank's of the step
+  int64_t microBatches = 1; ///< this rank's of a step
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
+  std::unique_ptr<double[]> losses; ///< with comm: of each micro-batch of the step
 
   /// True for the first micro-batch of a step: gradients are set, not added to.
   bool first() const { return microBatch == 0; }

@@ -21,6 +21,8 @@ namespace moire::rt {
 std::shared_ptr<Device> createDevice(int threads);
 /// One line for the log: what computes.
 std::string describeDevice(const Context &ctx);
+/// Whether a program may run as many ranks: collectives read the host's memory.
+bool runsRanks();
 /// Throws RunError, before anything is allocated, where `bytes` do not fit.
 void checkMemory(const Context &ctx, int64_t bytes);
 /// What the target needs besides the context's blocks: a place for each input, the

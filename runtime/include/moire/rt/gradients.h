@@ -1,0 +1,35 @@
+//===- gradients.h - The end of a step on many ranks -----------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_GRADIENTS_H
+#define MOIRE_RT_GRADIENTS_H
+
+#include "moire/rt/context.h"
+
+#include <vector>
+
+namespace moire::rt {
+
+/// Neighbours in the block of gradients that are summed over one group: elements
+/// [begin, end).
+struct Bucket {
+  int group;
+  int64_t begin, end;
+};
+/// By group, then by place; none is longer than `most` elements.
+std::vector<Bucket> bucketsOf(const Program &program, int64_t most);
+
+/// Between the last micro-batch of a step and endStep(), where ctx.comm is given: sums
+/// gradients over the ranks that hold the same parameter, in buckets of at most 25 MB,
+/// and the loss over all atoms, in their order.
+void reduceStep(Context &ctx);
+
+/// squares [numParameters], Σ g² of this rank's shards, becomes that of the logical
+/// parameters.
+void sumShards(Context &ctx, double *squares);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_GRADIENTS_H

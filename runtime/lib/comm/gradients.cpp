@@ -1,0 +1,84 @@
+//===- gradients.cpp - The end of a step on many ranks ---------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "moire/rt/gradients.h"
+#include "moire/rt/comm.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace moire::rt {
+
+std::vector<Bucket> bucketsOf(const Program &program, int64_t most) {
+  std::vector<Bucket> ranges;
+  for (int64_t i = 0; i < program.numParameters; ++i) {
+    const ParameterInfo &p = program.parameters[i];
+    int64_t n = 1;
+    for (int64_t d = 0; d < p.rank; ++d)
+      n *= p.shape[d];
+    if (p.trainable && p.reduceGroup >= 0 && n > 0)
+      ranges.push_back({p.reduceGroup, p.offset, p.offset + n});
+  }
+  // Neighbours in memory, up to the padding between them. Not in the order of groups:
+  // a parameter of another group lies between those of one.
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Bucket &a, const Bucket &b) { return a.begin < b.begin; });
+  std::vector<Bucket> runs;
+  for (const Bucket &r : ranges) {
+    constexpr int64_t kPadding = 16;
+    if (!runs.empty() && runs.back().group == r.group && r.begin - runs.back().end < kPadding)
+      runs.back().end = r.end;
+    else
+      runs.push_back(r);
+  }
+  std::vector<Bucket> buckets;
+  for (const Bucket &run : runs)
+    for (int64_t at = run.begin; at < run.end; at += most)
+      buckets.push_back({run.group, at, std::min(run.end, at + most)});
+  std::sort(buckets.begin(), buckets.end(), [](const Bucket &a, const Bucket &b) {
+    return std::tie(a.group, a.begin) < std::tie(b.group, b.begin);
+  });
+  return buckets;
+}
+
+void reduceStep(Context &ctx) {
+  Comm &comm = *ctx.comm;
+  constexpr int64_t kBucket = 25'000'000 / sizeof(float) / 16 * 16;
+  for (const Bucket &b : bucketsOf(*ctx.program, kBucket))
+    comm.allReduce(comm.group(b.group), "all_reduce of gradients", ctx.grad(b.begin),
+                   ctx.grad(b.begin), b.end - b.begin);
+
+  // Atom number a · S + s lies at shard s, in its accumulation a.
+  const Group data = comm.groupOver("dp,ep");
+  const int64_t shards = data.size(), accumulate = ctx.microBatches;
+  std::vector<double> all(shards * accumulate);
+  comm.allGather(data, "all_gather of losses", ctx.losses.get(), all.data(), 1,
+                 accumulate * int64_t(sizeof(double)));
+  double sum = 0;
+  for (int64_t a = 0; a < accumulate; ++a)
+    for (int64_t s = 0; s < shards; ++s)
+      sum += all[s * accumulate + a];
+  ctx.outcome.as<StepOutcome>()->loss = sum;
+}
+
+void sumShards(Context &ctx, double *squares) {
+  Comm &comm = *ctx.comm;
+  const Program &p = *ctx.program;
+  for (int group = 0; group < int(p.numGroups); ++group) {
+    std::vector<int64_t> which;
+    std::vector<double> values;
+    for (int64_t i = 0; i < p.numParameters; ++i)
+      if (p.parameters[i].trainable && p.parameters[i].shardGroup == group) {
+        which.push_back(i);
+        values.push_back(squares[i]);
+      }
+    comm.allReduce(comm.group(group), "all_reduce of the gradient norm", values.data(),
+                   values.data(), int64_t(values.size()));
+    for (size_t i = 0; i < which.size(); ++i)
+      squares[which[i]] = values[i];
+  }
+}
+
+} // namespace moire::rt

@@ -1,0 +1,186 @@
+//===- rank.cpp - One rank's training run ----------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "train/rank.h"
+#include "moire/rt/device.h"
+#include "moire/rt/optimizer.h"
+#include "train/data.h"
+#include "train/gradients_file.h"
+#include "train/report.h"
+#include "train/weights.h"
+
+#include <chrono>
+#include <cmath>
+#include <omp.h>
+
+namespace moire::rt {
+
+namespace {
+class Rank {
+public:
+  explicit Rank(const RankSetup &setup)
+      : s(setup), p(setup.program), o(setup.options), comm(setup.comm) {
+    if (!comm)
+      return;
+    const Group data = comm->groupOver("dp,ep");
+    shards = data.size();
+    shard = data.index;
+    for (int axis = 0; axis < int(comm->mesh.numAxes()); ++axis)
+      if (const auto &name = p.axes[axis].name; name != std::string("dp") &&
+                                                name != std::string("ep"))
+        countsData = countsData && comm->axisIndex(axis) == 0;
+  }
+
+  void run() {
+    omp_set_num_threads(o.threads);
+    setUp();
+    for (int64_t step = 1; step <= o.steps; ++step)
+      trainStep(step);
+    if (comm)
+      comm->link().finish();
+  }
+
+private:
+  //===--- what all ranks do or none ---===//
+
+  /// Throws on all ranks what all of them found.
+  template <typename Error> [[noreturn]] void endAll(const std::string &what) {
+    if (comm) {
+      comm->link().finish();
+      if (comm->rank() > 0)
+        throw SaidByAnother{std::is_same_v<Error, InputError> ? 1 : 2};
+    }
+    throw Error(what);
+  }
+
+  /// Where one rank cannot start, none does, and the lowest that cannot says why.
+  void setUp() {
+    int code = 0;
+    std::exception_ptr error;
+    try {
+      prepare();
+    } catch (const InputError &) {
+      error = std::current_exception();
+      code = 1;
+    } catch (const std::exception &) {
+      error = std::current_exception();
+      code = 2;
+    }
+    if (!comm) {
+      if (error)
+        std::rethrow_exception(error);
+      return;
+    }
+    // The largest is the lowest rank's.
+    const double mine = code ? 4.0 * (comm->size() - comm->rank()) + code : 0;
+    double first = 0;
+    const Group all = comm->groupOver("pp,dp,ep,tp");
+    comm->allReduce(all, "the start of the run", &mine, &first, 1, Reduction::max);
+    if (first == 0)
+      return;
+    comm->link().finish();
+    if (mine == first)
+      std::rethrow_exception(error);
+    throw SaidByAnother{int(first) % 4};
+  }
+
+  void prepare() {
+    data = openData(o.data, p, o.accumulate, o.seed, shards);
+    report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
+    ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
+    ctx->comm = comm;
+    ctx->microBatches = o.accumulate;
+    if (comm)
+      ctx->losses = std::make_unique<double[]>(o.accumulate);
+    loadWeights(*ctx, o.weights, o.seed, s.executable);
+    report->start(*ctx, data->describe(), s.ranks);
+    // All micro-batches of a step are read first: the seed of the backward is 1/N,
+    // and N counts the labels of all of them.
+    for (int64_t i = 0; i < o.accumulate; ++i)
+      batches.emplace_back(p);
+  }
+
+  /// N of the step: the labels that count, of all ranks. Also where a signal that came
+  /// to any rank stops all of them, after the same step.
+  int64_t count(int64_t step, int64_t own) {
+    double sums[2] = {countsData ? double(own) : 0, 0};
+    int signal = s.stopSignal ? s.stopSignal() : 0;
+    if (comm) {
+      sums[1] = signal;
+      const Group all = comm->groupOver("pp,dp,ep,tp");
+      comm->allReduce(all, "the count of labels", sums, sums, 1);
+      comm->allReduce(all, "the stop signal", sums + 1, sums + 1, 1, Reduction::max);
+      signal = int(sums[1]);
+    }
+    if (signal && step > 1)
+      endAll<RunError>("stopped by signal " + std::to_string(signal) + " after step " +
+                       std::to_string(step - 1) + "; nothing was saved");
+    return int64_t(sums[0]);
+  }
+
+  //===--- a step ---===//
+
+  void trainStep(int64_t step) {
+    const auto begin = std::chrono::steady_clock::now();
+    int64_t own = 0;
+    for (int64_t a = 0; a < o.accumulate; ++a) {
+      data->read(step, a * shards + shard, batches[a]);
+      own += batches[a].counted;
+    }
+    const int64_t counted = count(step, own);
+    if (counted == 0)
+      endAll<InputError>("no label of step " + std::to_string(step) + " counts: all are -100");
+    ctx->scale = static_cast<float>(1.0 / double(counted));
+    const double lr = learningRate(o, step);
+    ctx->hyper = o.hyper;
+    ctx->hyper.lr = lr;
+    ctx->hyper.step = step;
+    ctx->hyper.maxNorm = o.clip;
+    startStep();
+    const auto [loss, norm] = outcomeOfStep(*ctx); // the only time that the host waits
+    if (step == 1 && !o.dumpGrads.empty())
+      writeGradients(*ctx, o.dumpGrads);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    const int64_t tokens = p.batch * o.accumulate * shards * std::max<int64_t>(1, p.seq);
+    report->step({step, loss, lr, norm, seconds.count(), tokens});
+    if (!std::isfinite(loss) || !std::isfinite(norm))
+      endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
+                       " of step " + std::to_string(step) +
+                       " is not finite; use a smaller --lr, --clip or --warmup");
+  }
+
+  /// Forward and backward of all micro-batches, then the update.
+  void startStep() {
+    beginStep(*ctx);
+    for (int64_t micro = 0; micro < o.accumulate; ++micro) {
+      ctx->microBatch = micro;
+      for (int64_t i = 0; i < p.numInputs; ++i) {
+        const Block &block = batches[micro].blocks[i];
+        if (p.inputs[i].role == Role::scale)
+          setInput(*ctx, i, &ctx->scale, sizeof ctx->scale);
+        else
+          setInput(*ctx, i, block.data(), block.size());
+      }
+      runMicroStep(*ctx, /*last=*/micro + 1 == o.accumulate);
+    }
+  }
+
+  const RankSetup &s;
+  const Program &p;
+  const Options &o;
+  Comm *comm;
+  int64_t shards = 1, shard = 0; ///< ranks with data of their own, and which this is
+  /// Of the ranks that read the same data one counts its labels.
+  bool countsData = true;
+  std::unique_ptr<DataSource> data;
+  std::unique_ptr<Report> report;
+  std::unique_ptr<Context> ctx;
+  std::vector<MicroBatch> batches;
+};
+} // namespace
+
+void trainRank(const RankSetup &setup) { Rank(setup).run(); }
+
+} // namespace moire::rt

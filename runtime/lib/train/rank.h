@@ -1,0 +1,37 @@
+//===- rank.h - One rank's training run ------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_RANK_H
+#define MOIRE_RT_RANK_H
+
+#include "moire/rt/comm.h"
+#include "train/options.h"
+
+#include <string>
+
+namespace moire::rt {
+
+/// An error that all ranks ended with, alike: rank 0 says it.
+struct SaidByAnother {
+  int code; ///< exit code
+};
+
+struct RankSetup {
+  const Program &program;
+  const Options &options; ///< threads: this rank's
+  std::string executable; ///< argv[0], what a relative modelPath starts from
+  Comm *comm = nullptr;   ///< null: the only rank
+  std::string ranks = {}; ///< for the log: how they are connected
+  /// Whether a signal asks to stop: looked at once a step.
+  int (*stopSignal)() = nullptr;
+};
+
+/// Trains. Throws InputError, RunError or SaidByAnother. On many ranks the caller then
+/// calls the transport's abort(): it has no effect where all ranks ended alike.
+void trainRank(const RankSetup &setup);
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_RANK_H
