@@ -71,9 +71,10 @@ public:
       : Transport(rank, int(world->ports.size()), network), world(std::move(world)) {}
 
   bool borrows() const override { return true; }
-  void finish() override {}
+  void finish() override { finished = true; }
   void abort(const std::string &why) noexcept override { 
-    world->stop(rank(), stoppedWith(why));
+    if (!finished)
+      world->stop(rank(), stoppedWith(why));
   }
   std::string describe() const override { return "threads of one process"; }
 
@@ -194,7 +195,7 @@ private:
 
   void check(const char *what) {
     if (const Fault fault = world->faultNow(); fault.rank >= 0)
-      throw RunError(fault.sentence(size(), what));
+      throw LostError(fault.sentence(size(), what));
   }
   void wait(Port &own, std::unique_lock<std::mutex> &hold, const char *what) {
     check(what);
@@ -202,6 +203,7 @@ private:
   }
 
   std::shared_ptr<World> world;
+  bool finished = false;
 };
 } // namespace
 

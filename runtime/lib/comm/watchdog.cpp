@@ -192,7 +192,7 @@ void Watchdog::raise(int who, const std::string &why) {
   hold.unlock();
   if (!known)
     lose(who, why);
-  throw RunError(fault.sentence(size, where));
+  throw LostError(fault.sentence(size, where));
 }
 
 bool Watchdog::allDone() {
@@ -210,7 +210,7 @@ void Watchdog::finish() {
   changed.wait(hold, [&] { return fault.rank >= 0 || allDone(); });
   taken = finished = true;
   if (!allDone())
-    throw RunError(fault.sentence(size, operation));
+    throw LostError(fault.sentence(size, operation));
 }
 
 void Watchdog::abort(const std::string &why) noexcept {

@@ -102,25 +102,28 @@ void runThreads(const RankSetup &setup, int ranks) {
   std::mutex lock;
   std::condition_variable changed;
   int left = ranks;
-  std::exception_ptr first; // the cause: what others end with came later
+  std::exception_ptr first;
+  bool firstIsLost = false; // then another rank has the cause
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
       std::exception_ptr error;
+      bool lost = false;
       try {
         Comm comm(std::move(transports[rank]), Mesh(p), groupsOf(p));
-        try {
-          runWithOthers(setup, comm);
-        } catch (const SaidByAnother &) {
-        } catch (...) {
-          error = std::current_exception();
-        }
+        runWithOthers(setup, comm);
+      } catch (const SaidByAnother &) {
+      } catch (const LostError &) {
+        error = std::current_exception();
+        lost = true;
       } catch (...) {
         error = std::current_exception();
       }
       std::lock_guard<std::mutex> hold(lock);
-      if (error && !first)
+      if (error && (!first || (firstIsLost && !lost))) {
         first = error;
+        firstIsLost = lost;
+      }
       --left;
       changed.notify_all();
     });

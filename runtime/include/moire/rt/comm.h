@@ -63,7 +63,7 @@ struct Network {
 
 /// Moves bytes between this rank and the others. Used by one thread at a time.
 ///
-/// A rank that dies or stops answering makes every call throw a RunError, whose
+/// A rank that dies or stops answering makes every call throw a LostError, whose
 /// sentence names that rank, `what` and why.
 class Transport {
 public:
@@ -106,6 +106,11 @@ private:
   int ownRank, ranks;
   Network network;
   Clock::time_point linkFree = {};
+};
+
+/// Another rank is lost: what it said itself, if anything, is the cause.
+struct LostError : RunError {
+  using RunError::RunError;
 };
 
 /// What became of a rank.

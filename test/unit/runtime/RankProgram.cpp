@@ -1,0 +1,140 @@
+//===- RankProgram.cpp - A small program for any mesh ----------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "RankProgram.h"
+#include "moire/rt/kernels.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+#include <thread>
+
+namespace moire::rt::test {
+
+namespace {
+constexpr int64_t kVocab = RankProgram::kVocab, kExperts = RankProgram::kExperts,
+                  kRows = RankProgram::kBatch * RankProgram::kSeq;
+enum { kEp = 2, kTp = 3 };                              // axes
+enum { kOverDp, kOverEp, kOverTp, kOverData };          // groups
+const int kAxisDp[] = {1}, kAxisEp[] = {2}, kAxisTp[] = {3}, kAxesData[] = {1, 2};
+const GroupInfo kGroups[] = {{1, kAxisDp}, {1, kAxisEp}, {1, kAxisTp}, {2, kAxesData}};
+const int64_t kBlocks[] = {8, 4};
+const int64_t kTable[] = {kVocab, kVocab}, kBias[] = {kVocab}, kExpert[] = {kExperts, kVocab},
+              kInput[] = {RankProgram::kBatch, RankProgram::kSeq};
+const InputInfo kInputs[] = {{"input_ids", DType::i64, 2, kInput, Role::tokens, 0},
+                             {"labels", DType::i64, 2, kInput, Role::labels, -1},
+                             {"scale", DType::f32, 0, nullptr, Role::scale, -1}};
+constexpr int64_t kBiasAt = kVocab * kVocab, kExpertAt = kBiasAt + 16,
+                  kElements = kExpertAt + kExperts * kVocab;
+
+/// A computation that takes long: STALL=rank,step,seconds.
+void stall(const Context &ctx) {
+  int rank = -1;
+  long long step = 0;
+  double seconds = 0;
+  const char *text = std::getenv("STALL");
+  if (text && std::sscanf(text, "%d,%lld,%lf", &rank, &step, &seconds) == 3 && ctx.comm &&
+      ctx.hyper.step == step && axisIndex(ctx, 1) == rank)
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
+
+/// The column of the whole table that tp coordinate c has at its place j.
+int64_t column(int64_t c, int64_t n, int64_t j) {
+  const int64_t first = kBlocks[0] / n;
+  return j < first ? c * first + j : kBlocks[0] + c * (kBlocks[1] / n) + j - first;
+}
+
+void microStep(Context &ctx) {
+  stall(ctx);
+  const int64_t ep = ctx.program->axes[kEp].size, tp = ctx.program->axes[kTp].size;
+  const int64_t columns = kVocab / tp, experts = kExperts / ep, mine = axisIndex(ctx, kTp);
+  const auto *ids = ctx.input<int64_t>(0), *labels = ctx.input<int64_t>(1);
+  const float *scale = ctx.input<float>(2);
+  const float *table = ctx.param(0), *bias = ctx.param(kBiasAt);
+  auto *part = ctx.at<float>(0), *gathered = ctx.at<float>(1024), *logits = ctx.at<float>(2048),
+       *losses = ctx.at<float>(3072), *allExperts = ctx.at<float>(4096),
+       *dexperts = ctx.at<float>(5120), *dmine = ctx.at<float>(6144);
+
+  // Forward.
+  for (int64_t r = 0; r < kRows; ++r)
+    for (int64_t j = 0; j < columns; ++j)
+      part[r * columns + j] = table[ids[r] * columns + j];
+  allGather(ctx, kOverTp, "all_gather of logits", part, gathered, kRows, columns, 1);
+  allGather(ctx, kOverEp, "all_gather of experts", ctx.param(kExpertAt), allExperts, 1, experts,
+            kVocab);
+  for (int64_t r = 0; r < kRows; ++r)
+    for (int64_t c = 0; c < tp; ++c)
+      for (int64_t j = 0; j < columns; ++j) {
+        const int64_t v = column(c, tp, j);
+        logits[r * kVocab + v] = gathered[r * kVocab + c * columns + j] + bias[v] +
+                                 allExperts[ids[r] % kExperts * kVocab + v];
+      }
+  crossEntropyWithGrad(ctx, {kRows, kVocab}, logits, labels, scale, losses, nullptr, logits);
+  double sum = 0;
+  for (int64_t r = 0; r < kRows; ++r)
+    sum += losses[r];
+  const float scaled = float(sum) * *scale;
+  loss(ctx, &scaled);
+
+  // Backward: logits hold their gradient.
+  float *dtable = ctx.grad(0), *dbias = ctx.grad(kBiasAt);
+  if (ctx.first())
+    std::fill_n(ctx.grad(0), ctx.program->gradElements, 0.0f);
+  std::fill_n(dexperts, kExperts * kVocab, 0.0f);
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t j = 0; j < columns; ++j)
+      dtable[ids[r] * columns + j] += logits[r * kVocab + column(mine, tp, j)];
+    for (int64_t v = 0; v < kVocab; ++v) {
+      dbias[v] += logits[r * kVocab + v];
+      dexperts[ids[r] % kExperts * kVocab + v] += logits[r * kVocab + v];
+    }
+  }
+  reduceScatter(ctx, kOverEp, "reduce_scatter of experts", dexperts, dmine, 1, experts, kVocab);
+  for (int64_t i = 0; i < experts * kVocab; ++i)
+    ctx.grad(kExpertAt)[i] += dmine[i];
+}
+} // namespace
+
+RankProgram::RankProgram(const std::string &mesh)
+    : axes{{"pp", 1}, {"dp", 1}, {"ep", 1}, {"tp", 1}} {
+  std::istringstream list(mesh);
+  for (std::string axis; std::getline(list, axis, ',');)
+    for (AxisInfo &a : axes)
+      if (axis.compare(0, 3, std::string(a.name) + "=") == 0)
+        a.size = std::stoll(axis.substr(3));
+  tableShape[0] = kVocab;
+  tableShape[1] = kVocab / axes[kTp].size;
+  expertShape[0] = kExperts / axes[kEp].size;
+  expertShape[1] = kVocab;
+  params[0] = {"table", "m.table", 2, tableShape, true, Init::normal, 0.5f, 0, 0, nullptr,
+               kTable,  1,         {{1, kTp, 2, kBlocks}, {}}, kOverData, kOverTp};
+  params[1] = {"bias", "m.bias", 1, kBias, true, Init::normal, 0.5f, kBiasAt, 0, nullptr};
+  params[1].reduceGroup = kOverData;
+  params[2] = {"experts", "m.experts", 2, expertShape, true, Init::normal, 0.5f, kExpertAt, 0,
+               nullptr,   kExpert,     1, {{0, kEp, 0, nullptr}, {}}, kOverDp, kOverEp};
+  p.abi = kAbiVersion;
+  p.name = "ranks";
+  p.modelPath = "/none/model.onnx";
+  p.init = true;
+  p.optimizer = OptimizerKind::adamw;
+  p.batch = kBatch;
+  p.seq = kSeq;
+  p.vocab = p.tokenVocab = kVocab;
+  p.arenaBytes = 8192;
+  p.paramElements = p.gradElements = kElements;
+  p.numParameters = 3;
+  p.parameters = params;
+  p.numInputs = 3;
+  p.inputs = kInputs;
+  p.microStep = microStep;
+  p.numAxes = 4;
+  p.axes = axes;
+  p.numGroups = 4;
+  p.groups = kGroups;
+}
+
+} // namespace moire::rt::test
