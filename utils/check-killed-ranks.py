@@ -65,12 +65,11 @@ def run(args, command, rng, folder):
         if rank == dead:
             continue
         errors = re.findall(r"error: .*", text)
-        told = (len(errors) == 1 and
-                (f"rank {dead} of {args.ranks} is lost in " in errors[0] or
-                 re.search(rf"ranks came to .*, not rank (\d+, )*{dead}\b", errors[0]) or
-                 # It was rank 0 that nobody met, or rank 0 that says who is missing.
-                 (dead == 0 and "is lost in the rendezvous" in errors[0]) or
-                 "is lost in the rendezvous" in errors[0]))
+        # At the rendezvous the others hear it from rank 0, or miss rank 0 itself.
+        told = len(errors) == 1 and (
+            f"rank {dead} of {args.ranks} is lost in " in errors[0] or
+            f"rank 0 of {args.ranks} is lost in the rendezvous" in errors[0] or
+            re.search(rf"ranks came to .*, not rank (\d+, )*{dead}\b", errors[0]))
         if code != 2 or not told:
             wrong = wrong or f"rank {rank} ended with {code} and said: {text.strip() or 'nothing'}"
     took = time.monotonic() - begin

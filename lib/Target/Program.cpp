@@ -68,7 +68,7 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
       return fail(module, std::move(error));
   bool cpu = options.target == TargetKind::cpu;
   auto trees = cpu ? std::vector<std::string>{"/include", "/lib"}
-                   : std::vector<std::string>{"/include", "/lib/train", "/cuda"};
+                   : std::vector<std::string>{"/include", "/lib/comm", "/lib/train", "/cuda"};
   auto single =
       cpu ? std::vector<std::string>{"/CMakeLists.txt"}
           : std::vector<std::string>{"/CMakeLists.txt", "/cuda/CMakeLists.txt", "/lib/context.cpp",

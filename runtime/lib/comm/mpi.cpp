@@ -3,76 +3,29 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Open MPI's library is loaded when mpirun started the process and not linked, so that
-// one trainer runs with and without it. What is declared here is Open MPI's binary
-// interface, the same in its versions 4 and 5 (libmpi.so.40): handles are pointers to
-// objects that the library exports.
-//
-// Ranks that die are mpirun's to notice: it ends all others.
+// One request per message. Ranks that die are mpirun's to notice: it ends all others.
 //
 //===----------------------------------------------------------------------===//
 
+#include "comm/mpi_library.h"
+#include "comm/pulse.h"
 #include "moire/rt/comm.h"
 
 #include <algorithm>
-#include <cstring>
-#include <dlfcn.h>
+#include <cstdio>
+#include <mutex>
 #include <sched.h>
 #include <thread>
 
 namespace moire::rt {
 
 namespace {
-using Handle = void *;
-struct Status {
-  int source, tag, error, cancelled;
-  size_t bytes;
-};
-constexpr int kFunneled = 1, kTag = 77;
+constexpr int kTag = 77;
 constexpr int64_t kLargest = 1 << 30; ///< of a message: counts are ints
-
-struct Library {
-  int (*initThread)(int *, char ***, int, int *);
-  int (*finalize)();
-  int (*abort)(Handle, int);
-  int (*rankOf)(Handle, int *);
-  int (*sizeOf)(Handle, int *);
-  int (*send)(const void *, int, Handle, int, int, Handle, Handle *);
-  int (*receive)(void *, int, Handle, int, int, Handle, Handle *);
-  int (*test)(Handle *, int *, Status *);
-  Handle world, byte;
-
-  Library() {
-    void *library = nullptr;
-    for (const char *name : {"libmpi.so.40", "libmpi.so"})
-      if (!library)
-        library = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-    if (!library)
-      throw RunError(std::string("mpirun started this process, but Open MPI's library cannot be "
-                                 "loaded (") + dlerror() + "); put it where the loader looks");
-    auto find = [&](const char *symbol, auto &to) {
-      void *address = dlsym(library, symbol);
-      if (!address)
-        throw RunError(std::string("libmpi.so has no ") + symbol +
-                       "; use the library of the Open MPI whose mpirun started this process");
-      std::memcpy(&to, &address, sizeof to);
-    };
-    find("MPI_Init_thread", initThread);
-    find("MPI_Finalize", finalize);
-    find("MPI_Abort", abort);
-    find("MPI_Comm_rank", rankOf);
-    find("MPI_Comm_size", sizeOf);
-    find("MPI_Isend", send);
-    find("MPI_Irecv", receive);
-    find("MPI_Test", test);
-    find("ompi_mpi_comm_world", world);
-    find("ompi_mpi_byte", byte);
-  }
-};
 
 /// A part of a message that is under way.
 struct Request {
-  Handle handle;
+  MpiLibrary::Handle handle;
   bool out;
   int peer;
   int64_t bytes;
@@ -83,11 +36,12 @@ struct Request {
 
 class Mpi final : public Transport {
 public:
-  Mpi(const Library &mpi, int rank, int size, const Network &network)
-      : Transport(rank, size, network), mpi(mpi) {}
+  Mpi(const MpiLibrary &mpi, int rank, int size, double timeout, const Network &network)
+      : Transport(rank, size, network), mpi(mpi), pulse(mpi, lock, rank, size, timeout) {}
 
   std::string describe() const override { return "processes over MPI"; }
   void finish() override {
+    pulse.finish();
     finished = true;
     mpi.finalize();
   }
@@ -96,6 +50,7 @@ public:
       return;
     std::fprintf(stderr, "error: %s\n", why.c_str()); // nobody will say it after this
     std::fflush(stderr);
+    std::lock_guard<std::mutex> hold(lock);
     mpi.abort(mpi.world, 2);
   }
 
@@ -119,7 +74,9 @@ public:
           copyPieces(m.pieces, {{data, bytes}});
         add(requests, m.peer, data, bytes, /*out=*/true, arrival(bytes));
       }
+    pulse.enter(what);
     complete(what, requests);
+    pulse.leave();
     for (auto [m, data] : unpack)
       copyPieces({{data, m->bytes()}}, m->pieces);
     if (!use)
@@ -154,6 +111,7 @@ private:
       open = false;
       bool progress = false;
       const auto now = Clock::now();
+      std::unique_lock<std::mutex> hold(lock);
       for (Request &r : requests) {
         if (r.done)
           continue;
@@ -167,7 +125,7 @@ private:
         if (!r.started)
           continue;
         int flag = 0;
-        Status status = {};
+        MpiLibrary::Status status = {};
         mpi.test(&r.handle, &flag, &status);
         if (!flag)
           continue;
@@ -178,6 +136,7 @@ private:
                          " waits for " + std::to_string(r.bytes) + " bytes in " + what +
                          "; all ranks must run the same program");
       }
+      hold.unlock();
       idle = progress ? 0 : idle + 1;
       if (idle > 1000)
         std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -186,22 +145,28 @@ private:
     }
   }
 
-  const Library &mpi;
+  const MpiLibrary &mpi;
+  std::mutex lock; ///< around calls of MPI
+  Pulse pulse;
   bool finished = false;
 };
 } // namespace
 
-std::unique_ptr<Transport> connectMpi(int size, const Network &network) {
-  static const Library mpi; // MPI itself can be started once in a process
+std::unique_ptr<Transport> connectMpi(int size, double timeout, const Network &network) {
+  static const MpiLibrary mpi; // MPI itself can be started once in a process
   int provided = 0, rank = 0, ranks = 0;
-  mpi.initThread(nullptr, nullptr, kFunneled, &provided);
+  mpi.initThread(nullptr, nullptr, MpiLibrary::kSerialized, &provided);
   mpi.rankOf(mpi.world, &rank);
   mpi.sizeOf(mpi.world, &ranks);
   if (ranks != size)
     throw RunError("mpirun started " + std::to_string(size) + " ranks, the library that was "
                    "loaded says " + std::to_string(ranks) +
                    "; use the mpirun and the libmpi.so of one Open MPI");
-  return std::make_unique<Mpi>(mpi, rank, size, network);
+  if (provided < MpiLibrary::kSerialized)
+    throw RunError("Open MPI gives threads of level " + std::to_string(provided) +
+                   ", the trainer needs MPI_THREAD_SERIALIZED (2); use one that was built with "
+                   "threads, or start the ranks over TCP by utils/launch.sh, srun or torchrun");
+  return std::make_unique<Mpi>(mpi, rank, size, timeout, network);
 }
 
 } // namespace moire::rt

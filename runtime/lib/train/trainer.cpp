@@ -149,7 +149,7 @@ void runThreads(const RankSetup &setup, int ranks) {
 
 std::unique_ptr<Transport> connect(const Launch &launch, const Options &o) {
   if (launch.by == Launch::By::openMpi)
-    return connectMpi(launch.size, o.network);
+    return connectMpi(launch.size, o.commTimeout, o.network);
   if (launch.host.empty() || !launch.port)
     throw InputError("rank " + std::to_string(launch.rank) + " of " +
                      std::to_string(launch.size) + " does not know where rank 0 listens; set "

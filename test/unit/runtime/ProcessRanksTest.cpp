@@ -168,6 +168,50 @@ TEST(Tcp, AStalledRankEndsAllOthersWithItsSentence) {
   }
 }
 
+namespace {
+/// The processes that mpirun started.
+std::vector<pid_t> childrenOf(pid_t pid) {
+  std::vector<pid_t> children;
+  const std::string number = std::to_string(pid);
+  std::istringstream list(read("/proc/" + number + "/task/" + number + "/children"));
+  for (pid_t child; list >> child;)
+    children.push_back(child);
+  return children;
+}
+/// Whether it has not ended; a zombie has, its new parent will come.
+bool runs(pid_t pid) {
+  const std::string stat = read("/proc/" + std::to_string(pid) + "/stat");
+  const size_t name = stat.rfind(") ");
+  return name != std::string::npos && stat[name + 2] != 'Z';
+}
+} // namespace
+
+TEST(OpenMpi, AKilledOrStalledRankEndsAll) {
+  if (!openMpi())
+    GTEST_SKIP() << "there is no mpirun";
+  TempFolder dir;
+  for (int number : {SIGKILL, SIGSTOP}) {
+    Processes p(mpirun(3, {kProgram, "dp=3", "--data", tokens(dir), "--steps", "10000000",
+                           "--comm-timeout", "2"}), 1, 0, 0);
+    std::vector<pid_t> ranks;
+    for (int i = 0; i < 1000 && ranks.size() < 3; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      ranks = childrenOf(p.pid(0));
+    }
+    ASSERT_EQ(ranks.size(), 3u);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    kill(ranks[1], number);
+    const auto end = p.wait(10)[0];
+    EXPECT_GT(end.code, 0) << end.err;
+    for (int i = 0; i < 400 && std::any_of(ranks.begin(), ranks.end(), runs); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    for (pid_t rank : ranks)
+      EXPECT_FALSE(runs(rank));
+    if (number == SIGSTOP)
+      EXPECT_NE(end.err.find("error: rank 1 of 3 is lost in "), std::string::npos) << end.err;
+  }
+}
+
 TEST(Tcp, SlowComputeIsNoStall) {
   TempFolder dir;
   Processes p({kProgram, "dp=2", "--data", tokens(dir), "--steps", "3", "--comm-timeout", "0.5"},

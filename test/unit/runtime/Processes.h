@@ -79,6 +79,7 @@ public:
     ended.emplace_back();
   }
 
+  pid_t pid(int index) const { return pids[index]; }
   void signal(int index, int number) { kill(pids[index], number); }
 
   /// Waits until all but `except` have ended, at most so long.
