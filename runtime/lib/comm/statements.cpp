@@ -19,6 +19,21 @@ template <typename T> void copy(const T *from, T *to, int64_t n) {
 }
 } // namespace
 
+void memberIndex(Context &ctx, int group, int64_t *index) {
+  *index = ctx.comm ? ctx.comm->group(group).index : 0;
+}
+
+template <typename T>
+void split(Context &ctx, int group, const T *from, T *to, int64_t outer, int64_t dim,
+           int64_t inner) {
+  if (!ctx.comm)
+    return copy(from, to, outer * dim * inner);
+  const Group &g = ctx.comm->group(group);
+  const int64_t run = dim * inner, members = int64_t(g.members.size());
+  for (int64_t i = 0; i < outer; ++i)
+    copy(from + (i * members + g.index) * run, to + i * run, run);
+}
+
 template <typename T>
 void allReduce(Context &ctx, int group, const char *what, const T *from, T *to, int64_t n,
                Reduction reduce) {
@@ -58,6 +73,7 @@ void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count
 }
 
 #define INSTANTIATE_MOVES(T)                                                                   \
+  template void split(Context &, int, const T *, T *, int64_t, int64_t, int64_t);               \
   template void allGather(Context &, int, const char *, const T *, T *, int64_t, int64_t,       \
                           int64_t);                                                             \
   template void allToAll(Context &, int, const char *, const T *, T *, int64_t);                \
@@ -72,6 +88,7 @@ INSTANTIATE_MOVES(bf16)
 INSTANTIATE_MOVES(int64_t)
 INSTANTIATE_MOVES(int32_t)
 INSTANTIATE_MOVES(bool)
+INSTANTIATE_MOVES(uint8_t)
 INSTANTIATE_SUMS(float)
 INSTANTIATE_SUMS(double)
 INSTANTIATE_SUMS(bf16)

@@ -29,6 +29,14 @@ enum class Reduction : uint8_t { sum, max };
 /// This rank's coordinate on an axis of Program::axes.
 int64_t axisIndex(const Context &ctx, int axis);
 
+/// *index = this rank's number among the group's members.
+void memberIndex(Context &ctx, int group, int64_t *index);
+/// from [outer, n · dim, inner] → to [outer, dim, inner], this member's part of a tensor
+/// that all have. Moves nothing between ranks.
+template <typename T>
+void split(Context &ctx, int group, const T *from, T *to, int64_t outer, int64_t dim,
+           int64_t inner);
+
 /// to[i] = from[i] of all members, added in ascending order; to may be from. T: float,
 /// bf16 (added in float, rounded once) or double.
 template <typename T>

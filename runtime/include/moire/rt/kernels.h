@@ -14,6 +14,7 @@
 
 #include "moire/rt/attention.h"
 #include "moire/rt/collectives.h"
+#include "moire/rt/collectives.h"
 #include "moire/rt/context.h"
 #include "moire/rt/elementwise.h"
 #include "moire/rt/gemm.h"
