@@ -35,6 +35,56 @@ void cut(std::vector<Piece> &pieces, int64_t expert, int64_t row, int64_t rows,
     pieces.push_back({expert, row, rows, c, std::min(width, columns - c)});
 }
 
+/// oneDNN adds in another order in the last rows where their number is no multiple of
+/// its kernels' (6 rows under AVX2, 8 under AVX-512; twice that, as it may halve the
+/// rows). An expert's rows change with the plan, so a row's bits must not depend on
+/// how many there are.
+#ifdef __AVX512F__
+constexpr int64_t kAlikeRows = 16;
+#else
+constexpr int64_t kAlikeRows = 12;
+#endif
+int64_t ceilTo(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+/// From here on the last rows are worth a product of their own.
+constexpr int64_t kManyRows = 16 * kAlikeRows;
+
+/// oneDNN's own threads cut rows by their number.
+struct OneThread {
+  const int before = omp_get_max_threads();
+  OneThread() { omp_set_num_threads(1); }
+  ~OneThread() { omp_set_num_threads(before); }
+};
+
+/// sgemm whose rows have the same bits whatever m is. The last ones go through copies
+/// with rows of zeros after them, in `memory` of kManyRows * (k + n).
+void sgemmAlike(bool transB, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                const float *b, int64_t ldb, float beta, float *c, int64_t ldc,
+                float *memory) {
+  const OneThread alone;
+  const int64_t whole = m % kAlikeRows == 0 ? m : m < kManyRows ? 0 : m - m % kAlikeRows;
+  if (whole > 0)
+    sgemm(false, transB, whole, n, k, 1, a, lda, b, ldb, beta, c, ldc);
+  const int64_t rest = m - whole;
+  if (rest == 0)
+    return;
+  const int64_t rows = ceilTo(rest, kAlikeRows);
+  a += whole * lda;
+  c += whole * ldc;
+  float *from = memory, *to = memory + rows * k;
+  for (int64_t row = 0; row < rest; ++row) {
+    std::memcpy(from + row * k, a + row * lda, k * sizeof(float));
+    if (beta != 0)
+      std::memcpy(to + row * n, c + row * ldc, n * sizeof(float));
+  }
+  std::memset(from + rest * k, 0, (rows - rest) * k * sizeof(float));
+  if (beta != 0)
+    std::memset(to + rest * n, 0, (rows - rest) * n * sizeof(float));
+  sgemm(false, transB, rows, n, k, 1, from, k, b, ldb, beta, to, n);
+  for (int64_t row = 0; row < rest; ++row)
+    std::memcpy(c + row * ldc, to + row * n, n * sizeof(float));
+}
+
 /// Runs the pieces, the largest first: a long one at the end would be waited
 /// for. Pieces do not depend on the number of threads, nor does what is added to
 /// what.
@@ -55,16 +105,30 @@ void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
   for (int64_t e = 0; e < r.experts; ++e)
     if (int64_t rows = r.offsets[e + 1] - r.offsets[e])
       cut(pieces, e, r.offsets[e], rows, g.n);
+  // Few experts with many rows: their rows are cut, too.
+  if (int64_t few = pieces.size(); few > 0 && few < ctx.threads)
+    for (int64_t i = 0; i < few; ++i) {
+      Piece &p = pieces[i];
+      const int64_t part = ceilTo((p.rows + ctx.threads - 1) / ctx.threads, kAlikeRows);
+      const Piece whole = p;
+      p.rows = std::min(part, whole.rows);
+      for (int64_t row = part; row < whole.rows; row += part)
+        pieces.push_back({whole.expert, whole.row + row, std::min(part, whole.rows - row),
+                          whole.column, whole.columns});
+    }
+  const int64_t room = kManyRows * (g.k + kBlock);
+  auto *memory = static_cast<float *>(ctx.scratch(ctx.threads * room * sizeof(float)));
   runPieces(ctx, pieces, [&](const Piece &p) {
+    float *mine = memory + room * (ctx.threads > 1 ? omp_get_thread_num() : 0);
     const float *we = w + p.expert * g.k * g.n;
     float *ye = y + p.row * g.n + p.column;
     if (bias)
       for (int64_t row = 0; row < p.rows; ++row)
         std::memcpy(ye + row * g.n, bias + p.expert * g.n + p.column,
                     p.columns * sizeof(float));
-    sgemm(false, g.transB, p.rows, p.columns, g.k, 1, x + p.row * g.k, g.k,
-          we + (g.transB ? p.column * g.k : p.column), g.transB ? g.k : g.n,
-          bias ? 1.0f : g.beta, ye, g.n);
+    sgemmAlike(g.transB, p.rows, p.columns, g.k, x + p.row * g.k, g.k,
+               we + (g.transB ? p.column * g.k : p.column), g.transB ? g.k : g.n,
+               bias ? 1.0f : g.beta, ye, g.n, mine);
   });
 }
 

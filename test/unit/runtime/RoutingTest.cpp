@@ -271,3 +271,30 @@ TEST(GroupedGemm, SwigluOfTheHalves) {
       expectNear(h, wantH, 1e-4);
     }
 }
+
+// An expert gets other numbers of rows under other plans; what a row becomes must not
+// change by that.
+TEST(GroupedGemm, ARowsBitsDoNotDependOnHowManyThereAre) {
+  for (auto [n, k] : {std::pair<int64_t, int64_t>{96, 32}, {32, 48}, {530, 300}, {64, 700}})
+    for (bool transB : {false, true}) {
+      const int64_t most = 230;
+      const Floats in = random(most * k, 1), w = random(n * k, 2), bias = random(n, 3);
+      auto product = [&](int64_t rows, int threads, const float *b) {
+        Context ctx(threads);
+        std::vector<int32_t> memory(Routing::bytes(rows, 1, 1) / 4);
+        Routing r = Routing::at(memory.data(), rows, 1, 1);
+        route(ctx, r, std::vector<int64_t>(rows, 0).data());
+        Floats y(rows * n);
+        groupedGemm(ctx, {n, k, transB}, r, in.data(), w.data(), y.data(), b);
+        return y;
+      };
+      for (const float *b : {static_cast<const float *>(nullptr), bias.data()}) {
+        const Floats all = product(most, 2, b);
+        for (int64_t rows = 1; rows < most; rows += rows < 30 ? 1 : 7) {
+          const Floats some = product(rows, 1, b);
+          ASSERT_EQ(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)), 0)
+              << rows << " rows, n " << n << ", k " << k << (transB ? ", transposed" : "");
+        }
+      }
+    }
+}
