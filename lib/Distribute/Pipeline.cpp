@@ -58,6 +58,7 @@ void distribute::buildDistributePipeline(OpPassManager &passes, const Distribute
   SmallVector<std::string> axes(parts.begin(), parts.end());
   passes.addPass(createSetMesh({axes}));
   passes.addPass(createDistributeExperts());
+  passes.addPass(createDistributeTensor());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
   passes.addPass(createDistributeData());
 }

@@ -46,6 +46,41 @@ def DistributeExperts : Pass<"distribute-experts", "::mlir::ModuleOp"> {
   }];
 }
 
+def DistributeTensor : Pass<"distribute-tensor", "::mlir::ModuleOp"> {
+  let summary = "Cuts weights and what is computed with them over the axis tp";
+  let description = [{
+    All ranks of the axis see the same tokens. A product whose weight is cut by
+    columns gives each rank its columns; what works on each of them alone
+    follows, attention by heads; a product whose weight is cut by rows takes
+    them up and gives summands, which are added over the ranks. The vocabulary of
+    embedding, logits and cross-entropy is cut likewise. Which weights are cut is
+    read from the forward part, the states of all other values follow from rules
+    per op, in the backward part too; where an op cannot take a state, a
+    collective stands in front of it. What has no rule is computed by every rank.
+
+    Attention whose heads do not divide by the axis is an error.
+
+    ```mlir
+    pipe.parameter @up : tensor<32x128xf32> from [...]
+    pipe.parameter @down : tensor<128x32xf32> from [...]
+    %h = nn.matmul %x, %up : tensor<20x32xf32>, tensor<32x128xf32> -> tensor<20x128xf32>
+    %g = math.tanh %h : tensor<20x128xf32>
+    %y = nn.matmul %g, %down : tensor<20x128xf32>, tensor<128x32xf32> -> tensor<20x32xf32>
+    %z = arith.addf %x, %y : tensor<20x32xf32>
+    ~~> // tp = 2
+    pipe.parameter @up : tensor<32x128xf32> from [...] sharding <[[], ["tp"]]>
+    pipe.parameter @down : tensor<128x32xf32> from [...] sharding <[["tp"], []]>
+    %h = nn.matmul %x, %up : tensor<20x32xf32>, tensor<32x64xf32> -> tensor<20x64xf32>
+    %g = math.tanh %h : tensor<20x64xf32>
+    %y = nn.matmul %g, %down : tensor<20x64xf32>, tensor<64x32xf32> -> tensor<20x32xf32>
+    %s = dist.all_reduce %y over ["tp"] : tensor<20x32xf32>
+    %z = arith.addf %x, %s : tensor<20x32xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::moire::dist::DistDialect", "::moire::nn::NNDialect"];
+}
+
 def DistributeData : Pass<"distribute-data", "::mlir::ModuleOp"> {
   let summary = "Sums the ranks' gradients once a step";
   let description = [{
