@@ -5,6 +5,7 @@
 #include "TensorChoice.h"
 #include "TensorLocal.h"
 #include "TensorRules.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "moire/Distribute/Passes.h"
 
 namespace moire::distribute {
@@ -28,13 +29,46 @@ public:
   void run(Block &block) {
     for (BlockArgument argument : block.getArguments())
       states[argument] = Shard::replicated();
-    for (Operation &op : block)
-      assignments.push_back(assign(&op));
+    for (Operation &op : block) {
+      if (auto sum = dyn_cast<arith::AddFOp>(op)) {
+        addSummandsFirst(sum);
+        noteSum(sum);
+      }
+      assignments[&op] = assign(&op);
+    }
   }
 
-  std::vector<Assignment> assignments; ///< in the order of the block
+  DenseMap<Operation *, Assignment> assignments;
 
 private:
+  /// Remembers sums of a whole and an unreduced value that nothing else reads.
+  void noteSum(arith::AddFOp sum) {
+    for (auto [number, operand] : llvm::enumerate(sum->getOperands()))
+      if (states[operand].isUnreduced() && operand.hasOneUse() &&
+          states[sum->getOperand(1 - number)].isWhole())
+        summandOf[sum] = number;
+  }
+
+  /// (whole + a) + b, where a and b are unreduced, as whole + (a + b): one sum over the
+  /// ranks instead of two. Cotangents of a residual come in this form.
+  void addSummandsFirst(arith::AddFOp outer) {
+    for (auto [number, operand] : llvm::enumerate(outer->getOperands())) {
+      Operation *inner = operand.getDefiningOp();
+      Value other = outer->getOperand(1 - number);
+      auto it = summandOf.find(inner);
+      if (it == summandOf.end() || !inner->hasOneUse() || !states[other].isUnreduced())
+        continue;
+      Value summand = inner->getOperand(it->second), whole = inner->getOperand(1 - it->second);
+      summandOf.erase(it);
+      inner->setOperands({summand, other});
+      inner->moveBefore(outer);
+      outer->setOperands({whole, inner->getResult(0)});
+      states[summand] = Shard::unreduced();
+      assignments[inner] = assign(inner);
+      return;
+    }
+  }
+
   Assignment assign(Operation *op) {
     Assignment result;
     if (auto read = dyn_cast<pipe::ReadOp>(op)) {
@@ -78,6 +112,7 @@ private:
   int64_t ranks;
   const ParameterShards &parameters;
   DenseMap<Value, Shard> states;
+  DenseMap<Operation *, int64_t> summandOf; ///< by noteSum: the unreduced operand
 };
 
 struct DistributeTensor : distribute::impl::DistributeTensorBase<DistributeTensor> {
@@ -105,8 +140,8 @@ struct DistributeTensor : distribute::impl::DistributeTensorBase<DistributeTenso
     SmallVector<Operation *> ops;
     for (Operation &op : block)
       ops.push_back(&op);
-    for (auto [op, assignment] : llvm::zip_equal(ops, propagation.assignments))
-      local.rewrite(op, assignment);
+    for (Operation *op : ops)
+      local.rewrite(op, propagation.assignments[op]);
     for (auto &[name, shard] : *parameters)
       addSharding(module.lookupSymbol<pipe::ParameterOp>(name), shard);
     dropUnused(block);

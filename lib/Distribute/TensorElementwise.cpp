@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "TensorRules.h"
+#include "dialects/dist/Dist.h"
 #include "dialects/nn/NN.h"
 
 using namespace mlir;
@@ -29,6 +30,16 @@ static bool isLinear(Operation *op, Given given) {
   return false;
 }
 
+/// Rows of experts with a bias per expert, of which nothing but sums over a token's
+/// experts are read: k times as many rows as afterwards.
+static bool isSummedByTokens(Operation *op) {
+  return llvm::any_of(op->getOperands(), [](Value v) { return v.getDefiningOp<nn::PerExpertOp>(); }) &&
+         llvm::all_of(op->getUses(), [](OpOperand &use) {
+           return isa<nn::CombineOp, nn::CombineGradOp, dist::AllToAllRowsOp>(use.getOwner()) &&
+                  use.getOperandNumber() == 0;
+         });
+}
+
 bool distribute::assignElementwise(const TensorRules &, Operation *op, Given given,
                                    Assignment &out) {
   if (!isElementwise(op))
@@ -40,8 +51,13 @@ bool distribute::assignElementwise(const TensorRules &, Operation *op, Given giv
         out.operands[i] = *split;
     return true;
   }
-  if (llvm::any_of(given, [](const Shard &s) { return s.isUnreduced(); }) && isLinear(op, given)) {
+  if (llvm::none_of(given, [](const Shard &s) { return s.isUnreduced(); }))
+    return true;
+  if (isLinear(op, given)) {
     out.operands.assign(given.begin(), given.end());
+    out.results[0] = Shard::unreduced();
+  } else if (isa<arith::AddFOp>(op) && isSummedByTokens(op)) {
+    out.operands.assign(2, Shard::unreduced()); // one rank adds the bias
     out.results[0] = Shard::unreduced();
   }
   return true;

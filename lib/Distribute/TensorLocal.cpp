@@ -65,8 +65,29 @@ Value TensorLocal::pieces(OpBuilder &b, Location loc, Value value, const Shard &
   });
 }
 
+/// A value that all ranks hold as a sum over them: the first has it, others zeros.
+static Value onFirstRank(OpBuilder &b, Location loc, Value value, ArrayAttr axes) {
+  auto scalar = RankedTensorType::get({}, b.getI64Type());
+  auto zeros = [&](RankedTensorType type) {
+    return b.create<arith::ConstantOp>(loc, cast<TypedAttr>(b.getZeroAttr(type)));
+  };
+  auto type = cast<RankedTensorType>(value.getType());
+  Value isFirst =
+      b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::eq,
+                              b.create<dist::AxisIndexOp>(loc, scalar, axes), zeros(scalar));
+  Value everywhere = b.create<nn::BroadcastOp>(
+      loc, RankedTensorType::get(type.getShape(), b.getI1Type()), isFirst, ArrayRef<int64_t>());
+  return b.create<arith::SelectOp>(loc, everywhere, value, zeros(type));
+}
+
 Value TensorLocal::make(OpBuilder &b, Location loc, Value value, const Shard &to) {
   const Whole whole = wholes.lookup(value);
+  if (to.isUnreduced()) {
+    if (auto perExpert = value.getDefiningOp<nn::PerExpertOp>()) // values are fewer than rows
+      return b.create<nn::PerExpertOp>(loc, onFirstRank(b, loc, perExpert.getValues(), axes),
+                                       perExpert.getRouting());
+    return onFirstRank(b, loc, value, axes);
+  }
   if (!to.isSplit()) {
     if (whole.shard.isSplit())
       return gather(b, loc, value, whole);
@@ -88,7 +109,7 @@ Value TensorLocal::make(OpBuilder &b, Location loc, Value value, const Shard &to
 Value TensorLocal::convert(OpBuilder &b, Location loc, Value value, const Shard &to) {
   auto it = wholes.find(value);
   // What is no tensor is the same on all ranks.
-  if (it == wholes.end() || it->second.shard == to || (it->second.shard.isWhole() && !to.isSplit()))
+  if (it == wholes.end() || it->second.shard == to || (it->second.shard.isWhole() && to.isWhole()))
     return value;
   for (auto &[shard, form] : made[value])
     if (shard == to)
