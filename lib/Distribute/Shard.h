@@ -74,8 +74,8 @@ struct Window {
 /// The window [start, limit) by `stride` of the dim that `shard` splits, where each
 /// rank has its pieces of the window: whole blocks, and strides that do not cross the
 /// bounds of pieces (every second element: gate and up of one interleaved weight).
-std::optional<Window> throughSlice(const Shard &shard, int64_t start, int64_t limit,
-                                   int64_t stride, int64_t ranks);
+std::optional<Window> throughSlice(const Shard &shard, int64_t start, int64_t limit, int64_t stride,
+                                   int64_t ranks);
 
 /// Padding of the dim that `shard` splits, as a rank does it.
 struct Padding {

@@ -78,11 +78,10 @@ LogicalResult TensorChoice::checkHeads(nn::AttentionOp op) {
   if (heads % ranks == 0 && keyHeads % ranks == 0)
     return success();
   bool ofKeys = keyHeads % ranks != 0;
-  return emitError(op.getLoc())
-         << (ofKeys ? keyHeads : heads) << (ofKeys ? " key" : " query")
-         << " heads of attention cannot be shared equally by tp = " << ranks
-         << " ranks; the nearest size that fits is tp = "
-         << nearestDivisor(std::gcd(heads, keyHeads), ranks) << " (--mesh)";
+  return emitError(op.getLoc()) << (ofKeys ? keyHeads : heads) << (ofKeys ? " key" : " query")
+                                << " heads of attention cannot be shared equally by tp = " << ranks
+                                << " ranks; the nearest size that fits is tp = "
+                                << nearestDivisor(std::gcd(heads, keyHeads), ranks) << " (--mesh)";
 }
 
 bool TensorChoice::followToParameter(pipe::ReadOp read, const Shard &shard) {
@@ -135,8 +134,9 @@ bool TensorChoice::tryPair(Value lhs, int64_t lhsInner, Value rhs, int64_t rhsIn
 /// `value` is a parameter in another form.
 static bool isWeight(Value value) {
   Operation *op = value.getDefiningOp();
-  while (isa_and_nonnull<nn::TransposeOp, nn::ReshapeOp, nn::SliceOp, arith::TruncFOp,
-                         arith::ExtFOp>(op))
+  while (
+      isa_and_nonnull<nn::TransposeOp, nn::ReshapeOp, nn::SliceOp, arith::TruncFOp, arith::ExtFOp>(
+          op))
     op = op->getOperand(0).getDefiningOp();
   return isa_and_nonnull<pipe::ReadOp>(op);
 }
@@ -165,8 +165,8 @@ FailureOr<ParameterShards> TensorChoice::run() {
       paired = tryPair(product.getLhs(), product.getTransposeLhs() ? l - 2 : l - 1,
                        product.getRhs(), product.getTransposeRhs() ? r - 1 : r - 2);
     } else if (auto grouped = dyn_cast<nn::GroupedMatmulOp>(op)) {
-      paired = tryPair(grouped.getRows(), 1, grouped.getWeight(),
-                       grouped.getTransposeWeight() ? 2 : 1);
+      paired =
+          tryPair(grouped.getRows(), 1, grouped.getWeight(), grouped.getTransposeWeight() ? 2 : 1);
     }
     if (paired)
       for (auto &[value, shard] : seen)

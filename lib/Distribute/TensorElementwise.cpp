@@ -33,7 +33,8 @@ static bool isLinear(Operation *op, Given given) {
 /// Rows of experts with a bias per expert, of which nothing but sums over a token's
 /// experts are read: k times as many rows as afterwards.
 static bool isSummedByTokens(Operation *op) {
-  return llvm::any_of(op->getOperands(), [](Value v) { return v.getDefiningOp<nn::PerExpertOp>(); }) &&
+  return llvm::any_of(op->getOperands(),
+                      [](Value v) { return v.getDefiningOp<nn::PerExpertOp>(); }) &&
          llvm::all_of(op->getUses(), [](OpOperand &use) {
            return isa<nn::CombineOp, nn::CombineGradOp, dist::AllToAllRowsOp>(use.getOwner()) &&
                   use.getOperandNumber() == 0;

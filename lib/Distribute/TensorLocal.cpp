@@ -72,9 +72,8 @@ static Value onFirstRank(OpBuilder &b, Location loc, Value value, ArrayAttr axes
     return b.create<arith::ConstantOp>(loc, cast<TypedAttr>(b.getZeroAttr(type)));
   };
   auto type = cast<RankedTensorType>(value.getType());
-  Value isFirst =
-      b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::eq,
-                              b.create<dist::AxisIndexOp>(loc, scalar, axes), zeros(scalar));
+  Value isFirst = b.create<arith::CmpIOp>(
+      loc, arith::CmpIPredicate::eq, b.create<dist::AxisIndexOp>(loc, scalar, axes), zeros(scalar));
   Value everywhere = b.create<nn::BroadcastOp>(
       loc, RankedTensorType::get(type.getShape(), b.getI1Type()), isFirst, ArrayRef<int64_t>());
   return b.create<arith::SelectOp>(loc, everywhere, value, zeros(type));
@@ -149,14 +148,15 @@ void TensorLocal::adjustIndices(Operation *op, const Assignment &assignment) {
 
 bool TensorLocal::expand(Operation *op, const Assignment &assignment) {
   const Shard &first = assignment.operands.front();
-  bool overVocabulary = isa<nn::GatherOp, nn::ScatterOp>(op) ? first.isSplit(0)
+  bool overVocabulary = isa<nn::GatherOp, nn::ScatterOp>(op)                  ? first.isSplit(0)
                         : isa<nn::CrossEntropyOp, nn::CrossEntropyGradOp>(op) ? first.isSplit(1)
                                                                               : false;
   if (!overVocabulary)
     return false;
   OpBuilder b(op);
   SmallVector<Value> results = expandVocabulary(b, op, axes, ranks);
-  for (auto [result, value, shard] : llvm::zip_equal(op->getResults(), results, assignment.results)) {
+  for (auto [result, value, shard] :
+       llvm::zip_equal(op->getResults(), results, assignment.results)) {
     define(value, cast<RankedTensorType>(result.getType()), shard);
     result.replaceAllUsesWith(value);
   }

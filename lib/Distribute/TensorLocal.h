@@ -30,8 +30,7 @@ private:
     mlir::RankedTensorType type;
     Shard shard;
   };
-  mlir::Value gather(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value,
-                     const Whole &whole);
+  mlir::Value gather(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, const Whole &whole);
   mlir::Value pieces(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, const Shard &to);
   mlir::Value make(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, const Shard &to);
   void adjustIndices(mlir::Operation *op, const Assignment &assignment);

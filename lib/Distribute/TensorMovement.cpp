@@ -236,9 +236,8 @@ std::optional<bool> distribute::movementWants(OpResult result, const Shard &s, i
         return want(op.getInput(),
                     throughReshape(sizes(op.getResult()), sizes(op.getInput()), s, ranks));
       })
-      .Case([&](nn::TransposeOp op) {
-        return want(op.getInput(), s.at(op.getPermutation()[s.dim]));
-      })
+      .Case(
+          [&](nn::TransposeOp op) { return want(op.getInput(), s.at(op.getPermutation()[s.dim])); })
       .Case([&](nn::BroadcastOp op) {
         // Repeated along the dim: each rank repeats less often.
         int64_t dim = positionOf(op.getDimensions(), s.dim);

@@ -32,8 +32,7 @@ struct Roles {
 
 } // namespace
 
-bool distribute::assignProducts(const TensorRules &, Operation *op, Given given,
-                                Assignment &out) {
+bool distribute::assignProducts(const TensorRules &, Operation *op, Given given, Assignment &out) {
   auto matmul = dyn_cast<nn::MatmulOp>(op);
   if (!matmul)
     return false;

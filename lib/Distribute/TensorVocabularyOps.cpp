@@ -46,9 +46,9 @@ public:
     Value index = b.create<dist::AxisIndexOp>(loc, RankedTensorType::get({}, b.getI64Type()), axes);
     Value first = b.create<arith::MulIOp>(loc, index, like(index, size));
     Value local = b.create<arith::SubIOp>(loc, tokens, repeat(first, sizes(tokens), {}));
-    Value inside = b.create<arith::AndIOp>(
-        loc, compare(arith::CmpIPredicate::sge, local, like(local, 0)),
-        compare(arith::CmpIPredicate::slt, local, like(local, size)));
+    Value inside =
+        b.create<arith::AndIOp>(loc, compare(arith::CmpIPredicate::sge, local, like(local, 0)),
+                                compare(arith::CmpIPredicate::slt, local, like(local, size)));
     return {local, inside};
   }
 
@@ -105,8 +105,8 @@ SmallVector<Value> Formula::loss(nn::CrossEntropyOp op) {
   Value all = b.create<dist::AllGatherOp>(loc, type({ranks, rows}, one), row, 0, axes);
   Value largest = b.create<nn::ReduceOp>(loc, all, nn::ReduceKind::max, ArrayRef<int64_t>{0});
   Value shifted = b.create<arith::SubFOp>(loc, all, repeat(largest, sizes(all), {1}));
-  Value sum = b.create<nn::ReduceOp>(loc, b.create<math::ExpOp>(loc, shifted),
-                                     nn::ReduceKind::sum, ArrayRef<int64_t>{0});
+  Value sum = b.create<nn::ReduceOp>(loc, b.create<math::ExpOp>(loc, shifted), nn::ReduceKind::sum,
+                                     ArrayRef<int64_t>{0});
   Value lse = b.create<arith::AddFOp>(loc, largest, b.create<math::LogOp>(loc, sum));
 
   Value more = b.create<arith::SubFOp>(loc, lse, one);
