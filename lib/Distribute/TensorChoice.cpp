@@ -118,6 +118,16 @@ bool TensorChoice::tryWishes(ArrayRef<std::pair<Value, Shard>> wishes) {
   seen.clear();
   if (!llvm::all_of(wishes, [&](auto &wish) { return follow(wish.first, wish.second); }))
     return false;
+  // A norm over all heads of queries or keys is worth a collective of its own. One of
+  // the residual stream is not: what it normalizes is better whole.
+  bool acrossNorm = false, attention = false;
+  for (auto &[value, shard] : seen) {
+    auto norm = value.getDefiningOp<nn::RMSNormOp>();
+    acrossNorm |= norm && shard.dim + 1 == (int64_t)sizes(value).size();
+    attention |= isa_and_nonnull<nn::AttentionOp>(value.getDefiningOp());
+  }
+  if (acrossNorm && !attention)
+    return false;
   for (auto &[name, shard] : pending)
     chosen.try_emplace(name, shard);
   return true;

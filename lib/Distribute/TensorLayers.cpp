@@ -12,6 +12,19 @@ using namespace moire::distribute;
 
 constexpr int64_t kHeads = 1; // the dim of heads in attention, rope and their statistics
 
+/// A root mean square over a last dim that is split needs one number a row from the
+/// other ranks; scale and its cotangent are split alike.
+static void assignRowPieces(Operation *op, Given given, Assignment &out) {
+  int64_t last = (int64_t)sizes(op->getOperand(0)).size() - 1;
+  const Shard &input = given[0];
+  if (!input.isSplit(last) || last == 0)
+    return;
+  for (auto [i, operand] : llvm::enumerate(op->getOperands()))
+    out.operands[i] = sizes(operand).size() == 1 ? input.at(0) : input;
+  for (auto [i, result] : llvm::enumerate(op->getResults()))
+    out.results[i] = i == 0 ? input : input.at(0);
+}
+
 /// Norms over the last dim: what splits another dim passes; the scale's and the bias's
 /// cotangents are sums over rows that the ranks share.
 static void assignNorm(Operation *op, Value input, Given given, Assignment &out) {
@@ -47,8 +60,12 @@ static void assignHeads(Operation *op, Value mask, Given given, Assignment &out)
 
 bool distribute::assignLayers(const TensorRules &, Operation *op, Given given, Assignment &out) {
   return TypeSwitch<Operation *, bool>(op)
-      .Case<nn::RMSNormOp, nn::LayerNormOp, nn::RMSNormGradOp, nn::LayerNormGradOp>(
-          [&](auto norm) { return assignNorm(op, norm.getInput(), given, out), true; })
+      .Case<nn::RMSNormOp, nn::LayerNormOp, nn::RMSNormGradOp, nn::LayerNormGradOp>([&](auto norm) {
+        assignNorm(op, norm.getInput(), given, out);
+        if (isa<nn::RMSNormOp, nn::RMSNormGradOp>(op))
+          assignRowPieces(op, given, out);
+        return true;
+      })
       .Case<nn::AttentionOp, nn::AttentionGradOp>(
           [&](auto attention) { return assignHeads(op, attention.getMask(), given, out), true; })
       .Case([&](nn::RopeOp) {
@@ -66,7 +83,13 @@ std::optional<bool> distribute::layerWants(OpResult result, const Shard &s, Wish
   };
   return TypeSwitch<Operation *, std::optional<bool>>(result.getOwner())
       .Case<nn::RMSNormOp, nn::LayerNormOp>([&](auto op) {
-        return s.dim + 1 < (int64_t)sizes(op.getInput()).size() && same(op.getInput());
+        if (s.dim + 1 < (int64_t)sizes(op.getInput()).size())
+          return same(op.getInput());
+        if (!isa<nn::RMSNormOp>(op) || s.dim == 0)
+          return false;
+        if (op.getScale())
+          wishes.push_back({op.getScale(), s.at(0)});
+        return same(op.getInput());
       })
       .Case([&](nn::RopeOp op) { return s.dim == kHeads && same(op.getInput()); })
       .Case([&](nn::AttentionOp op) {

@@ -148,13 +148,16 @@ void TensorLocal::adjustIndices(Operation *op, const Assignment &assignment) {
 
 bool TensorLocal::expand(Operation *op, const Assignment &assignment) {
   const Shard &first = assignment.operands.front();
-  bool overVocabulary = isa<nn::GatherOp, nn::ScatterOp>(op)                  ? first.isSplit(0)
-                        : isa<nn::CrossEntropyOp, nn::CrossEntropyGradOp>(op) ? first.isSplit(1)
-                                                                              : false;
-  if (!overVocabulary)
-    return false;
   OpBuilder b(op);
-  SmallVector<Value> results = expandVocabulary(b, op, axes, ranks);
+  SmallVector<Value> results;
+  if ((isa<nn::GatherOp, nn::ScatterOp>(op) && first.isSplit(0)) ||
+      (isa<nn::CrossEntropyOp, nn::CrossEntropyGradOp>(op) && first.isSplit(1)))
+    results = expandVocabulary(b, op, axes, ranks);
+  else if (isa<nn::RMSNormOp, nn::RMSNormGradOp>(op) &&
+           first.isSplit((int64_t)sizes(op->getOperand(0)).size() - 1))
+    results = expandNorm(b, op, axes, ranks);
+  else
+    return false;
   for (auto [result, value, shard] :
        llvm::zip_equal(op->getResults(), results, assignment.results)) {
     define(value, cast<RankedTensorType>(result.getType()), shard);

@@ -48,6 +48,10 @@ private:
 llvm::SmallVector<mlir::Value> expandVocabulary(mlir::OpBuilder &builder, mlir::Operation *op,
                                                 mlir::ArrayAttr axes, int64_t ranks);
 
+/// The same for nn.rms_norm and its gradient over a last dim that is split.
+llvm::SmallVector<mlir::Value> expandNorm(mlir::OpBuilder &builder, mlir::Operation *op,
+                                          mlir::ArrayAttr axes, int64_t ranks);
+
 } // namespace moire::distribute
 
 #endif // MOIRE_LIB_DISTRIBUTE_TENSORLOCAL_H

@@ -147,7 +147,49 @@ module attributes {dist.mesh = #dist.mesh<tp = 2>} {
     // CHECK-NEXT: nn.layer_norm %[[ALL]]
     %n = nn.layer_norm %a3 scale %scale eps 1.0e-6 : tensor<2x10x32xf32>, tensor<32xf32>
     // CHECK-NOT: dist.
+    // CHECK: return
     %y = nn.matmul %n, %wo {transpose_rhs} : tensor<2x10x32xf32>, tensor<32x32xf32> -> tensor<2x10x32xf32>
+    return %y : tensor<2x10x32xf32>
+  }
+}
+
+// -----
+
+// A norm of the queries of all heads together: ranks tell each other one sum a row.
+// CHECK: pipe.parameter @q : tensor<32x32xf32> {{.*}} sharding <{{\[\[}}"tp"], []]>
+// CHECK: pipe.parameter @o : tensor<32x32xf32> {{.*}} sharding <{{\[\[}}], ["tp"]]>
+// CHECK: pipe.parameter @norm : tensor<32xf32> {{.*}} sharding <{{\[\[}}"tp"]]>
+// CHECK-LABEL: func @micro_step
+module attributes {dist.mesh = #dist.mesh<tp = 2>} {
+  pipe.parameter @q : tensor<32x32xf32> from [#pipe.source<"a", "", 0, 0, f32, same, 0>]
+  pipe.parameter @o : tensor<32x32xf32> from [#pipe.source<"b", "", 0, 0, f32, same, 0>]
+  pipe.parameter @norm : tensor<32xf32> from [#pipe.source<"c", "", 0, 0, f32, same, 0>]
+  func.func @micro_step(%x: tensor<2x10x32xf32>, %dn: tensor<2x10x32xf32>) -> tensor<2x10x32xf32> {
+    %wq = pipe.read @q : tensor<32x32xf32>
+    %wo = pipe.read @o : tensor<32x32xf32>
+    %scale = pipe.read @norm : tensor<32xf32>
+    // CHECK: %[[Q:.*]] = nn.matmul {{.*}} -> tensor<2x10x16xf32>
+    %q = nn.matmul %x, %wq {transpose_rhs} : tensor<2x10x32xf32>, tensor<32x32xf32> -> tensor<2x10x32xf32>
+    // CHECK: %[[SQUARES:.*]] = arith.mulf %[[Q]], %[[Q]]
+    // CHECK: %[[OWN:.*]] = nn.reduce sum %[[SQUARES]] [2]
+    // CHECK: %[[ALL:.*]] = dist.all_reduce %[[OWN]] over ["tp"] : tensor<2x10xf32>
+    // CHECK: arith.constant dense<3.200000e+01>
+    // CHECK: math.sqrt
+    %n = nn.rms_norm %q scale %scale eps 1.0e-6 : tensor<2x10x32xf32>, tensor<32xf32>
+    %n4 = nn.reshape %n : tensor<2x10x32xf32> -> tensor<2x10x4x8xf32>
+    %nt = nn.transpose %n4 [0, 2, 1, 3] : tensor<2x10x4x8xf32> -> tensor<2x4x10x8xf32>
+    // CHECK: nn.attention {{.*}} -> tensor<2x2x10x8xf32>
+    %a, %lse = nn.attention %nt, %nt, %nt scale 0.5 : tensor<2x4x10x8xf32>, tensor<2x4x10x8xf32>, tensor<2x4x10x8xf32> -> tensor<2x4x10x8xf32>, tensor<2x4x10xf32>
+    %at = nn.transpose %a [0, 2, 1, 3] : tensor<2x4x10x8xf32> -> tensor<2x10x4x8xf32>
+    %a3 = nn.reshape %at : tensor<2x10x4x8xf32> -> tensor<2x10x32xf32>
+    %y = nn.matmul %a3, %wo {transpose_rhs} : tensor<2x10x32xf32>, tensor<32x32xf32> -> tensor<2x10x32xf32>
+    // Both sums of the backward move together.
+    // CHECK: dist.all_reduce {{.*}} : tensor<2x2x10xf32>
+    // CHECK: pipe.accumulate @norm, %{{.*}} : tensor<16xf32>
+    // CHECK: dist.all_reduce {{.*}} : tensor<2x10x32xf32>
+    // CHECK-NEXT: return
+    %dq, %dscale = nn.rms_norm_grad %q scale %scale cotangent %dn eps 1.0e-6 : tensor<2x10x32xf32>, tensor<32xf32>, tensor<2x10x32xf32> -> tensor<2x10x32xf32>, tensor<32xf32>
+    pipe.accumulate @norm, %dscale : tensor<32xf32>
     return %y : tensor<2x10x32xf32>
   }
 }
