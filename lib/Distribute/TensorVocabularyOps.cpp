@@ -52,12 +52,14 @@ static Value scatter(TensorFormula &f, nn::ScatterOp op) {
 /// The rank that has the row's label knows the logit, so that its summand of the loss
 /// is the row's loss and that of all others is 0.
 static SmallVector<Value> loss(TensorFormula &f, nn::CrossEntropyOp op) {
-  const int64_t ignored = -100; // no label that is counted from 0
+  const int64_t none = -100; // no label that is counted from 0
   int64_t rows = sizes(op.getLabels())[0];
   auto [local, inside] = own(f, op.getLabels(), sizes(op.getLogits())[1]);
   Value mine = f.both(inside, counts(f, op.getLabels(), op.getIgnoreIndex()));
-  auto part = f.b.create<nn::CrossEntropyOp>(
-      f.loc, op.getLogits(), f.select(mine, local, f.like(local, ignored)), ignored);
+  // Rows without a label here take the shard's first: kernels leave out the
+  // log-sum-exp of rows that are ignored.
+  auto part = f.b.create<nn::CrossEntropyOp>(f.loc, op.getLogits(),
+                                             f.select(mine, local, f.like(local, 0)), none);
 
   Value one = part.getLse();
   Value all =
