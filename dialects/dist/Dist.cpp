@@ -43,7 +43,7 @@ MeshAttr moire::dist::meshOf(Operation *op) {
 
 LogicalResult DistDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
   if (attribute.getName() != kMeshAttr)
-    return op->emitError("unknown attribute '") << attribute.getName() << "' of the dist dialect";
+    return op->emitError("unknown attribute '") << attribute.getName().getValue() << "' of the dist dialect";
   if (!isa<ModuleOp>(op) || !isa<MeshAttr>(attribute.getValue()))
     return op->emitError("'") << kMeshAttr << "' must be a #dist.mesh of a module";
   return success();

@@ -714,3 +714,71 @@ func.func @dispatch_rows(%x: memref<2x3xbf16>, %y: memref<4x3xf32>, %m: memref<4
   exec.dispatch %x, %r to %y : memref<2x3xbf16>, <tokens = 2, k = 2, experts = 3> to memref<4x3xf32>
   return
 }
+
+// -----
+
+func.func @all_reduce_type(%x: memref<4xf32>, %y: memref<5xf32>) {
+  // expected-error @+1 {{'exec.all_reduce' op result 'memref<5xf32>' must be as the input 'memref<4xf32>'}}
+  exec.all_reduce %x over ["dp"] to %y : memref<4xf32> to memref<5xf32>
+  return
+}
+
+// -----
+
+func.func @reduce_scatter_multiple(%x: memref<7x2xf32>, %y: memref<3x2xf32>) {
+  // expected-error @+1 {{'exec.reduce_scatter' op input 'memref<7x2xf32>' must be as result 'memref<3x2xf32>' but for a multiple of dim 0}}
+  exec.reduce_scatter %x dim 0 over ["ep"] to %y : memref<7x2xf32> to memref<3x2xf32>
+  return
+}
+
+// -----
+
+func.func @all_gather_other_dim(%x: memref<3x2xf32>, %y: memref<6x4xf32>) {
+  // expected-error @+1 {{'exec.all_gather' op result 'memref<6x4xf32>' must be as input 'memref<3x2xf32>' but for a multiple of dim 0}}
+  exec.all_gather %x dim 0 over ["ep"] to %y : memref<3x2xf32> to memref<6x4xf32>
+  return
+}
+
+// -----
+
+func.func @split_dim(%x: memref<4xf32>, %y: memref<2xf32>) {
+  // expected-error @+1 {{'exec.split' op dim 1 must lie in 0..0}}
+  exec.split %x dim 1 over ["tp"] to %y : memref<4xf32> to memref<2xf32>
+  return
+}
+
+// -----
+
+func.func @axis_index_one(%i: memref<2xi64>) {
+  // expected-error @+1 {{'exec.axis_index' op result 'memref<2xi64>' must have one element}}
+  exec.axis_index over ["tp"] to %i : memref<2xi64>
+  return
+}
+
+// -----
+
+func.func @exchange_counts(%m: memref<48xi32>, %l: memref<48xi32>, %c: memref<7xi32>) {
+  %r = exec.routing %m : memref<48xi32> to <tokens = 2, k = 2, experts = 4>
+  %local = exec.routing %l : memref<48xi32> to <tokens = 8, k = 1, experts = 2>
+  // expected-error @+1 {{'exec.exchange' op counts 'memref<7xi32>' must have 9 elements}}
+  exec.exchange %r over ["ep"] to %local, %c : <tokens = 2, k = 2, experts = 4> to <tokens = 8, k = 1, experts = 2>, memref<7xi32>
+  return
+}
+
+// -----
+
+func.func @exchange_experts(%m: memref<48xi32>, %l: memref<48xi32>, %c: memref<7xi32>) {
+  %r = exec.routing %m : memref<48xi32> to <tokens = 2, k = 2, experts = 3>
+  %local = exec.routing %l : memref<48xi32> to <tokens = 8, k = 1, experts = 2>
+  // expected-error @+1 {{'exec.exchange' op 3 experts must be a multiple of the 2 local ones}}
+  exec.exchange %r over ["ep"] to %local, %c : <tokens = 2, k = 2, experts = 3> to <tokens = 8, k = 1, experts = 2>, memref<7xi32>
+  return
+}
+
+// -----
+
+func.func @all_to_all_width(%x: memref<4x3xf32>, %c: memref<9xi32>, %y: memref<8x2xf32>) {
+  // expected-error @+1 {{'exec.all_to_all_rows' op result 'memref<8x2xf32>' must have rows like those of 'memref<4x3xf32>'}}
+  exec.all_to_all_rows %x, %c over ["ep"] to %y : memref<4x3xf32>, memref<9xi32> to memref<8x2xf32>
+  return
+}

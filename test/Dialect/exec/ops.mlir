@@ -186,3 +186,28 @@ func.func @narrow(%x: memref<20x32xbf16>, %y: memref<20x32xf32>, %c: memref<20x9
   exec.cross_entropy %c, %labels ignore -100 to %v, %v : memref<20x96xbf16>, memref<20xi64> to memref<20xf32>, memref<20xf32>
   return
 }
+
+// CHECK-LABEL: func.func @collectives
+func.func @collectives(%x: memref<12x6xf32>, %y: memref<3x6xf32>, %i: memref<1xi64>, %m: memref<112xi32>,
+                       %l: memref<336xi32>, %c: memref<17xi32>, %rows: memref<40x32xf32>,
+                       %come: memref<160x32xf32>) {
+  // CHECK: exec.all_reduce %{{.*}} over ["dp"] to %{{.*}} : memref<12x6xf32> to memref<12x6xf32>
+  exec.all_reduce %x over ["dp"] to %x : memref<12x6xf32> to memref<12x6xf32>
+  // CHECK: exec.reduce_scatter %{{.*}} dim 0 over ["ep"] to %{{.*}} : memref<12x6xf32> to memref<3x6xf32>
+  exec.reduce_scatter %x dim 0 over ["ep"] to %y : memref<12x6xf32> to memref<3x6xf32>
+  // CHECK: exec.all_gather %{{.*}} dim 0 over ["ep"] to %{{.*}} : memref<3x6xf32> to memref<12x6xf32>
+  exec.all_gather %y dim 0 over ["ep"] to %x : memref<3x6xf32> to memref<12x6xf32>
+  // CHECK: exec.split %{{.*}} dim 0 over ["tp"] to %{{.*}} : memref<12x6xf32> to memref<3x6xf32>
+  exec.split %x dim 0 over ["tp"] to %y : memref<12x6xf32> to memref<3x6xf32>
+  // CHECK: exec.axis_index over ["tp"] to %{{.*}} : memref<1xi64>
+  exec.axis_index over ["tp"] to %i : memref<1xi64>
+  %r = exec.routing %m : memref<112xi32> to <tokens = 20, k = 2, experts = 8>
+  %local = exec.routing %l : memref<336xi32> to <tokens = 160, k = 1, experts = 2>
+  // CHECK: exec.exchange %{{.*}} over ["ep"] to %{{.*}}, %{{.*}} : <tokens = 20, k = 2, experts = 8> to <tokens = 160, k = 1, experts = 2>, memref<17xi32>
+  exec.exchange %r over ["ep"] to %local, %c : <tokens = 20, k = 2, experts = 8> to <tokens = 160, k = 1, experts = 2>, memref<17xi32>
+  // CHECK: exec.all_to_all_rows %{{.*}}, %{{.*}} over ["ep"] to %{{.*}} : memref<40x32xf32>, memref<17xi32> to memref<160x32xf32>
+  exec.all_to_all_rows %rows, %c over ["ep"] to %come : memref<40x32xf32>, memref<17xi32> to memref<160x32xf32>
+  // CHECK: exec.all_to_all_rows %{{.*}}, %{{.*}} over ["ep"] back to %{{.*}} :
+  exec.all_to_all_rows %come, %c over ["ep"] back to %rows : memref<160x32xf32>, memref<17xi32> to memref<40x32xf32>
+  return
+}
