@@ -4,7 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // A sender posts where its bytes lie, receivers copy them from there, or read them
-// in place, and say so; the sender leaves when all have.
+// in place, and say so; the sender leaves when all have. A small message is copied
+// into the post instead, so that the sender need not wait.
 //
 //===----------------------------------------------------------------------===//
 
@@ -12,7 +13,6 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <cstring>
 #include <deque>
 #include <mutex>
 
@@ -21,20 +21,43 @@ namespace moire::rt {
 namespace {
 using Clock = Transport::Clock;
 
-/// A message that lies at the sender.
+/// Up to here copying costs less than waiting for the receiver.
+constexpr int64_t kCopied = 8 << 10;
+
+/// A message that lies at the sender, or in `copy`.
 struct Post {
-  const Message *message;
+  std::vector<Piece> pieces;
+  std::vector<char> copy;
   int64_t bytes;
-  const char *what;
+  std::string what;
   Clock::time_point arrives;
-  bool done = false; ///< under the sender's lock
+  bool done = false; ///< under the sender's lock; never looked at where it is a copy
+
+  Post(const Message &m, int64_t bytes, const char *what, Clock::time_point arrives)
+      : pieces(m.pieces), bytes(bytes), what(what), arrives(arrives) {
+    if (bytes > kCopied)
+      return;
+    copy.resize(bytes);
+    copyPieces(m.pieces, {{copy.data(), bytes}});
+    pieces = {{copy.data(), bytes}};
+  }
 };
+using PostRef = std::shared_ptr<Post>;
 
 /// What a rank waits at: messages for it, and its own posts' becoming done.
 struct Port {
   std::mutex lock;
   std::condition_variable changed;
-  std::vector<std::deque<Post *>> inbox; ///< by sender
+  std::vector<std::deque<PostRef>> inbox; ///< by sender
+
+  /// Changes something and wakes the rank.
+  template <typename Change> void change(Change &&how) {
+    {
+      std::lock_guard<std::mutex> hold(lock);
+      how();
+    }
+    changed.notify_all();
+  }
 };
 
 struct World {
@@ -57,11 +80,8 @@ struct World {
         return;
       fault = {rank, why};
     }
-    for (Port &port : ports) {
-      // Taken and let go: who tested `fault` before it was set waits by now.
-      { std::lock_guard<std::mutex> hold(port.lock); }
-      port.changed.notify_all();
-    }
+    for (Port &port : ports) // who tested `fault` before it was set waits by now
+      port.change([] {});
   }
 };
 
@@ -80,27 +100,25 @@ public:
 
   void exchange(const char *what, const std::vector<Message> &sends,
                 const std::vector<Message> &receives, const Use *use) override {
-    std::vector<Post> posts;
-    posts.reserve(sends.size());
-    for (const Message &m : sends)
-      if (const int64_t bytes = m.bytes())
-        posts.push_back({&m, bytes, what, arrival(bytes)});
-    for (Post &post : posts) {
-      Port &port = world->ports[post.message->peer];
-      {
-        std::lock_guard<std::mutex> hold(port.lock);
-        port.inbox[rank()].push_back(&post);
-      }
-      port.changed.notify_all();
+    std::vector<std::pair<int, PostRef>> posts; // those that wait for their receivers
+    for (const Message &m : sends) {
+      const int64_t bytes = m.bytes();
+      if (bytes == 0)
+        continue;
+      auto post = std::make_shared<Post>(m, bytes, what, arrival(bytes));
+      if (post->copy.empty())
+        posts.push_back({m.peer, post});
+      Port &port = world->ports[m.peer];
+      port.change([&] { port.inbox[rank()].push_back(post); });
     }
-    std::vector<std::pair<int, Post *>> taken;
+    Taken taken;
     try {
       receive(what, receives, use, taken);
       release(taken);
       Port &own = world->ports[rank()];
       std::unique_lock<std::mutex> hold(own.lock);
-      for (Post &post : posts)
-        while (!post.done)
+      for (auto &[peer, post] : posts)
+        while (!post->done)
           wait(own, hold, what);
     } catch (...) {
       release(taken);
@@ -110,7 +128,7 @@ public:
   }
 
 private:
-  using Taken = std::vector<std::pair<int, Post *>>;
+  using Taken = std::vector<std::pair<int, PostRef>>; ///< with the other rank
 
   void receive(const char *what, const std::vector<Message> &receives, const Use *use,
                Taken &taken) {
@@ -119,14 +137,14 @@ private:
       const int64_t bytes = m.bytes();
       if (bytes == 0)
         continue;
-      Post *post = take(what, m.peer, taken);
-      if (post->bytes != bytes || std::strcmp(post->what, what) != 0)
+      const PostRef post = take(what, m.peer, taken);
+      if (post->bytes != bytes || post->what != what)
         throw RunError("rank " + std::to_string(m.peer) + " sends " +
                        std::to_string(post->bytes) + " bytes in " + post->what + ", rank " +
                        std::to_string(rank()) + " waits for " + std::to_string(bytes) +
                        " bytes in " + what + "; all ranks must run the same program");
       if (!use) {
-        copyPieces(post->message->pieces, m.pieces);
+        copyPieces(post->pieces, m.pieces);
         release(taken);
       } else {
         received.push_back(inPlace(*post, m));
@@ -137,7 +155,7 @@ private:
   }
 
   /// The next message of a peer, once it has arrived.
-  Post *take(const char *what, int peer, Taken &taken) {
+  PostRef take(const char *what, int peer, Taken &taken) {
     Port &own = world->ports[rank()];
     std::unique_lock<std::mutex> hold(own.lock);
     auto &queue = own.inbox[peer];
@@ -157,46 +175,43 @@ private:
 
   /// Where a message can be read as one piece of memory.
   static const void *inPlace(const Post &post, const Message &m) {
-    if (post.message->pieces.size() == 1)
-      return post.message->pieces[0].data;
-    copyPieces(post.message->pieces, m.pieces);
+    if (post.pieces.size() == 1)
+      return post.pieces[0].data;
+    copyPieces(post.pieces, m.pieces);
     return m.pieces[0].data;
   }
 
   void release(Taken &taken) {
-    for (auto [peer, post] : taken) {
-      Port &port = world->ports[peer];
-      {
-        std::lock_guard<std::mutex> hold(port.lock);
-        post->done = true;
-      }
-      port.changed.notify_all();
-    }
+    for (auto &[peer, post] : taken)
+      if (post->copy.empty())
+        world->ports[peer].change([post = post.get()] { post->done = true; });
     taken.clear();
   }
 
   /// Takes back what nobody has begun to read, and waits for what somebody has.
-  void withdraw(std::vector<Post> &posts) {
-    for (Post &post : posts) {
-      Port &port = world->ports[post.message->peer];
+  void withdraw(const Taken &posts) {
+    for (auto &[peer, post] : posts) {
+      Port &port = world->ports[peer];
       std::lock_guard<std::mutex> hold(port.lock);
       auto &queue = port.inbox[rank()];
-      auto at = std::find(queue.begin(), queue.end(), &post);
+      auto at = std::find(queue.begin(), queue.end(), post);
       if (at == queue.end())
         continue;
       queue.erase(at);
-      post.done = true;
+      post->done = true;
     }
     Port &own = world->ports[rank()];
     std::unique_lock<std::mutex> hold(own.lock);
-    for (Post &post : posts)
-      own.changed.wait(hold, [&] { return post.done; });
+    for (auto &[peer, post] : posts)
+      own.changed.wait(hold, [&, post = post.get()] { return post->done; });
   }
 
   void check(const char *what) {
     if (const Fault fault = world->faultNow(); fault.rank >= 0)
       throw LostError(fault.sentence(size(), what));
   }
+  /// Until something changed. Sleeps at once: looking for a while first was five times
+  /// slower where other work shared the cores.
   void wait(Port &own, std::unique_lock<std::mutex> &hold, const char *what) {
     check(what);
     own.changed.wait(hold);

@@ -12,6 +12,8 @@
 
 #include "moire/rt/comm.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <stdexcept>
@@ -126,6 +128,7 @@ private:
       need(!std::memcmp(&to[m * count], &theirs[group.index * count], count * 4), "all_to_all");
     }
     keep(to);
+    pieces();
     for (int root = 0; root < n; ++root) {
       auto data = contribution<float>(count, group.members[group.index], 6);
       comm.broadcast(group, "broadcast", data.data(), count * 4, root);
@@ -144,8 +147,35 @@ private:
     comm.barrier(group, "barrier");
   }
 
+  /// Messages in many pieces, of other sizes at the two ends, empty ones among them.
+  void pieces() {
+    auto length = [](int from, int to) { return int64_t((from * 7 + to * 3) % 5 * 1009); };
+    auto cut = [](float *data, int64_t count, int64_t step) {
+      std::vector<Piece> list = {{data, 0}};
+      for (int64_t at = 0; at < count; at += step, step = step % 23 + 5)
+        list.push_back({data + at, std::min(step, count - at) * 4});
+      return list;
+    };
+    std::vector<std::vector<float>> from, to, want;
+    Comm::Pieces sent, received;
+    const int me = group.index;
+    for (int m = 0; m < n; ++m) {
+      from.push_back(contribution<float>(length(me, m), group.members[me], uint32_t(m)));
+      want.push_back(contribution<float>(length(m, me), group.members[m], uint32_t(me)));
+      to.emplace_back(length(m, me));
+    }
+    for (int m = 0; m < n; ++m) {
+      sent.push_back(cut(from[m].data(), length(me, m), 11));
+      received.push_back(cut(to[m].data(), length(m, me), 17));
+    }
+    comm.allToAllV(group, "all_to_all of pieces", sent, received);
+    need(to == want, "all_to_all of pieces");
+    for (const auto &part : to)
+      keep(part);
+  }
+
   template <typename T> static bool same(const std::vector<T> &a, const std::vector<T> &b) {
-    return std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+    return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
   }
 
   Comm &comm;

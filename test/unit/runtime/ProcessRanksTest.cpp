@@ -141,9 +141,10 @@ TEST(Tcp, AKilledRankEndsAllWithItsSentence) {
   TempFolder dir;
   const std::string data = tokens(dir);
   std::mt19937 gen(17);
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < 3; ++round) {
     Processes p({kProgram, "dp=4", "--data", data, "--steps", "10000000"}, 4, 4, freePort());
-    std::this_thread::sleep_for(std::chrono::milliseconds(300 + gen() % 300));
+    p.awaitText(0, "step 1/");
+    std::this_thread::sleep_for(std::chrono::milliseconds(gen() % 100));
     const int dead = int(gen() % 4);
     p.signal(dead, SIGKILL);
     const auto ends = p.wait(10);
@@ -158,7 +159,7 @@ TEST(Tcp, AStalledRankEndsAllOthersWithItsSentence) {
   TempFolder dir;
   Processes p({kProgram, "dp=3", "--data", tokens(dir), "--steps", "10000000", "--comm-timeout",
                "1"}, 3, 3, freePort());
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  p.awaitText(0, "step 1/");
   p.signal(1, SIGSTOP);
   const auto ends = p.wait(3, /*except=*/1);
   EXPECT_EQ(ends[1].code, -1);
@@ -192,14 +193,10 @@ TEST(OpenMpi, AKilledOrStalledRankEndsAll) {
   TempFolder dir;
   for (int number : {SIGKILL, SIGSTOP}) {
     Processes p(mpirun(3, {kProgram, "dp=3", "--data", tokens(dir), "--steps", "10000000",
-                           "--comm-timeout", "2"}), 1, 0, 0);
-    std::vector<pid_t> ranks;
-    for (int i = 0; i < 1000 && ranks.size() < 3; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      ranks = childrenOf(p.pid(0));
-    }
+                           "--comm-timeout", "1"}), 1, 0, 0);
+    p.awaitText(0, "step 1/");
+    const std::vector<pid_t> ranks = childrenOf(p.pid(0));
     ASSERT_EQ(ranks.size(), 3u);
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
     kill(ranks[1], number);
     const auto end = p.wait(10)[0];
     EXPECT_GT(end.code, 0) << end.err;
@@ -224,7 +221,8 @@ TEST(Tcp, ARankInALongComputationEndsToo) {
   TempFolder dir;
   Processes p({kProgram, "dp=3", "--data", tokens(dir), "--steps", "3", "--comm-timeout", "2"},
               3, 3, freePort(), {"STALL=1,2,30"});
-  std::this_thread::sleep_for(std::chrono::milliseconds(700));
+  p.awaitText(0, "step 1/");
+  std::this_thread::sleep_for(std::chrono::milliseconds(100)); // all others wait in step 2
   p.signal(2, SIGKILL);
   const auto ends = p.wait(2);
   expectSentence(ends[0], 2, 3);
@@ -283,7 +281,7 @@ TEST(Tcp, StrangersAtTheRendezvousAreNotHeard) {
 TEST(Tcp, ASignalToOneRankStopsAllAfterTheSameStep) {
   TempFolder dir;
   Processes p({kProgram, "dp=3", "--data", tokens(dir), "--steps", "10000000"}, 3, 3, freePort());
-  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  p.awaitText(0, "step 1/");
   p.signal(2, SIGTERM);
   const auto ends = p.wait(10);
   for (int rank = 0; rank < 3; ++rank)

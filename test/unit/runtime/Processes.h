@@ -82,6 +82,15 @@ public:
   pid_t pid(int index) const { return pids[index]; }
   void signal(int index, int number) { kill(pids[index], number); }
 
+  /// Waits until process `index` has written `text` to stderr.
+  void awaitText(int index, const std::string &text) {
+    const Deadline until = after(30);
+    while (read(output(index, "err")).find(text) == std::string::npos) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until) << text << " never came";
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+
   /// Waits until all but `except` have ended, at most so long.
   std::vector<Ended> wait(double seconds, int except = -1) {
     const Deadline until = after(seconds);
