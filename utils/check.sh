@@ -54,6 +54,7 @@ step "build" utils/build.sh || exit 1
 step "lit" ninja -C build check-lit
 step "unit tests: compiled" ninja -C build unit-tests
 step "unit tests" unit_tests
+step "ranks: one of four killed at a random moment" python3 utils/check-killed-ranks.py --build build --runs 20
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
 step "corpus: bf16, trainers and interpreter, against PyTorch's autocast" python3 utils/check-corpus.py \

@@ -65,8 +65,8 @@ void copy(void *to, const void *from, int64_t bytes) {
 /// Of member m's part, from[m · stride, + n], every member sends its values to m, which
 /// writes their sum to `to`, [n]; the last parts may be shorter or empty, cut at `total`.
 template <typename T>
-void Comm::reducePieces(const Group &group, const char *what, const T *from, T *to,
-                        int64_t stride, int64_t total, Reduction reduce) {
+void Comm::reducePieces(const Group &group, const char *what, const T *from, T *to, int64_t stride,
+                        int64_t total, Reduction reduce) {
   const int n = group.size(), me = group.index;
   auto part = [&](int member) { return std::clamp<int64_t>(total - member * stride, 0, stride); };
   const bool borrows = transport->borrows();
@@ -74,8 +74,8 @@ void Comm::reducePieces(const Group &group, const char *what, const T *from, T *
       borrows ? stride : std::max<int64_t>(1024, kRoomBytes / int64_t(sizeof(T)) / n);
   T *incoming = nullptr;
   if (!borrows)
-    incoming = reinterpret_cast<T *>(
-        scratch(std::min(step, stride) * (n - 1) * int64_t(sizeof(T))));
+    incoming =
+        reinterpret_cast<T *>(scratch(std::min(step, stride) * (n - 1) * int64_t(sizeof(T))));
   for (int64_t at = 0; at < stride; at += step) {
     auto piece = [&](int member) { return std::clamp<int64_t>(part(member) - at, 0, step); };
     const int64_t mine = piece(me);
@@ -147,8 +147,8 @@ void Comm::allReduce(const Group &group, const char *what, const T *from, T *to,
 }
 
 template <typename T>
-void Comm::reduceScatter(const Group &group, const char *what, const T *from, T *to,
-                         int64_t outer, int64_t dim, int64_t inner, Reduction reduce) {
+void Comm::reduceScatter(const Group &group, const char *what, const T *from, T *to, int64_t outer,
+                         int64_t dim, int64_t inner, Reduction reduce) {
   const int64_t n = group.size(), run = dim * inner, part = outer * run;
   if (n == 1)
     return copy(to, from, part * int64_t(sizeof(T)));
@@ -255,10 +255,10 @@ void Comm::barrier(const Group &group, const char *what) {
   transport->exchange(what, sends, receives);
 }
 
-#define INSTANTIATE(T)                                                                       \
-  template void Comm::allReduce(const Group &, const char *, const T *, T *, int64_t, Reduction); \
-  template void Comm::reduceScatter(const Group &, const char *, const T *, T *, int64_t,      \
-                                    int64_t, int64_t, Reduction);
+#define INSTANTIATE(T)                                                                             \
+  template void Comm::allReduce(const Group &, const char *, const T *, T *, int64_t, Reduction);  \
+  template void Comm::reduceScatter(const Group &, const char *, const T *, T *, int64_t, int64_t, \
+                                    int64_t, Reduction);
 INSTANTIATE(float)
 INSTANTIATE(double)
 INSTANTIATE(bf16)

@@ -1,4 +1,4 @@
-//===- gradients.cpp - The end of a step on many ranks ---------------------===//
+//===- gradients.cpp - The end of a step on many ranks --------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -1,4 +1,4 @@
-//===- launch.cpp - Who started this process, and as which rank ------------===//
+//===- launch.cpp - Who started this process, and as which rank -----------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -28,8 +28,9 @@ public:
     char *end = nullptr;
     const long value = std::strtol(get(name), &end, 10);
     if (*end || value < low || value > high)
-      throw InputError(std::string(name) + " is '" + get(name) + "'; the launcher should set a "
-                       "number from " + std::to_string(low) + " to " + std::to_string(high));
+      throw InputError(std::string(name) + " is '" + get(name) +
+                       "'; the launcher should set a number from " + std::to_string(low) + " to " +
+                       std::to_string(high));
     return int(value);
   }
 
@@ -64,8 +65,7 @@ std::string firstHost(const std::string &list) {
          rest.substr(0, rest.find(','));
 }
 
-Launch detectLaunch(int ranksFlag,
-                    const std::function<const char *(const char *)> &environment) {
+Launch detectLaunch(int ranksFlag, const std::function<const char *(const char *)> &environment) {
   const Variables v(environment);
   Launch launch;
   if (ranksFlag > 0) {
@@ -75,9 +75,9 @@ Launch detectLaunch(int ranksFlag,
     launch = fromLauncher(v, Launch::By::torchrun, "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE");
     // torchrun itself listens at MASTER_PORT, and keeps on doing so after a restart.
     if (launch.port && v.text("TORCHELASTIC_USE_AGENT_STORE") == "True")
-      launch.port = 1024 + (launch.port + 1 +
-                            v.number("TORCHELASTIC_RESTART_COUNT", 0, 1 << 20, 0) - 1024) %
-                               (65536 - 1024);
+      launch.port =
+          1024 + (launch.port + 1 + v.number("TORCHELASTIC_RESTART_COUNT", 0, 1 << 20, 0) - 1024) %
+                     (65536 - 1024);
   } else if (v.has("OMPI_COMM_WORLD_RANK") && v.has("OMPI_COMM_WORLD_SIZE")) {
     launch = fromLauncher(v, Launch::By::openMpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
                           "OMPI_COMM_WORLD_LOCAL_SIZE");

@@ -1,4 +1,4 @@
-//===- launch.h - Who started this process, and as which rank --------------===//
+//===- launch.h - Who started this process, and as which rank -------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -25,8 +25,7 @@ struct Launch {
 /// In this order: `ranksFlag` (--ranks, 0: not given), then what launchers leave in the
 /// environment: torchrun, Open MPI, PMI (MPICH, Intel), Slurm; else a single process.
 /// Throws InputError for variables that contradict each other.
-Launch detectLaunch(int ranksFlag,
-                    const std::function<const char *(const char *)> &environment);
+Launch detectLaunch(int ranksFlag, const std::function<const char *(const char *)> &environment);
 
 /// The first host of Slurm's list: "n[07-09,12],m3" gives n07.
 std::string firstHost(const std::string &nodeList);

@@ -1,4 +1,4 @@
-//===- mpi.cpp - Ranks that mpirun started ---------------------------------===//
+//===- mpi.cpp - Ranks that mpirun started --------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -100,8 +100,7 @@ private:
   static void add(std::vector<Request> &requests, int peer, char *data, int64_t bytes, bool out,
                   Clock::time_point start) {
     for (int64_t at = 0; at < bytes; at += kLargest)
-      requests.push_back(
-          {nullptr, out, peer, std::min(kLargest, bytes - at), start, data + at});
+      requests.push_back({nullptr, out, peer, std::min(kLargest, bytes - at), start, data + at});
   }
 
   void complete(const char *what, std::vector<Request> &requests) {
@@ -159,8 +158,8 @@ std::unique_ptr<Transport> connectMpi(int size, double timeout, const Network &n
   mpi.rankOf(mpi.world, &rank);
   mpi.sizeOf(mpi.world, &ranks);
   if (ranks != size)
-    throw RunError("mpirun started " + std::to_string(size) + " ranks, the library that was "
-                   "loaded says " + std::to_string(ranks) +
+    throw RunError("mpirun started " + std::to_string(size) +
+                   " ranks, the library that was loaded says " + std::to_string(ranks) +
                    "; use the mpirun and the libmpi.so of one Open MPI");
   if (provided < MpiLibrary::kSerialized)
     throw RunError("Open MPI gives threads of level " + std::to_string(provided) +

@@ -1,4 +1,4 @@
-//===- mpi_library.cpp - Open MPI's library, loaded where it is needed -----===//
+//===- mpi_library.cpp - Open MPI's library, loaded where it is needed ----===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -19,7 +19,8 @@ MpiLibrary::MpiLibrary() {
       library = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
   if (!library)
     throw RunError(std::string("mpirun started this process, but Open MPI's library cannot be "
-                               "loaded (") + dlerror() + "); put it where the loader looks");
+                               "loaded (") +
+                   dlerror() + "); put it where the loader looks");
   auto find = [&](const char *symbol, auto &to) {
     void *address = dlsym(library, symbol);
     if (!address)

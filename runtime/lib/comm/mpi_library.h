@@ -1,4 +1,4 @@
-//===- mpi_library.h - Open MPI's library, loaded where it is needed -------===//
+//===- mpi_library.h - Open MPI's library, loaded where it is needed ------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

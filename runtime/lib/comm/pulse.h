@@ -1,4 +1,4 @@
-//===- pulse.h - Signs of life between the ranks of mpirun -----------------===//
+//===- pulse.h - Signs of life between the ranks of mpirun ----------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

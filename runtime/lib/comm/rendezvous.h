@@ -1,4 +1,4 @@
-//===- rendezvous.h - How processes find each other ------------------------===//
+//===- rendezvous.h - How processes find each other -----------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -1,4 +1,4 @@
-//===- socket.cpp - Sockets with deadlines ---------------------------------===//
+//===- socket.cpp - Sockets with deadlines --------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -32,8 +32,8 @@ in_addr resolveHost(const std::string &host) {
   addrinfo *list = nullptr;
   const int error = getaddrinfo(host.c_str(), nullptr, &hints, &list);
   if (error || !list)
-    throw RunError("the host '" + host + "' of rank 0 has no IPv4 address (" +
-                   gai_strerror(error) + "); set MASTER_ADDR to one that all ranks reach");
+    throw RunError("the host '" + host + "' of rank 0 has no IPv4 address (" + gai_strerror(error) +
+                   "); set MASTER_ADDR to one that all ranks reach");
   const in_addr address = reinterpret_cast<sockaddr_in *>(list->ai_addr)->sin_addr;
   freeaddrinfo(list);
   return address;
@@ -100,8 +100,8 @@ Socket connectTo(in_addr host, int port, Deadline deadline) {
     sockaddr_in own = {};
     socklen_t length = sizeof own;
     getsockname(socket.get(), reinterpret_cast<sockaddr *>(&own), &length);
-    const bool itself = own.sin_port == address.sin_port &&
-                        own.sin_addr.s_addr == address.sin_addr.s_addr;
+    const bool itself =
+        own.sin_port == address.sin_port && own.sin_addr.s_addr == address.sin_addr.s_addr;
     if (error == 0 && !itself)
       return socket;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -112,8 +112,8 @@ Socket connectTo(in_addr host, int port, Deadline deadline) {
 Socket acceptFrom(const Socket &listener, in_addr *from) {
   sockaddr_in address = {};
   socklen_t length = sizeof address;
-  Socket socket(accept4(listener.get(), reinterpret_cast<sockaddr *>(&address), &length,
-                        SOCK_CLOEXEC));
+  Socket socket(
+      accept4(listener.get(), reinterpret_cast<sockaddr *>(&address), &length, SOCK_CLOEXEC));
   if (socket) {
     prepare(socket.get());
     *from = address.sin_addr;

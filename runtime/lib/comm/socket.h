@@ -1,4 +1,4 @@
-//===- socket.h - Sockets with deadlines -----------------------------------===//
+//===- socket.h - Sockets with deadlines ----------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -72,15 +72,15 @@ void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count
     ctx.comm->broadcast(ctx.comm->group(group), what, data, count * int64_t(sizeof(T)), root);
 }
 
-#define INSTANTIATE_MOVES(T)                                                                   \
-  template void split(Context &, int, const T *, T *, int64_t, int64_t, int64_t);               \
-  template void allGather(Context &, int, const char *, const T *, T *, int64_t, int64_t,       \
-                          int64_t);                                                             \
-  template void allToAll(Context &, int, const char *, const T *, T *, int64_t);                \
+#define INSTANTIATE_MOVES(T)                                                                       \
+  template void split(Context &, int, const T *, T *, int64_t, int64_t, int64_t);                  \
+  template void allGather(Context &, int, const char *, const T *, T *, int64_t, int64_t,          \
+                          int64_t);                                                                \
+  template void allToAll(Context &, int, const char *, const T *, T *, int64_t);                   \
   template void broadcast(Context &, int, const char *, T *, int64_t, int);
-#define INSTANTIATE_SUMS(T)                                                                     \
+#define INSTANTIATE_SUMS(T)                                                                        \
   template void allReduce(Context &, int, const char *, const T *, T *, int64_t, Reduction);       \
-  template void reduceScatter(Context &, int, const char *, const T *, T *, int64_t, int64_t,   \
+  template void reduceScatter(Context &, int, const char *, const T *, T *, int64_t, int64_t,      \
                               int64_t, Reduction);
 INSTANTIATE_MOVES(float)
 INSTANTIATE_MOVES(double)

@@ -1,4 +1,4 @@
-//===- tcp.cpp - Ranks that are processes, over TCP ------------------------===//
+//===- tcp.cpp - Ranks that are processes, over TCP -----------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -124,8 +124,8 @@ private:
     m.msg_iov = &f.parts[f.first];
     m.msg_iovlen = std::min<size_t>(f.parts.size() - f.first, 64);
     const int fd = data[f.peer].get();
-    const ssize_t n = f.out ? sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL)
-                            : recvmsg(fd, &m, MSG_DONTWAIT);
+    const ssize_t n =
+        f.out ? sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) : recvmsg(fd, &m, MSG_DONTWAIT);
     if (n > 0) {
       f.advance(size_t(n));
       return true;

@@ -92,7 +92,7 @@ public:
 
   bool borrows() const override { return true; }
   void finish() override { finished = true; }
-  void abort(const std::string &why) noexcept override { 
+  void abort(const std::string &why) noexcept override {
     if (!finished)
       world->stop(rank(), stoppedWith(why));
   }
@@ -139,10 +139,10 @@ private:
         continue;
       const PostRef post = take(what, m.peer, taken);
       if (post->bytes != bytes || post->what != what)
-        throw RunError("rank " + std::to_string(m.peer) + " sends " +
-                       std::to_string(post->bytes) + " bytes in " + post->what + ", rank " +
-                       std::to_string(rank()) + " waits for " + std::to_string(bytes) +
-                       " bytes in " + what + "; all ranks must run the same program");
+        throw RunError("rank " + std::to_string(m.peer) + " sends " + std::to_string(post->bytes) +
+                       " bytes in " + post->what + ", rank " + std::to_string(rank()) +
+                       " waits for " + std::to_string(bytes) + " bytes in " + what +
+                       "; all ranks must run the same program");
       if (!use) {
         copyPieces(post->pieces, m.pieces);
         release(taken);

@@ -1,4 +1,4 @@
-//===- watchdog.cpp - Signs of life between processes ----------------------===//
+//===- watchdog.cpp - Signs of life between processes ---------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -1,4 +1,4 @@
-//===- watchdog.h - Signs of life between processes ------------------------===//
+//===- watchdog.h - Signs of life between processes -----------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

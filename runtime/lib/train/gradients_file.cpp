@@ -1,4 +1,4 @@
-//===- gradients_file.cpp - The gradients of a step as a file --------------===//
+//===- gradients_file.cpp - The gradients of a step as a file -------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -1,4 +1,4 @@
-//===- rank.cpp - One rank's training run ----------------------------------===//
+//===- rank.cpp - One rank's training run ---------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -11,6 +11,7 @@
 #include "train/report.h"
 #include "train/weights.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <omp.h>
@@ -28,8 +29,8 @@ public:
     shards = data.size();
     shard = data.index;
     for (int axis = 0; axis < int(comm->mesh.numAxes()); ++axis)
-      if (const auto &name = p.axes[axis].name; name != std::string("dp") &&
-                                                name != std::string("ep"))
+      if (const auto &name = p.axes[axis].name;
+          name != std::string("dp") && name != std::string("ep"))
         countsData = countsData && comm->axisIndex(axis) == 0;
   }
 
@@ -105,19 +106,22 @@ private:
   /// N of the step: the labels that count, of all ranks. Also where a signal that came
   /// to any rank stops all of them, after the same step.
   int64_t count(int64_t step, int64_t own) {
-    double sums[2] = {countsData ? double(own) : 0, 0};
-    int signal = s.stopSignal ? s.stopSignal() : 0;
+    int64_t sum = countsData ? own : 0, signal = s.stopSignal ? s.stopSignal() : 0;
     if (comm) {
-      sums[1] = signal;
       const Group all = comm->groupOver("pp,dp,ep,tp");
-      comm->allReduce(all, "the count of labels", sums, sums, 1);
-      comm->allReduce(all, "the stop signal", sums + 1, sums + 1, 1, Reduction::max);
-      signal = int(sums[1]);
+      const int64_t mine[2] = {sum, signal};
+      std::vector<int64_t> theirs(2 * all.size());
+      comm->allGather(all, "the count of labels", mine, theirs.data(), 1, sizeof mine);
+      sum = signal = 0;
+      for (int i = 0; i < all.size(); ++i) {
+        sum += theirs[2 * i];
+        signal = std::max(signal, theirs[2 * i + 1]);
+      }
     }
     if (signal && step > 1)
       endAll<RunError>("stopped by signal " + std::to_string(signal) + " after step " +
                        std::to_string(step - 1) + "; nothing was saved");
-    return int64_t(sums[0]);
+    return sum;
   }
 
   //===--- a step ---===//

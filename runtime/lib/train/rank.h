@@ -1,4 +1,4 @@
-//===- rank.h - One rank's training run ------------------------------------===//
+//===- rank.h - One rank's training run -----------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -1,4 +1,4 @@
-//===- shards.h - Which part of a parameter a rank holds -------------------===//
+//===- shards.h - Which part of a parameter a rank holds ------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

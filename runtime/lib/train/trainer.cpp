@@ -1,4 +1,4 @@
-//===- trainer.cpp - The trainer's main ------------------------------------===//
+//===- trainer.cpp - The trainer's main -----------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -37,18 +37,18 @@ std::string executablePath(const char *argv0) {
 
 void checkProgram(const Program &p, const Options &o, const Launch &launch) {
   if (p.abi != kAbiVersion)
-    throw InputError("the program was generated for version " +
-                     std::to_string(p.abi) + " of the runtime, this is version " +
-                     std::to_string(kAbiVersion) + "; compile the model again");
+    throw InputError("the program was generated for version " + std::to_string(p.abi) +
+                     " of the runtime, this is version " + std::to_string(kAbiVersion) +
+                     "; compile the model again");
   const Mesh mesh(p);
   const int64_t ranks = mesh.ranks();
   if (launch.size != ranks) {
     const std::string given = o.ranks ? "--ranks is " + std::to_string(o.ranks)
                                       : std::to_string(launch.size) + " ranks were started";
-    throw InputError(given + ", the program was compiled for " +
-                     (ranks == 1 ? "one" : "the mesh " + mesh.text() + " of " +
-                                               std::to_string(ranks)) +
-                     "; start " + std::to_string(ranks) + ", or compile with another --mesh");
+    throw InputError(
+        given + ", the program was compiled for " +
+        (ranks == 1 ? "one" : "the mesh " + mesh.text() + " of " + std::to_string(ranks)) +
+        "; start " + std::to_string(ranks) + ", or compile with another --mesh");
   }
   if (ranks > 1 && !runsRanks())
     throw InputError("the program was compiled for the mesh " + mesh.text() +
@@ -151,8 +151,8 @@ std::unique_ptr<Transport> connect(const Launch &launch, const Options &o) {
   if (launch.by == Launch::By::openMpi)
     return connectMpi(launch.size, o.commTimeout, o.network);
   if (launch.host.empty() || !launch.port)
-    throw InputError("rank " + std::to_string(launch.rank) + " of " +
-                     std::to_string(launch.size) + " does not know where rank 0 listens; set "
+    throw InputError("rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) +
+                     " does not know where rank 0 listens; set "
                      "MASTER_ADDR to its host and MASTER_PORT to a free port there");
   TcpOptions tcp;
   tcp.rank = launch.rank;
@@ -174,8 +174,7 @@ int rankOfEnvironment() {
   }
 }
 
-void train(const Program &p, const Options &given, Launch &launch,
-           const std::string &executable) {
+void train(const Program &p, const Options &given, Launch &launch, const std::string &executable) {
   launch = detectLaunch(given.ranks, environment);
   const int64_t ranks = Mesh(p).ranks();
   if (launch.by == Launch::By::none && ranks > 1) { // by hand, without --ranks

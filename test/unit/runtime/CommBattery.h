@@ -1,4 +1,4 @@
-//===- CommBattery.h - Every collective once, against plain loops ----------===//
+//===- CommBattery.h - Every collective once, against plain loops ---------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -36,7 +36,8 @@ public:
   std::string run() {
     for (int64_t count : {0, 1, 3, 31, 4097, 20001})
       sums(count);
-    const int64_t shapes[][3] = {{1, 1, 1}, {1, 3, 5}, {4, 3, 5}, {7, 2, 129}, {1, 45, 211}, {2, 0, 3}};
+    const int64_t shapes[][3] = {{1, 1, 1},   {1, 3, 5},    {4, 3, 5},
+                                 {7, 2, 129}, {1, 45, 211}, {2, 0, 3}};
     for (auto [outer, dim, inner] : shapes)
       along(outer, dim, inner);
     moves();

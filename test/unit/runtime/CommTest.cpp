@@ -1,4 +1,4 @@
-//===- CommTest.cpp - Meshes, groups, collectives between threads ----------===//
+//===- CommTest.cpp - Meshes, groups, collectives between threads ---------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -41,9 +41,8 @@ TEST(Mesh, AGroupHoldsTheRanksThatDifferInItsAxesAlone) {
 
 TEST(Comm, EveryCollectiveOverOneToEightThreads) {
   for (int ranks : {1, 2, 3, 4, 5, 8}) {
-    std::vector<std::string> errors = onThreads(line(ranks), {{0}}, [](Comm &comm) {
-      Battery(comm, comm.group(0)).run();
-    });
+    std::vector<std::string> errors =
+        onThreads(line(ranks), {{0}}, [](Comm &comm) { Battery(comm, comm.group(0)).run(); });
     for (const std::string &error : errors)
       EXPECT_EQ(error, "") << ranks << " ranks";
   }
@@ -108,12 +107,16 @@ TEST(Comm, RanksInDifferentOperationsAreTold) {
     comm.allReduce(comm.group(0), comm.rank() ? "all_reduce of a" : "all_reduce of b", v.data(),
                    v.data(), comm.rank() ? 10 : 9);
   });
-  EXPECT_TRUE(std::any_of(errors.begin(), errors.end(), [](const std::string &error) {
-    return error == "rank 1 sends 40 bytes in all_reduce of a, rank 0 waits for 36 bytes in "
-                    "all_reduce of b; all ranks must run the same program" ||
-           error == "rank 0 sends 36 bytes in all_reduce of b, rank 1 waits for 40 bytes in "
-                    "all_reduce of a; all ranks must run the same program";
-  })) << errors[0] << "\n" << errors[1];
+  EXPECT_TRUE(std::any_of(
+      errors.begin(), errors.end(),
+      [](const std::string &error) {
+        return error == "rank 1 sends 40 bytes in all_reduce of a, rank 0 waits for 36 bytes in "
+                        "all_reduce of b; all ranks must run the same program" ||
+               error == "rank 0 sends 36 bytes in all_reduce of b, rank 1 waits for 40 bytes in "
+                        "all_reduce of a; all ranks must run the same program";
+      }))
+      << errors[0] << "\n"
+      << errors[1];
 }
 
 // 10 ms a message, and 4 MB through a link of 100 MB/s: 40 ms.
@@ -121,13 +124,16 @@ TEST(Comm, AnInjectedNetworkDelaysMessages) {
   const auto seconds = [](int64_t floats, const Network &network) {
     double longest = 0;
     const auto begin = Transport::Clock::now();
-    onThreads(line(2), {{0}}, [&](Comm &comm) {
-      std::vector<float> v(floats), w(floats);
-      comm.broadcast(comm.group(0), "broadcast", v.data(), floats * 4);
-      const std::chrono::duration<double> took = Transport::Clock::now() - begin;
-      if (comm.rank() == 1)
-        longest = took.count();
-    }, network);
+    onThreads(
+        line(2), {{0}},
+        [&](Comm &comm) {
+          std::vector<float> v(floats), w(floats);
+          comm.broadcast(comm.group(0), "broadcast", v.data(), floats * 4);
+          const std::chrono::duration<double> took = Transport::Clock::now() - begin;
+          if (comm.rank() == 1)
+            longest = took.count();
+        },
+        network);
     return longest;
   };
   EXPECT_LT(seconds(1, {}), 0.2);

@@ -1,4 +1,4 @@
-//===- CommUtil.h - Ranks as threads, for tests ----------------------------===//
+//===- CommUtil.h - Ranks as threads, for tests ---------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -16,9 +16,10 @@ namespace moire::rt::test {
 
 /// What one rank of a test does. All have returned when this does; the errors that they
 /// ended with, by rank, empty where none.
-inline std::vector<std::string>
-onThreads(const Mesh &mesh, const std::vector<std::vector<int>> &groups,
-          const std::function<void(Comm &)> &body, const Network &network = {}) {
+inline std::vector<std::string> onThreads(const Mesh &mesh,
+                                          const std::vector<std::vector<int>> &groups,
+                                          const std::function<void(Comm &)> &body,
+                                          const Network &network = {}) {
   const int ranks = int(mesh.ranks());
   auto transports = connectThreads(ranks, network);
   std::vector<std::string> errors(ranks);

@@ -1,4 +1,4 @@
-//===- ExpertExchangeTest.cpp - Rows to the ranks of their experts ---------===//
+//===- ExpertExchangeTest.cpp - Rows to the ranks of their experts --------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -77,8 +77,8 @@ void check(const Layer &layer, int ranks) {
       for (int64_t c = 0; c < layer.width; ++c)
         sorted[i * layer.width + c] = float(me * 100000 + i * 10 + c);
     std::vector<float> grouped(here.r.rows() * layer.width, -1);
-    allToAllRows(ctx, 0, "there", sorted.data(), grouped.data(), layer.width * 4,
-                 exchange.data(), false);
+    allToAllRows(ctx, 0, "there", sorted.data(), grouped.data(), layer.width * 4, exchange.data(),
+                 false);
     if (!std::equal(want.begin(), want.end(), grouped.begin()))
       throw std::runtime_error("wrong rows");
     if (std::any_of(grouped.begin() + int64_t(want.size()), grouped.end(),
@@ -118,12 +118,16 @@ TEST(ExpertExchange, AllTokensToOneExpert) {
 
 TEST(ExpertExchange, RanksWhoseExpertsGetNoneAndRanksThatSendToOneOnly) {
   for (int ranks : {2, 4, 8}) {
-    check({9, 2, 2 * ranks, 3, [=](int rank, int64_t p) { // to the neighbour's two experts
+    check({9, 2, 2 * ranks, 3,
+           [=](int rank, int64_t p) { // to the neighbour's two experts
              return int64_t((rank + 1) % ranks * 2 + p % 2);
-           }}, ranks);
-    check({9, 2, 2 * ranks, 3, [=](int rank, int64_t p) { // never to the last rank
+           }},
+          ranks);
+    check({9, 2, 2 * ranks, 3,
+           [=](int rank, int64_t p) { // never to the last rank
              return (rank + p) % (2 * ranks - 2);
-           }}, ranks);
+           }},
+          ranks);
   }
 }
 

@@ -1,4 +1,4 @@
-//===- ProcessRanksTest.cpp - Ranks over TCP and MPI, and their deaths -----===//
+//===- ProcessRanksTest.cpp - Ranks over TCP and MPI, and their deaths ----===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -26,9 +26,8 @@ const std::string kProgram = RANK_PROGRAM;
 
 std::vector<std::string> batteryOfThreads(int ranks) {
   std::vector<std::string> bits(ranks);
-  onThreads(line(ranks), {{0}}, [&](Comm &comm) {
-    bits[comm.rank()] = Battery(comm, comm.group(0)).run();
-  });
+  onThreads(line(ranks), {{0}},
+            [&](Comm &comm) { bits[comm.rank()] = Battery(comm, comm.group(0)).run(); });
   return bits;
 }
 
@@ -106,17 +105,21 @@ TEST(Tcp, AndMpiTrainWithTheNumbersOfThreads) {
   TempFolder dir;
   const std::string data = tokens(dir);
   auto arguments = [&](const std::string &name) {
-    return std::vector<std::string>{kProgram,   "dp=2,ep=2", "--data",       data,
-                                    "--steps",  "6",         "--accumulate", "2",
-                                    "--lr",     "0.05",      "--clip",       "0.1",
-                                    "--log",    dir / (name + ".jsonl"),
+    return std::vector<std::string>{kProgram,       "dp=2,ep=2",
+                                    "--data",       data,
+                                    "--steps",      "6",
+                                    "--accumulate", "2",
+                                    "--lr",         "0.05",
+                                    "--clip",       "0.1",
+                                    "--log",        dir / (name + ".jsonl"),
                                     "--dump-grads", dir / (name + ".safetensors")};
   };
   Processes threads(arguments("threads"), 1, 0, 0);
   auto end = threads.wait(60)[0];
   ASSERT_EQ(end.code, 0) << end.err;
   EXPECT_NE(end.out.find("ranks: 4 (pp=1,dp=2,ep=2,tp=1), threads of one process"),
-            std::string::npos) << end.out;
+            std::string::npos)
+      << end.out;
   ASSERT_EQ(stepsOf(dir / "threads.jsonl").size(), 6u);
 
   Processes tcp(arguments("tcp"), 4, 4, freePort());
@@ -157,8 +160,9 @@ TEST(Tcp, AKilledRankEndsAllWithItsSentence) {
 
 TEST(Tcp, AStalledRankEndsAllOthersWithItsSentence) {
   TempFolder dir;
-  Processes p({kProgram, "dp=3", "--data", tokens(dir), "--steps", "10000000", "--comm-timeout",
-               "1"}, 3, 3, freePort());
+  Processes p(
+      {kProgram, "dp=3", "--data", tokens(dir), "--steps", "10000000", "--comm-timeout", "1"}, 3, 3,
+      freePort());
   p.awaitText(0, "step 1/");
   p.signal(1, SIGSTOP);
   const auto ends = p.wait(3, /*except=*/1);
@@ -193,7 +197,10 @@ TEST(OpenMpi, AKilledOrStalledRankEndsAll) {
   TempFolder dir;
   for (int number : {SIGKILL, SIGSTOP}) {
     Processes p(mpirun(3, {kProgram, "dp=3", "--data", tokens(dir), "--steps", "10000000",
-                           "--comm-timeout", "1"}), 1, 0, 0);
+                           "--comm-timeout", "1"}),
+                1, 0, 0,
+                // mpirun kills the others after this many seconds; by itself after one
+                {"OMPI_MCA_odls_base_sigkill_timeout=0"});
     p.awaitText(0, "step 1/");
     const std::vector<pid_t> ranks = childrenOf(p.pid(0));
     ASSERT_EQ(ranks.size(), 3u);
@@ -211,16 +218,16 @@ TEST(OpenMpi, AKilledOrStalledRankEndsAll) {
 
 TEST(Tcp, SlowComputeIsNoStall) {
   TempFolder dir;
-  Processes p({kProgram, "dp=2", "--data", tokens(dir), "--steps", "3", "--comm-timeout", "0.5"},
-              2, 2, freePort(), {"STALL=1,2,1.5"});
+  Processes p({kProgram, "dp=2", "--data", tokens(dir), "--steps", "3", "--comm-timeout", "0.5"}, 2,
+              2, freePort(), {"STALL=1,2,1.5"});
   for (const auto &end : p.wait(20))
     EXPECT_EQ(end.code, 0) << end.err;
 }
 
 TEST(Tcp, ARankInALongComputationEndsToo) {
   TempFolder dir;
-  Processes p({kProgram, "dp=3", "--data", tokens(dir), "--steps", "3", "--comm-timeout", "2"},
-              3, 3, freePort(), {"STALL=1,2,30"});
+  Processes p({kProgram, "dp=3", "--data", tokens(dir), "--steps", "3", "--comm-timeout", "2"}, 3,
+              3, freePort(), {"STALL=1,2,30"});
   p.awaitText(0, "step 1/");
   std::this_thread::sleep_for(std::chrono::milliseconds(100)); // all others wait in step 2
   p.signal(2, SIGKILL);
@@ -233,8 +240,8 @@ TEST(Tcp, ARankInALongComputationEndsToo) {
 TEST(Tcp, WrongStartsAreRefused) {
   TempFolder dir;
   const std::string data = tokens(dir);
-  const std::vector<std::string> two = {kProgram, "dp=2", "--data", data, "--steps", "2",
-                                        "--comm-timeout", "0.5"};
+  const std::vector<std::string> two = {kProgram,  "dp=2", "--data",         data,
+                                        "--steps", "2",    "--comm-timeout", "0.5"};
   const auto errors = [](Processes &p) {
     std::string all;
     for (const auto &end : p.wait(10))
@@ -245,7 +252,8 @@ TEST(Tcp, WrongStartsAreRefused) {
   const std::string late = errors(alone);
   EXPECT_NE(late.find("2 error: 1 of 2 ranks came to 127.0.0.1:"), std::string::npos) << late;
   EXPECT_NE(late.find("within 0.4 s, not rank 1; start all of them, or raise --comm-timeout"),
-            std::string::npos) << late;
+            std::string::npos)
+      << late;
   // One says it, all end.
   Processes three(two, 3, 3, freePort());
   EXPECT_EQ(errors(three), "1 error: 3 ranks were started, the program was compiled for the mesh "
@@ -256,9 +264,9 @@ TEST(Tcp, WrongStartsAreRefused) {
   Processes twice({}, 0, 3, 0);
   for (int rank : {1, 1, 0})
     twice.start({kProgram, "dp=3", "--data", data, "--comm-timeout", "5"}, rank, 3, port, {});
-  const std::string same = errors(twice), sentence =
-      "2 error: two processes came to 127.0.0.1:" + std::to_string(port) +
-      " as rank 1 of 3; give every process its own RANK\n";
+  const std::string same = errors(twice),
+                    sentence = "2 error: two processes came to 127.0.0.1:" + std::to_string(port) +
+                               " as rank 1 of 3; give every process its own RANK\n";
   EXPECT_EQ(same, sentence + sentence + sentence);
   // Data that all miss: rank 0 says it.
   Processes missing({kProgram, "dp=2", "--data", "/none"}, 2, 2, freePort());
@@ -271,7 +279,8 @@ TEST(Tcp, StrangersAtTheRendezvousAreNotHeard) {
   Processes p({kProgram, "dp=2", "--data", tokens(dir), "--steps", "2"}, 1, 2, port);
   in_addr loopback = {};
   loopback.s_addr = htonl(INADDR_LOOPBACK);
-  Socket silent = connectTo(loopback, port, after(5)), talking = connectTo(loopback, port, after(5));
+  Socket silent = connectTo(loopback, port, after(5)),
+         talking = connectTo(loopback, port, after(5));
   sendAll(talking, "GET / HTTP/1.1\r\nHost: rank0.example.org\r\n\r\n", 43, after(1));
   p.start({kProgram, "dp=2", "--data", tokens(dir), "--steps", "2"}, 1, 2, port, {});
   for (const auto &end : p.wait(20))

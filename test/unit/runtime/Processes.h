@@ -1,4 +1,4 @@
-//===- Processes.h - Ranks as processes, for tests -------------------------===//
+//===- Processes.h - Ranks as processes, for tests ------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -53,8 +53,10 @@ public:
              const std::vector<std::string> &variables) {
     std::vector<std::string> env = variables;
     if (size > 0)
-      for (auto [name, value] : {std::pair("RANK", rank), {"WORLD_SIZE", size},
-                                 {"LOCAL_RANK", rank}, {"LOCAL_WORLD_SIZE", size},
+      for (auto [name, value] : {std::pair("RANK", rank),
+                                 {"WORLD_SIZE", size},
+                                 {"LOCAL_RANK", rank},
+                                 {"LOCAL_WORLD_SIZE", size},
                                  {"MASTER_PORT", port}})
         env.push_back(std::string(name) + "=" + std::to_string(value));
     env.push_back("MASTER_ADDR=127.0.0.1");

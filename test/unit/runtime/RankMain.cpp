@@ -1,4 +1,4 @@
-//===- RankMain.cpp - A process that is one rank of a test -----------------===//
+//===- RankMain.cpp - A process that is one rank of a test ----------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

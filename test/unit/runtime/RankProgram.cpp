@@ -1,4 +1,4 @@
-//===- RankProgram.cpp - A small program for any mesh ----------------------===//
+//===- RankProgram.cpp - A small program for any mesh ---------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -18,8 +18,8 @@ namespace moire::rt::test {
 namespace {
 constexpr int64_t kVocab = RankProgram::kVocab, kExperts = RankProgram::kExperts,
                   kRows = RankProgram::kBatch * RankProgram::kSeq;
-enum { kEp = 2, kTp = 3 };                              // axes
-enum { kOverDp, kOverEp, kOverTp, kOverData };          // groups
+enum { kEp = 2, kTp = 3 };                     // axes
+enum { kOverDp, kOverEp, kOverTp, kOverData }; // groups
 const int kAxisDp[] = {1}, kAxisEp[] = {2}, kAxisTp[] = {3}, kAxesData[] = {1, 2};
 const GroupInfo kGroups[] = {{1, kAxisDp}, {1, kAxisEp}, {1, kAxisTp}, {2, kAxesData}};
 const int64_t kBlocks[] = {8, 4};
@@ -110,12 +110,38 @@ RankProgram::RankProgram(const std::string &mesh)
   tableShape[1] = kVocab / axes[kTp].size;
   expertShape[0] = kExperts / axes[kEp].size;
   expertShape[1] = kVocab;
-  params[0] = {"table", "m.table", 2, tableShape, true, Init::normal, 0.5f, 0, 0, nullptr,
-               kTable,  1,         {{1, kTp, 2, kBlocks}, {}}, kOverData, kOverTp};
+  params[0] = {"table",
+               "m.table",
+               2,
+               tableShape,
+               true,
+               Init::normal,
+               0.5f,
+               0,
+               0,
+               nullptr,
+               kTable,
+               1,
+               {{1, kTp, 2, kBlocks}, {}},
+               kOverData,
+               kOverTp};
   params[1] = {"bias", "m.bias", 1, kBias, true, Init::normal, 0.5f, kBiasAt, 0, nullptr};
   params[1].reduceGroup = kOverData;
-  params[2] = {"experts", "m.experts", 2, expertShape, true, Init::normal, 0.5f, kExpertAt, 0,
-               nullptr,   kExpert,     1, {{0, kEp, 0, nullptr}, {}}, kOverDp, kOverEp};
+  params[2] = {"experts",
+               "m.experts",
+               2,
+               expertShape,
+               true,
+               Init::normal,
+               0.5f,
+               kExpertAt,
+               0,
+               nullptr,
+               kExpert,
+               1,
+               {{0, kEp, 0, nullptr}, {}},
+               kOverDp,
+               kOverEp};
   p.abi = kAbiVersion;
   p.name = "ranks";
   p.modelPath = "/none/model.onnx";

@@ -1,4 +1,4 @@
-//===- RankProgram.h - A small program for any mesh ------------------------===//
+//===- RankProgram.h - A small program for any mesh -----------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

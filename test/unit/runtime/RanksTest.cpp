@@ -1,4 +1,4 @@
-//===- RanksTest.cpp - The trainer on many ranks against one ---------------===//
+//===- RanksTest.cpp - The trainer on many ranks against one --------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -80,8 +80,8 @@ struct Plan {
 
 TEST(Ranks, EveryMeshGivesTheNumbersOfOneRank) {
   Ranks t;
-  const std::vector<std::string> flags = {"--steps", "6",      "--lr",   "0.05",
-                                          "--clip",  "0.2",    "--seed", "4"};
+  const std::vector<std::string> flags = {"--steps", "6",   "--lr",   "0.05",
+                                          "--clip",  "0.2", "--seed", "4"};
   auto with = [&](int accumulate) {
     auto args = flags;
     args.insert(args.end(), {"--accumulate", std::to_string(accumulate)});
@@ -92,9 +92,17 @@ TEST(Ranks, EveryMeshGivesTheNumbersOfOneRank) {
   ASSERT_EQ(one.log.size(), 6u);
   ASSERT_EQ(one.gradients.size(), 3u);
   EXPECT_GT(double(one.log[0]["grad_norm"]), 0.2); // it is clipped
-  for (Plan plan : {Plan{"dp=2", 4}, {"dp=4", 2}, {"dp=8", 1}, {"ep=2", 4}, {"ep=4", 2},
-                    {"tp=2", 8}, {"tp=4", 8}, {"dp=2,ep=2", 2}, {"dp=2,tp=2", 4},
-                    {"dp=2,ep=2,tp=2", 2}, {"ep=4,tp=2", 2}}) {
+  for (Plan plan : {Plan{"dp=2", 4},
+                    {"dp=4", 2},
+                    {"dp=8", 1},
+                    {"ep=2", 4},
+                    {"ep=4", 2},
+                    {"tp=2", 8},
+                    {"tp=4", 8},
+                    {"dp=2,ep=2", 2},
+                    {"dp=2,tp=2", 4},
+                    {"dp=2,ep=2,tp=2", 2},
+                    {"ep=4,tp=2", 2}}) {
     SCOPED_TRACE(plan.mesh);
     const Result many = t.run(RankProgram(plan.mesh).p, with(plan.accumulate));
     ASSERT_EQ(many.code, 0) << many.err;
@@ -123,8 +131,8 @@ TEST(Ranks, AFolderIsCutOverRanksInTheOrderOfAtoms) {
   write(t.dir / "input_0.pb", tensorProto("input_ids", 7, {8, 3}, bytes(ids)));
   write(t.dir / "labels.pb", tensorProto("labels", 7, {8, 3}, bytes(labels)));
   auto run = [&](const char *mesh, const char *accumulate) {
-    return t.run(RankProgram(mesh).p, {"--data", t.dir.path, "--steps", "3", "--accumulate",
-                                       accumulate});
+    return t.run(RankProgram(mesh).p,
+                 {"--data", t.dir.path, "--steps", "3", "--accumulate", accumulate});
   };
   const Result one = run("", "4");
   ASSERT_EQ(one.code, 0) << one.err;
@@ -138,7 +146,8 @@ TEST(Ranks, AFolderIsCutOverRanksInTheOrderOfAtoms) {
   EXPECT_EQ(wrong.code, 1);
   EXPECT_NE(wrong.err.find("leading dimension of 8, batch 2 x accumulation 2 x 4 ranks with data "
                            "of their own is 16; use --accumulate 1"),
-            std::string::npos) << wrong.err;
+            std::string::npos)
+      << wrong.err;
 }
 
 TEST(Ranks, WeightsOfAFileAreCutAsTheMeshSays) {
@@ -147,8 +156,8 @@ TEST(Ranks, WeightsOfAFileAreCutAsTheMeshSays) {
   writeSafetensors(t.dir / "w.safetensors", {{"table", {12, 12}, table.data()},
                                              {"bias", {12}, bias.data()},
                                              {"experts", {4, 12}, experts.data()}});
-  const std::vector<std::string> flags = {"--weights", t.dir / "w.safetensors", "--steps", "2",
-                                          "--accumulate", "4"};
+  const std::vector<std::string> flags = {"--weights", t.dir / "w.safetensors", "--steps",
+                                          "2",         "--accumulate",          "4"};
   const Result one = t.run(RankProgram("").p, flags), tp = t.run(RankProgram("tp=4").p, flags);
   ASSERT_EQ(one.code + tp.code, 0) << one.err << tp.err;
   EXPECT_EQ(one.log[0]["loss"], tp.log[0]["loss"]);
@@ -160,7 +169,8 @@ TEST(Ranks, WeightsOfAFileAreCutAsTheMeshSays) {
   const Result wrong = t.run(RankProgram("tp=4").p, flags);
   EXPECT_EQ(wrong.code, 1);
   EXPECT_NE(wrong.err.find("has shape [12, 3], parameter 'm.table' has [12, 12]"),
-            std::string::npos) << wrong.err;
+            std::string::npos)
+      << wrong.err;
   EXPECT_EQ(std::count(wrong.err.begin(), wrong.err.end(), '\n'), 1) << wrong.err;
 }
 
@@ -184,7 +194,8 @@ TEST(Ranks, ALossThatIsNotFiniteStopsAllWithOneSentence) {
   const Result r = t.run(RankProgram("dp=2,tp=2").p, {"--steps", "9", "--lr", "1e38"});
   EXPECT_EQ(r.code, 2);
   EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'),
-            std::count(r.err.begin(), r.err.end(), '/') / 2 + 1) << r.err;
+            std::count(r.err.begin(), r.err.end(), '/') / 2 + 1)
+      << r.err;
   EXPECT_NE(r.err.find("is not finite; use a smaller --lr"), std::string::npos) << r.err;
 }
 
@@ -265,7 +276,8 @@ TEST(Shards, EveryTransformReadsTheRanksPart) {
   std::vector<Source> slices, transposed;
   for (int64_t i = 0; i < 4; ++i) {
     slices.push_back({"s", "model.bin", i * half, half, DType::f32, Transform::slice, i});
-    transposed.push_back({"t", "model.bin", i * half, half, DType::f32, Transform::sliceTranspose, i});
+    transposed.push_back(
+        {"t", "model.bin", i * half, half, DType::f32, Transform::sliceTranspose, i});
   }
   const Source same = {"a", "model.bin", 0, 960, DType::f32, Transform::same, 0};
   const Source last = {"b", "model.bin", 0, 960, DType::f32, Transform::transposeLast2, 0};
@@ -290,8 +302,16 @@ TEST(Shards, EveryTransformReadsTheRanksPart) {
   };
   for (size_t c = 0; c < cases.size(); ++c) {
     SCOPED_TRACE(c);
-    ParameterInfo param = {"p", "p", cases[c].rank, cases[c].shape, true, Init::normal, 0.02f, 0,
-                           int64_t(cases[c].sources.size()), cases[c].sources.data()};
+    ParameterInfo param = {"p",
+                           "p",
+                           cases[c].rank,
+                           cases[c].shape,
+                           true,
+                           Init::normal,
+                           0.02f,
+                           0,
+                           int64_t(cases[c].sources.size()),
+                           cases[c].sources.data()};
     Program p = {};
     p.modelPath = path.c_str();
     p.paramElements = p.gradElements = 240;
@@ -335,9 +355,12 @@ Launch launchIn(std::map<std::string, std::string> variables, int flag = 0) {
 } // namespace
 
 TEST(Launch, IsFoundInTheOrderOfFlagTorchrunOpenMpiPmiSlurm) {
-  std::map<std::string, std::string> v = {
-      {"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "8"}, {"SLURM_STEP_NODELIST", "gpu[07-09,12],x1"},
-      {"SLURM_STEP_TASKS_PER_NODE", "4(x2)"}, {"SLURM_JOB_ID", "123"}, {"SLURM_STEP_ID", "1"}};
+  std::map<std::string, std::string> v = {{"SLURM_PROCID", "2"},
+                                          {"SLURM_NTASKS", "8"},
+                                          {"SLURM_STEP_NODELIST", "gpu[07-09,12],x1"},
+                                          {"SLURM_STEP_TASKS_PER_NODE", "4(x2)"},
+                                          {"SLURM_JOB_ID", "123"},
+                                          {"SLURM_STEP_ID", "1"}};
   Launch l = launchIn(v);
   EXPECT_EQ(l.by, Launch::By::slurm);
   EXPECT_EQ(l.rank, 2);
@@ -351,14 +374,18 @@ TEST(Launch, IsFoundInTheOrderOfFlagTorchrunOpenMpiPmiSlurm) {
   EXPECT_EQ(l.rank, 3);
   EXPECT_EQ(l.size, 5);
   EXPECT_EQ(l.localSize, 5);
-  v.insert({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"},
+  v.insert({{"OMPI_COMM_WORLD_RANK", "1"},
+            {"OMPI_COMM_WORLD_SIZE", "4"},
             {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}});
   l = launchIn(v);
   EXPECT_EQ(l.by, Launch::By::openMpi);
   EXPECT_EQ(l.rank, 1);
   EXPECT_EQ(l.localSize, 2);
-  v.insert({{"RANK", "5"}, {"WORLD_SIZE", "6"}, {"LOCAL_WORLD_SIZE", "3"},
-            {"MASTER_ADDR", "10.0.0.1"}, {"MASTER_PORT", "29500"}});
+  v.insert({{"RANK", "5"},
+            {"WORLD_SIZE", "6"},
+            {"LOCAL_WORLD_SIZE", "3"},
+            {"MASTER_ADDR", "10.0.0.1"},
+            {"MASTER_PORT", "29500"}});
   l = launchIn(v);
   EXPECT_EQ(l.by, Launch::By::torchrun);
   EXPECT_EQ(l.rank, 5);
@@ -388,7 +415,11 @@ TEST(Launch, VariablesThatContradictAreRefused) {
 }
 
 TEST(Launch, TheFirstHostOfSlurmsLists) {
-  for (auto [list, host] : {std::pair("a", "a"), {"a,b", "a"}, {"n[1-3]", "n1"}, {"n[01,03-5],m", "n01"},
-                            {"r[2-4]-ib,x", "r2-ib"}, {"a,n[1-3]", "a"}})
+  for (auto [list, host] : {std::pair("a", "a"),
+                            {"a,b", "a"},
+                            {"n[1-3]", "n1"},
+                            {"n[01,03-5],m", "n01"},
+                            {"r[2-4]-ib,x", "r2-ib"},
+                            {"a,n[1-3]", "a"}})
     EXPECT_EQ(firstHost(list), host);
 }

@@ -143,8 +143,7 @@ std::unique_ptr<Transport> connectTcp(const TcpOptions &options);
 
 /// The ranks that mpirun started. Throws RunError where Open MPI's library cannot be
 /// loaded or says that its ranks are not `size`.
-std::unique_ptr<Transport> connectMpi(int size, double timeout = 10,
-                                      const Network &network = {});
+std::unique_ptr<Transport> connectMpi(int size, double timeout = 10, const Network &network = {});
 
 //===----------------------------------------------------------------------===//
 // Groups

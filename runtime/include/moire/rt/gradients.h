@@ -1,4 +1,4 @@
-//===- gradients.h - The end of a step on many ranks -----------------------===//
+//===- gradients.h - The end of a step on many ranks ----------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
