@@ -8,12 +8,15 @@
 A plan is a mesh, a size of the micro-batch and a number of micro-batches that
 each rank accumulates; together they always take the same sixteen rows. Its
 reference is one rank that runs the same micro-batches in the same order. Per
-plan: six SGD losses within 1e-5, six AdamW losses within 1e-4, the first step's
-gradients within 1e-6 (of the 2-norm), where tp is 1 the first loss equal to the
-last bit; and the SGD losses are PyTorch's within 2e-4.
+plan: six SGD losses, clipped by the global norm, within 1e-5, six AdamW losses
+within 1e-4, the first step's gradients within 1e-6 (of the 2-norm), where tp is 1
+the first loss equal to the last bit; and unclipped SGD losses are PyTorch's
+within 2e-4. A tp that does not divide the heads must be refused, and the
+refusal must name one that does.
 
     check-plans.py                    all plans, executed by moire-run
     check-plans.py --binaries 10      a sample of ten, as compiled trainers
+    check-plans.py --defects          wrong programs, which the above must tell
 
 Prints one line a model; exits 1 where a plan differs, 77 without a corpus.
 """
@@ -23,6 +26,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import subprocess
@@ -32,12 +36,14 @@ import time
 
 import compare_reference as reference
 
-ENTRIES = ["gpt2_dyn18", "llama_dyn18", "mixtral_batched_dyn18", "mixtral_deep_dyn18"]
+# Models, and the key and value heads that tp must divide.
+ENTRIES = {"gpt2_dyn18": 4, "llama_dyn18": 2, "mixtral_batched_dyn18": 2, "mixtral_deep_dyn18": 2}
 ROWS = 16
-TOLERANCE = {"sgd": 1e-5, "adamw": 1e-4}
+TOLERANCE = {"sgd": 1e-5, "clipped sgd": 1e-5, "adamw": 1e-4}
 GRAD_TOLERANCE, GRAD_FLOOR = 1e-6, 1e-3
 FLAGS = {
     "sgd": ["--lr", "0.1"],
+    "clipped sgd": ["--lr", "0.1", "--clip", "0.5"],
     "adamw": ["--lr", "0.01", "--beta1", "0.9", "--beta2", "0.95", "--eps", "1e-8",
               "--weight-decay", "0.1"],
 }
@@ -79,8 +85,9 @@ class Plan:
         return Plan(1, 1, 1, ROWS // self.batch)
 
 
-def all_plans(tp):
+def all_plans(name, tp):
     """All plans of more than one rank whose micro-batches are whole rows."""
+    tp = [size for size in tp if ENTRIES[name] % size == 0]
     for dp, ep, t, accumulate in itertools.product((1, 2, 4), (1, 2, 4, 8), tp, (1, 2, 4)):
         if dp * ep * accumulate <= ROWS and dp * ep * t > 1:
             yield Plan(dp, ep, t, accumulate)
@@ -92,25 +99,40 @@ class Runs:
     def __init__(self, args, name, scratch):
         self.args, self.scratch = args, scratch
         self.entry = reference.Entry(os.path.join(args.corpus, name))
-        self.known = {}
+        self.known, self.defect = {}, None
+
+    def spoil(self, path):
+        """Puts the defect into the program at `path`."""
+        with open(path) as file:
+            text = file.read()
+        spoilt = self.defect(text)
+        if spoilt == text:
+            raise Failure("the defect finds no place in the program")
+        with open(path, "w") as file:
+            file.write(spoilt)
 
     def tool(self, name):
         return os.path.join(self.args.build, "bin", name)
 
     def execute(self, plan, optimizer):
         """Losses of six steps and, for SGD, the first step's gradients."""
-        stem = os.path.join(self.scratch, f"{plan}.{optimizer}".replace(" ", ".").replace(",", "."))
+        stem = os.path.join(self.scratch, f"{plan}.{optimizer.split()[-1]}".replace(" ", ".")
+                            .replace(",", "."))
         sizes = {**self.entry.bindings(), "batch": plan.batch}
         compile_flags = [self.entry.path("model.onnx"), "--bind",
                          ",".join(f"{d}={n}" for d, n in sizes.items()),
-                         "--optimizer", optimizer, *plan.mesh()]
+                         "--optimizer", optimizer.split()[-1], *plan.mesh()]
         if self.args.binaries:
-            run([self.tool("moirec"), *compile_flags, "-o", stem])
+            # One program serves both: clipping is a flag of the trainer.
+            if not os.path.exists(stem):
+                run([self.tool("moirec"), *compile_flags, "-o", stem])
             command = [os.path.join(stem, "trainer")]
             if plan.ranks > 1:
                 command += ["--ranks", str(plan.ranks)]
         else:
             run([self.tool("moirec"), *compile_flags, "--stop-after=distribute"], stem + ".mlir")
+            if self.defect and plan.ranks > 1:
+                self.spoil(stem + ".mlir")
             command = [self.tool("moire-run"), stem + ".mlir"]
         command += ["--data", self.entry.path("batch16"), "--accumulate", str(plan.accumulate),
                     "--steps", "6", *FLAGS[optimizer], "--log", stem + ".jsonl"]
@@ -122,8 +144,6 @@ class Runs:
         if optimizer == "sgd":
             grads = {name: tensor.values
                      for name, tensor in reference.read_safetensors(stem + ".safetensors").items()}
-        if self.args.binaries:
-            shutil.rmtree(stem)
         return losses, grads
 
     def alone(self, plan, optimizer):
@@ -142,7 +162,7 @@ class Runs:
             problems.append(f"{optimizer} losses {losses} differ by {worst:.1e} from {want} of one rank")
         if plan.tp == 1 and losses[0] != want[0]:
             problems.append(f"the first loss {losses[0]!r} is not equal to {want[0]!r} of one rank")
-        torch = self.entry.losses(optimizer, True)
+        torch = self.entry.losses(optimizer.split()[-1], True)
         away = max(abs(x / y - 1) for x, y in zip(losses, torch))
         if optimizer == "sgd" and not away <= reference.LOSS_TOLERANCE:
             problems.append(f"losses {losses} differ by {away:.1e} from PyTorch's {torch}")
@@ -160,11 +180,86 @@ class Runs:
         return worst, worst_grad, [f"{plan}: {p}" for p in problems]
 
 
+def check_refusal(args, name, scratch):
+    """Problems with the refusal of a tp that does not divide the heads."""
+    heads, runs = ENTRIES[name], Runs(args, name, scratch)
+    command = [runs.tool("moirec"), runs.entry.path("model.onnx"), "--bind", "batch=1,seq=10",
+               "--mesh", f"tp={2 * heads}", "--stop-after=distribute"]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode == 1 and f"{heads} " in done.stderr and f"tp = {heads}" in done.stderr:
+        return []
+    return [f"tp={2 * heads}: exit {done.returncode}, and no sentence that names {heads} heads and "
+            f"tp = {heads}: {done.stderr.strip()}"]
+
+
+#===----------------------------------------------------------------------===//
+# Defects
+#===----------------------------------------------------------------------===//
+
+
+def repeat_expert_gradient(text):
+    """The experts' gradients come out scaled by ep."""
+    return re.sub(r"( *pipe\.accumulate @[\w.]*experts[\w.]*, .*\n)", r"\1\1", text)
+
+
+def leave_bucket_out(text):
+    """One bucket of gradients is not summed over its ranks."""
+    return re.sub(r" *pipe\.reduce_grads .*\n", "", text, count=1)
+
+
+def sum_over_wrong_ranks(text):
+    """Dense gradients are summed over dp alone."""
+    return text.replace('over ["dp", "ep"]', 'over ["dp"]')
+
+
+def forget_a_sum_over_tp(text):
+    """One sum inside a layer is missing: its result is a rank's own."""
+    return re.sub(r"dist\.all_reduce (%\w+) over \[\"tp\"\] : (tensor<[^>]*>)",
+                  r"nn.reshape \1 : \2 -> \2", text, count=1)
+
+
+# What is wrong, the model, the plan, and how the program is spoilt.
+DEFECTS = [
+    ("an expert's gradient scaled by ep", "mixtral_batched_dyn18", (1, 2, 1, 2),
+     repeat_expert_gradient),
+    ("one bucket left out", "llama_dyn18", (2, 1, 1, 2), leave_bucket_out),
+    ("dense gradients not summed over ep", "mixtral_batched_dyn18", (2, 2, 1, 1),
+     sum_over_wrong_ranks),
+    ("a sum over tp left out", "gpt2_dyn18", (1, 1, 2, 2), forget_a_sum_over_tp),
+]
+
+
+def check_defects(args):
+    """Number of defects that no comparison tells."""
+    missed = 0
+    for what, name, plan, defect in DEFECTS:
+        with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
+            runs, problems = Runs(args, name, scratch), []
+            assert not runs.check(Plan(*plan), "sgd")[2], "the sound program differs, too"
+            runs.defect = defect
+            try:
+                problems = runs.check(Plan(*plan), "sgd")[2]
+            except Failure as failure:
+                problems = [str(failure)]
+        missed += not problems
+        told = problems[0][:110] + "..." if problems else "MISSED"
+        print(f"{what}: {told}", flush=True)
+    print(f"{len(DEFECTS) - missed} of {len(DEFECTS)} defects are told")
+    return missed
+
+
+#===----------------------------------------------------------------------===//
+# The command
+#===----------------------------------------------------------------------===//
+
+
 def check_entry(args, name, plans):
     """(lines to print, number of plans that differ)."""
     start, scratch = time.time(), tempfile.mkdtemp(prefix="moire-plans-")
     runs = Runs(args, name, scratch)
-    worst, worst_grad, problems, failed = {o: 0.0 for o in FLAGS}, 0.0, [], 0
+    worst, worst_grad = {o: 0.0 for o in FLAGS}, 0.0
+    problems = check_refusal(args, name, scratch) if max(args.tp) > 1 else []
+    failed = len(problems)
     try:
         for plan in plans:
             found = []
@@ -176,13 +271,16 @@ def check_entry(args, name, plans):
                     found += more
                 except (Failure, OSError, ValueError, KeyError) as failure:
                     found.append(f"{plan}: {failure}")
+            for left in os.listdir(scratch):
+                if os.path.isdir(os.path.join(scratch, left)):
+                    shutil.rmtree(os.path.join(scratch, left))
             failed += bool(found)
             problems += found
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     verdict = "FAILED" if failed else "ok"
     lines = [f"{name:24s} {verdict:6s} {time.time() - start:5.1f} s  {len(plans)} plans  "
-             f"sgd {worst['sgd']:.1e}  adamw {worst['adamw']:.1e}  gradients {worst_grad:.1e}"]
+             + "".join(f"{o} {worst[o]:.1e}  " for o in FLAGS) + f"gradients {worst_grad:.1e}"]
     return lines + [f"  {problem}" for problem in problems[:20]], failed
 
 
@@ -193,11 +291,13 @@ def main():
                         default=os.environ.get("MOIRE_CORPUS",
                                                os.path.join(ROOT, "..", "shared", "corpus")),
                         help="default: $MOIRE_CORPUS, else ../shared/corpus")
-    parser.add_argument("--entry", nargs="+", metavar="NAME", default=ENTRIES)
-    parser.add_argument("--tp", nargs="+", type=int, default=[1], help="sizes of the axis tp")
+    parser.add_argument("--entry", nargs="+", metavar="NAME", default=list(ENTRIES), choices=list(ENTRIES))
+    parser.add_argument("--tp", nargs="+", type=int, default=[1, 2, 4], help="sizes of the axis tp")
     parser.add_argument("--sample", type=int, metavar="N", help="only N plans, chosen at random")
     parser.add_argument("--binaries", type=int, metavar="N",
                         help="N plans, chosen at random, as compiled trainers")
+    parser.add_argument("--defects", action="store_true",
+                        help="seed one defect after another, each of which must be told")
     parser.add_argument("--seed", type=int, default=1, help="of the choice")
     parser.add_argument("--jobs", type=int, default=1, help="models at the same time")
     args = parser.parse_args()
@@ -208,7 +308,9 @@ def main():
     if not os.path.exists(os.path.join(args.build, "bin", "moirec")):
         sys.exit(f"error: there is no bin/moirec in {args.build}; build first, or name the "
                  "build folder with --build")
-    plans = [(name, plan) for name in args.entry for plan in all_plans(args.tp)]
+    if args.defects:
+        sys.exit(1 if check_defects(args) else 0)
+    plans = [(name, plan) for name in args.entry for plan in all_plans(name, args.tp)]
     if args.sample or args.binaries:
         plans = random.Random(args.seed).sample(plans, args.sample or args.binaries)
     failed = 0
