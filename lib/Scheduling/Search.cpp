@@ -11,46 +11,6 @@
 
 using namespace moire::scheduling;
 
-double moire::scheduling::makespanBound(const Problem &problem) {
-  double bound = 0, chain = 0;
-  for (const StageCost &cost : problem.stages)
-    chain += cost.forward + std::min(cost.backwardInput, cost.backward);
-  bound = chain;
-  for (int rank = 0; rank < problem.ranks; ++rank) {
-    double head = INFINITY, work = 0;
-    for (int path = 0; path < problem.numPaths(); ++path) {
-      double arrival = 0;
-      for (int s = 0; s < problem.numStages(); ++s) {
-        const StageCost &cost = problem.stages[s];
-        if (problem.rankOf[path][s] == rank) {
-          head = std::min(head, arrival);
-          // A task saves at most half of what any pair of its stage saves, a pair having two.
-          const Task f{TaskKind::Forward, path, s, 0}, b{TaskKind::BackwardInput, path, s, 0},
-              full{TaskKind::Backward, path, s, 0};
-          auto saved = [&](const Task &x, const Task &y) {
-            return taskCost(problem, x) + taskCost(problem, y) - actionCost(problem, Action(x, y));
-          };
-          double most = 0;
-          for (const Action &pair :
-               {Action(f, full), Action(f, b), Action(f, f), Action(full, full), Action(b, b)})
-            most = std::max(most, saved(pair.first, *pair.second));
-          work += problem.microBatches[path] *
-                  (cost.forward +
-                   std::min(cost.backward, cost.backwardInput + cost.backwardWeight) - most);
-        }
-        arrival += cost.forward;
-        if (s + 1 < problem.numStages() && problem.rankOf[path][s] != problem.rankOf[path][s + 1]) {
-          const Link &link = problem.linkOf(problem.rankOf[path][s], problem.rankOf[path][s + 1]);
-          arrival += link.latency + cost.outputBytes / link.bandwidth;
-        }
-      }
-    }
-    if (work > 0)
-      bound = std::max(bound, head + work);
-  }
-  return bound;
-}
-
 namespace {
 
 class SearchRun {

@@ -54,6 +54,26 @@ void moire::plan::writeFittingTimetable(std::ostream &out, const Outcome &outcom
   out << rows;
 }
 
+/// `18.26 s: rank 7 has no backward …`, of a step.
+static std::string boundText(const Bound &bound, const Units &units, double optimizer) {
+  const std::string time = units.time(bound.time + optimizer);
+  switch (bound.why) {
+  case Bound::Way:
+    return time + ", the way of one micro-batch down all stages and back";
+  case Bound::FirstBackward:
+    return text(time, ": rank ", bound.rank, " can have no backward before ",
+                units.time(bound.wait), ", of which ",
+                bound.byMemory ? "its memory lets forwards" : "forwards can", " fill ",
+                units.time(bound.filled));
+  case Bound::LastForward:
+    return text(time, ": after the last forward of rank ", bound.rank, " the step goes on for ",
+                units.time(bound.wait), ", of which ",
+                bound.byMemory ? "its memory lets backwards" : "backwards can", " fill ",
+                units.time(bound.filled));
+  }
+  return time;
+}
+
 void moire::plan::writeReport(std::ostream &out, const Outcome &outcome, const Units &units,
                               double optimizer, const ReportOptions &options) {
   const Problem &problem = outcome.problem;
@@ -61,8 +81,8 @@ void moire::plan::writeReport(std::ostream &out, const Outcome &outcome, const U
   out << outcome.name << " on " << problem.ranks << " ranks: " << problem.numStages() << " stages, "
       << problem.totalMicroBatches() << " micro-batches\n";
   if (!outcome.how.empty())
-    out << "  found by             " << outcome.how << "; no schedule on this placement is below "
-        << units.time(outcome.bound) << "\n";
+    out << "  found by             " << outcome.how << "\n  none here is below   "
+        << boundText(outcome.bound, units, optimizer) << "\n";
   out << "  step                 " << units.time(timing.makespan + optimizer);
   if (optimizer > 0)
     out << " = " << units.time(timing.makespan) << " makespan + " << units.time(optimizer)
@@ -110,6 +130,6 @@ void moire::plan::writeComparison(std::ostream &out, const std::vector<Outcome> 
     if (!outcome.how.empty())
       out << "\n"
           << outcome.name << " was found by " << outcome.how
-          << "; no schedule on its placement is below " << units.time(outcome.bound + optimizer)
-          << ".\n";
+          << "; no schedule on its placement is below "
+          << boundText(outcome.bound, units, optimizer) << ".\n";
 }

@@ -36,7 +36,7 @@ Json moire::plan::scheduleJson(const Outcome &outcome, const Units &units, doubl
   json["peak_activations"] = outcome.activations();
   if (!outcome.how.empty()) {
     json["found_by"] = outcome.how;
-    json["bound"] = outcome.bound;
+    json["bound"] = outcome.bound.time;
   }
   for (const RankTiming &rank : timing.ranks) {
     Json row;

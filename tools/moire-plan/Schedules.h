@@ -6,7 +6,7 @@
 #define MOIRE_TOOLS_PLAN_SCHEDULES_H
 
 #include "Workloads.h"
-#include "moire/Scheduling/Simulator.h"
+#include "moire/Scheduling/Search.h"
 
 namespace moire::plan {
 
@@ -17,8 +17,8 @@ struct Outcome {
   scheduling::Problem problem;
   scheduling::Schedule schedule;
   scheduling::Timing timing;
-  std::string how;  ///< of auto: what the search did
-  double bound = 0; ///< of auto: no schedule on this placement takes less
+  std::string how;         ///< of auto: what the search did
+  scheduling::Bound bound; ///< of auto: no schedule on this placement takes less
 
   int activations() const; ///< the most that a rank holds
 };

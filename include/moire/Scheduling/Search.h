@@ -17,6 +17,19 @@ struct SearchOptions {
   int stagesPerRank = 4;
 };
 
+/// The least time of any schedule on a placement, and what makes it so.
+struct Bound {
+  double time = 0;
+  enum Why {
+    Way,           ///< one micro-batch takes as long, down all stages and back
+    FirstBackward, ///< until `wait` no backward can be on `rank`, and forwards fill `filled` of it
+    LastForward    ///< as long as `wait` after its last forward the step still goes on
+  } why = Way;
+  int rank = -1;
+  double wait = 0, filled = 0;
+  bool byMemory = false; ///< memory is what holds no more than `filled`
+};
+
 struct SearchResult {
   Problem problem; ///< with the placement that was chosen
   Schedule schedule;
@@ -24,9 +37,7 @@ struct SearchResult {
   std::string how;       ///< a generator's name, or what list scheduling did
   std::string generator; ///< the best generator within the memory limit; empty: none fits
   double generatorMakespan = 0;
-  /// No schedule on this placement takes less: a rank's first input cannot come earlier, and its
-  /// work takes at least this long with everything paired that saves time.
-  double bound = 0;
+  Bound bound;   ///< of this placement
   int tried = 0; ///< schedules made
 };
 
@@ -41,8 +52,8 @@ Refusal searchSchedule(const Workload &workload, const SearchOptions &options,
 /// The same on a given placement: the list schedules only, and those generators that fit it.
 Refusal searchPlaced(const Problem &problem, const SearchOptions &options, SearchResult &result);
 
-/// SearchResult::bound of a placement.
-double makespanBound(const Problem &problem);
+/// Every schedule of `problem` takes at least that long within its memory limit.
+Bound makespanBound(const Problem &problem);
 
 } // namespace moire::scheduling
 

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Executor.h"
 #include "TestProblems.h"
+#include "moire/Scheduling/Search.h"
 #include <map>
 
 using namespace testproblems;
@@ -56,10 +57,12 @@ TEST(Property, WhateverAGeneratorReturnsVerifies) {
     ASSERT_TRUE(Executor::runs(problem, schedule)) << c.kind.str();
     Timing timing = simulate(problem, schedule);
     expectConsistent(problem, schedule, timing);
+    ASSERT_GE(timing.makespan, makespanBound(problem).time * (1 - 1e-9)) << c.kind.str();
     // A limit just where the schedule is passes, anything below does not.
     if (trial % 4 == 0) {
       ++limited;
       problem.memoryLimit = timing.peakBytes();
+      ASSERT_GE(timing.makespan, makespanBound(problem).time * (1 - 1e-9)) << c.kind.str();
       EXPECT_EQ(generate(problem, c.kind, schedule).value_or(""), "");
       problem.memoryLimit = timing.peakBytes() - 0.5;
       refused += generate(problem, c.kind, schedule).has_value();
