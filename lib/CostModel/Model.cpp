@@ -196,8 +196,8 @@ void Builder::addExperts(Part &part) {
       k * (h + wide + (shape.attention.fused ? 0 : width));
   if (shape.attention.fused)
     part.cheapTraffic += k * (wide + width);
-  kept(part, Recompute::None).residual += 2 * experts.count; // probabilities in f32
-  kept(part, Recompute::Selective).residual += 2 * experts.count;
+  kept(part, Recompute::None).wideResidual += experts.count;
+  kept(part, Recompute::Selective).wideResidual += experts.count;
   part.exchangeElements = h;
   part.experts = experts.count;
   part.topK = experts.topK;
@@ -237,7 +237,7 @@ Part Builder::head() {
   part.reduceElements = h;
   for (Activations &kept : part.kept) {
     kept.residual = 2 * h;
-    kept.split = 2 * V; // logits in f32
+    kept.wideSplit = V;
   }
   return part;
 }
@@ -276,7 +276,7 @@ ModelCost moire::cost::costOf(const ModelShape &shape, int sequence) {
     part.kernels += 3 + head.kernels;
     for (int r = 0; r < 3; ++r) {
       part.kept[r].residual += 4 * builder.h;
-      part.kept[r].split += head.kept[r].split;
+      part.kept[r].wideSplit += head.kept[r].wideSplit;
     }
     model.parts.push_back(part);
   }

@@ -20,7 +20,8 @@ static bool same(const Part &a, const Part &b) {
                     p.experts, p.topK, p.nodeLimit, p.reduceElements, p.outputElements);
   };
   const auto kept = [](const Activations &k) {
-    return std::tie(k.residual, k.narrowResidual, k.split, k.narrowSplit, k.routed, k.narrowRouted);
+    return std::tie(k.residual, k.narrowResidual, k.split, k.narrowSplit, k.routed, k.narrowRouted,
+                    k.wideResidual, k.wideSplit);
   };
   const auto product = [](const Product &p) {
     return std::tie(p.k, p.n, p.split, p.rowsPerToken, p.experts, p.cheap, p.wide);
@@ -34,7 +35,7 @@ static bool same(const Part &a, const Part &b) {
 }
 
 Estimator::Estimator(const ModelCost &model, const Cluster &cluster, const Plan &plan)
-    : cluster(cluster) {
+    : model(model), cluster(cluster) {
   // Equal parts, which most layers are, are costed once.
   for (size_t i = 0; i < model.parts.size(); ++i) {
     const Part &part = model.parts[i];
@@ -42,10 +43,20 @@ Estimator::Estimator(const ModelCost &model, const Cluster &cluster, const Plan 
                         ? parts.back()
                         : costOfPart(model, part, cluster, plan));
   }
+}
+
+/// Makes `whole` and what goes with it those of the plan's zero.
+void Estimator::divide(const Plan &plan) {
+  if (plan.zero == zero && overlapsExchanges(plan) == overlaps)
+    return;
+  zero = plan.zero;
+  overlaps = overlapsExchanges(plan);
   whole = stageOf(parts, {0, static_cast<int>(parts.size())}, cluster, plan);
-  for (const PartCost &part : parts) {
+  largest = longest = 0;
+  for (PartCost &part : parts) {
+    part.dividedBuffer = dividedBufferOf(part, plan);
     largest = std::max(largest, part.recomputed + (part.recomputed + part.activations) / 2 +
-                                    part.exchangeBuffer + 4 * part.output);
+                                    part.exchangeBuffer + 4 * part.output + part.dividedBuffer);
     longest =
         std::max(longest, part.forwardCompute() + part.backwardCompute() + part.time.exchange +
                               part.time.exchangeBack + part.time.reduce + part.time.reduceBack);
@@ -72,7 +83,8 @@ static double inFlight(Kind kind, double P, double M) {
   }
 }
 
-Estimated Estimator::estimate(const Plan &plan) const {
+Estimated Estimator::estimate(const Plan &plan) {
+  divide(plan);
   const double P = plan.pp, M = plan.microBatches;
   const Kind kind = plan.schedule;
   // One rank's share of the model; cuts between parts leave some ranks with more.
@@ -117,16 +129,25 @@ Estimated Estimator::estimate(const Plan &plan) const {
   estimated.plan = plan;
   estimated.least = M * std::min(F + B, paired);
 
-  double state = 0, reduce = 0;
-  const Group dense{plan.dp * plan.ep, plan.tp}, experts{plan.dp, plan.tp * plan.ep};
+  double state = 0, reduce = 0, gathered = 0;
+  const Group dense = denseGroup(plan), experts = expertGroup(plan);
+  const double weight = plan.precision == "f32" ? 4 : 2;
   for (const PartCost &part : parts) {
     state += stateOf(part, plan).total();
+    if (plan.zero == 1 || plan.zero == 2)
+      gathered += allGatherTime(cluster, dense, part.parameters * weight) +
+                  allGatherTime(cluster, experts, part.expertParameters * weight);
     if (plan.zero < 2)
       reduce += reduceScatterTime(cluster, dense, part.parameters * plan.gradientBytes) +
                 reduceScatterTime(cluster, experts, part.expertParameters * plan.gradientBytes);
   }
   const double copies = kind.name == Kind::DualPipe ? 2 : 1;
-  estimated.seconds = M * perMicroBatch + bubble + copies * reduce / P * 0.75;
+  if (P == 1 && !parts.empty()) {
+    PartCost shared;
+    shared.parameters = std::min(parts.back().parameters, model.tied / plan.tp);
+    state -= stateOf(shared, plan).total();
+  }
+  estimated.seconds = M * perMicroBatch + bubble + copies * (reduce * 0.75 + gathered) / P;
   estimated.memory = copies * state / P + inFlight(kind, P, M) * whole.activationBytes / P +
                      largest + cluster.device.reserved;
   return estimated;

@@ -17,18 +17,24 @@ struct Estimated {
   double memory = 0;  ///< bytes of the fullest rank
 };
 
-/// Costs the parts of a mesh, micro-batch and recompute once for all its schedules.
+/// Costs the parts of a mesh, micro-batch and recompute once for all that zero may divide and for
+/// all schedules.
 class Estimator {
 public:
   Estimator(const cost::ModelCost &model, const cost::Cluster &cluster, const Plan &plan);
-  /// `plan` may differ from the constructor's in its schedule.
-  Estimated estimate(const Plan &plan) const;
+  /// `plan` may differ from the constructor's in zero and schedule.
+  Estimated estimate(const Plan &plan);
 
 private:
+  const cost::ModelCost &model;
   const cost::Cluster &cluster;
   std::vector<PartCost> parts;
-  scheduling::StageCost whole;
+  int zero = -1;
+  bool overlaps = false;
+  scheduling::StageCost whole; ///< for these
   double largest = 0, longest = 0;
+
+  void divide(const Plan &plan);
 };
 
 } // namespace moire::planner

@@ -100,7 +100,8 @@ double Coster::bytes(const Activations &kept) const {
   return tokens * (element() * (kept.residual / residualShare() + kept.split / plan.tp +
                                 kept.routed * plan.imbalance / plan.tp) +
                    narrow() * (kept.narrowResidual / residualShare() + kept.narrowSplit / plan.tp +
-                               kept.narrowRouted * plan.imbalance / plan.tp));
+                               kept.narrowRouted * plan.imbalance / plan.tp) +
+                   4 * (kept.wideResidual / residualShare() + kept.wideSplit / plan.tp));
 }
 
 double Coster::exchangeTime() const {
@@ -167,6 +168,7 @@ PartCost moire::planner::costOfPart(const ModelCost &model, const Part &part,
                           std::min(part.topK, plan.ep) * plan.imbalance / plan.tp;
   cost.parameters = part.parameters / plan.tp + part.replicatedParameters;
   cost.expertParameters = part.expertParameters / plan.ep / plan.tp;
+  cost.dividedBuffer = dividedBufferOf(cost, plan);
   for (const Product &product : part.products)
     if (plan.recompute == Recompute::Full ? part.recomputable
                                           : plan.recompute == Recompute::Selective && product.cheap)

@@ -77,18 +77,13 @@ struct Finish {
 };
 } // namespace
 
-static Finish finishOf(const std::vector<PartCost> &parts, const std::vector<int> &held,
-                       const Cluster &cluster, const Plan &plan) {
+static Finish finishOf(const std::vector<PartCost> &held, const Cluster &cluster,
+                       const Plan &plan) {
   Finish finish;
-  const bool dual = plan.schedule.name == Kind::DualPipe;
-  const int copies = dual ? 2 : 1;
-  // DualPipe's other copy is at the other end of the pipeline: one more rank of the same group.
-  const Group dense{plan.dp * plan.ep * copies, plan.tp};
-  const Group experts{plan.dp * copies, plan.tp * plan.ep};
+  const Group dense = denseGroup(plan), experts = expertGroup(plan);
   const bool f32 = plan.precision == "f32";
   double touched = 0, gathered = 0, gatheredExperts = 0;
-  for (const int i : held) {
-    const PartCost &part = parts[i];
+  for (const PartCost &part : held) {
     double time = 0;
     if (plan.zero < 2) {
       const double bytes = part.parameters * plan.gradientBytes;
@@ -123,28 +118,35 @@ static Finish finishOf(const std::vector<PartCost> &parts, const std::vector<int
 
 /// Bytes that a rank takes beside its state and what it keeps, if it holds all of `parts`.
 static double workspaceOf(const std::vector<PartCost> &parts, const Cluster &cluster) {
-  double largest = 0, exchange = 0, output = 0;
+  double largest = 0, exchange = 0, output = 0, divided = 0;
   for (const PartCost &part : parts) {
     // What recompute makes again, and cotangents of about half of what a part keeps.
     largest = std::max(largest, part.recomputed + (part.recomputed + part.activations) / 2);
     exchange = std::max(exchange, part.exchangeBuffer);
+    divided = std::max(divided, part.dividedBuffer);
     output = std::max(output, part.output);
   }
-  return cluster.device.reserved + largest + exchange + 4 * output;
+  return cluster.device.reserved + largest + exchange + 4 * output + divided;
+}
+
+/// The parts of one rank of a prediction.
+static std::vector<PartCost> partsOn(const ModelCost &model, const std::vector<PartCost> &parts,
+                                     const Prediction &prediction, int rank) {
+  std::vector<int> held;
+  for (const int s : heldBy(prediction.problem, rank))
+    for (int i = prediction.parts[s].first; i < prediction.parts[s].second; ++i)
+      held.push_back(i);
+  return heldParts(model, parts, held, prediction.plan);
 }
 
 /// Adds what follows the pipeline to its makespan: each rank goes on when its own work ends.
-static void addFinish(const std::vector<PartCost> &parts, const Cluster &cluster,
-                      Prediction &prediction) {
+static void addFinish(const ModelCost &model, const std::vector<PartCost> &parts,
+                      const Cluster &cluster, Prediction &prediction) {
   const Plan &plan = prediction.plan;
   const Timing &timing = prediction.timing;
   double reduced = 0, done = 0;
   for (int rank = 0; rank < plan.pp; ++rank) {
-    std::vector<int> held;
-    for (const int s : heldBy(prediction.problem, rank))
-      for (int i = prediction.parts[s].first; i < prediction.parts[s].second; ++i)
-        held.push_back(i);
-    const Finish finish = finishOf(parts, held, cluster, plan);
+    const Finish finish = finishOf(partsOn(model, parts, prediction, rank), cluster, plan);
     double exposed = finish.reduce;
     if (plan.overlapGradients) {
       const double early =
@@ -168,22 +170,20 @@ static void addFinish(const std::vector<PartCost> &parts, const Cluster &cluster
 // Memory
 //===----------------------------------------------------------------------===//
 
-static void addMemory(const std::vector<PartCost> &parts, const Cluster &cluster,
-                      Prediction &prediction) {
+static void addMemory(const ModelCost &model, const std::vector<PartCost> &parts,
+                      const Cluster &cluster, Prediction &prediction) {
   const Plan &plan = prediction.plan;
   prediction.memory.assign(plan.pp, {});
   prediction.fullest = 0;
   for (int rank = 0; rank < plan.pp; ++rank) {
     Memory &memory = prediction.memory[rank];
-    std::vector<PartCost> held;
-    for (const int s : heldBy(prediction.problem, rank))
-      for (int i = prediction.parts[s].first; i < prediction.parts[s].second; ++i) {
-        const State state = stateOf(parts[i], plan);
-        memory.parameters += state.parameters;
-        memory.gradients += state.gradients;
-        memory.optimizer += state.optimizer;
-        held.push_back(parts[i]);
-      }
+    const std::vector<PartCost> held = partsOn(model, parts, prediction, rank);
+    for (const PartCost &part : held) {
+      const State state = stateOf(part, plan);
+      memory.parameters += state.parameters;
+      memory.gradients += state.gradients;
+      memory.optimizer += state.optimizer;
+    }
     memory.activations =
         prediction.timing.ranks[rank].peakBytes - prediction.problem.parameterBytes(rank);
     memory.workspace = workspaceOf(held, cluster);
@@ -256,8 +256,8 @@ Refusal moire::planner::predict(const ModelCost &model, const Cluster &cluster, 
   for (size_t s = 0; s < prediction.problem.stages.size(); ++s)
     prediction.parts.push_back({ranges[s * joined].first, ranges[(s + 1) * joined - 1].second});
 
-  addFinish(parts, cluster, prediction);
-  addMemory(parts, cluster, prediction);
+  addFinish(model, parts, cluster, prediction);
+  addMemory(model, parts, cluster, prediction);
   addRates(model, parts, cluster, prediction);
   return {};
 }

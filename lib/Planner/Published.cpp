@@ -214,6 +214,7 @@ static Refusal predictRow(PublishedRow &row, const ModelCost &model, const Clust
   options.dp = {row.plan.dp};
   options.pp = {row.plan.pp};
   options.tp = {row.plan.tp};
+  options.zero = {row.plan.zero};
   options.runnersUp = options.tooLarge = 0;
   options.schedules = {{Kind::OneFOneB, 1}};
   for (const int chunks : {2, 3, 4, 6, 8})

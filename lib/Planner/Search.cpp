@@ -5,8 +5,9 @@
 //
 //   1. Every mesh, micro-batch and recompute that divides what it must is costed once per part;
 //      every schedule that takes it gets an estimate of time and memory from closed formulas.
-//   2. The best estimates that fit are simulated, at most SearchOptions::simulate of them, and
-//      none whose work alone takes longer than the best step found.
+//   2. The best estimates that fit are simulated, at most SearchOptions::simulate for each way to
+//      divide state (zero), so that trying one more of these never loses a plan, and none whose
+//      work alone takes longer than the best step found.
 //   3. What was simulated is ordered by its step; the reasons compare with the best.
 //
 //===----------------------------------------------------------------------===//
@@ -16,6 +17,7 @@
 #include "Stages.h"
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <set>
 
 using namespace moire::planner;
@@ -81,6 +83,9 @@ void Space::addMesh(Plan plan) {
   ++dividing;
   const long sequences = batch / pipelines;
   const int parts = static_cast<int>(model.parts.size());
+  const std::vector<int> zeros = !options.zero.empty() ? options.zero
+                                 : pipelines > 1       ? std::vector<int>{1, 2, 3}
+                                                       : std::vector<int>{1};
   for (int microBatch = 1; microBatch <= sequences && microBatch <= 64; ++microBatch) {
     if (sequences % microBatch || !tried(options.microBatch, microBatch))
       continue;
@@ -92,15 +97,24 @@ void Space::addMesh(Plan plan) {
               options.recompute.end())
         continue;
       plan.recompute = recompute;
-      const Estimator estimator(model, cluster, plan);
+      std::vector<Kind> kinds;
+      Estimator estimator(model, cluster, plan);
       for (const Kind kind : kindsFor(options, plan.pp, parts)) {
         plan.schedule = kind;
+        plan.zero = zeros.front();
         if (Refusal found = check(model, cluster, plan)) {
           if (!refusal)
             refusal = found;
           continue;
         }
-        plans.push_back(estimator.estimate(plan));
+        kinds.push_back(kind);
+      }
+      for (const int zero : zeros) {
+        plan.zero = zero;
+        for (const Kind kind : kinds) {
+          plan.schedule = kind;
+          plans.push_back(estimator.estimate(plan));
+        }
       }
     }
   }
@@ -189,9 +203,10 @@ static std::string nothingFits(const ModelCost &model, const Cluster &cluster, d
     need = prediction.memory[prediction.fullest].total();
   return text(model.name, " on ", cluster.devices(), " devices of '", cluster.name, "' needs ",
               gigabytes(need), " a device with the least plan (", least.plan.mesh(), ", ",
-              least.plan.schedule.str(), ", recompute ", name(least.plan.recompute),
-              ", micro-batches of ", least.plan.microBatch, "), above the limit of ",
-              gigabytes(limit), "; use a limit of ", gigabytes(need), " or more devices");
+              least.plan.schedule.str(), ", recompute ", name(least.plan.recompute), ", zero ",
+              least.plan.zero, ", micro-batches of ", least.plan.microBatch,
+              "), above the limit of ", gigabytes(limit), "; use a limit of ", gigabytes(need),
+              " or more devices");
 }
 
 /// Where there is no plan at all.
@@ -298,17 +313,20 @@ Refusal moire::planner::search(const ModelCost &model, const Cluster &cluster, l
   // A schedule that is searched for takes a second.
   const bool searches = std::any_of(options.schedules.begin(), options.schedules.end(),
                                     [](Kind kind) { return kind.name == Kind::Auto; });
-  const int most = searches ? std::min(options.simulate, 6) : options.simulate;
+  const int ways = options.zero.empty() ? 3 : static_cast<int>(options.zero.size());
+  const int most = searches ? std::min(options.simulate, std::max(1, 6 / ways)) : options.simulate;
   Refusal refused;
+  std::map<int, int> simulated; // of each zero
   std::vector<Prediction> done;
   double best = std::numeric_limits<double>::infinity();
   for (const Estimated &estimated : space.plans) {
-    if (found.simulated >= most && (best < std::numeric_limits<double>::infinity() || searches))
-      break;
+    int &ofThis = simulated[estimated.plan.zero];
+    if (ofThis >= most && (best < std::numeric_limits<double>::infinity() || searches))
+      continue;
     if (estimated.memory > limited.device.memory || estimated.least >= best)
       continue;
     Prediction prediction;
-    ++found.simulated;
+    ++found.simulated, ++ofThis;
     if (Refusal refusal = predict(model, limited, estimated.plan, prediction)) {
       refused = refusal; // `auto` within the limit
       continue;
@@ -330,15 +348,19 @@ Refusal moire::planner::search(const ModelCost &model, const Cluster &cluster, l
   std::stable_sort(done.begin(), done.end(), byStep);
   const size_t generated = done.size();
   found.bestGenerated = done.front().step.total();
-  for (size_t i = 0; i < generated && static_cast<int>(i) < options.searchedSchedules; ++i) {
+  std::set<int> searchedFor;
+  for (size_t i = 0; i < generated && options.searchSchedules && options.schedules.empty(); ++i) {
     Prediction prediction;
     Plan plan = done[i].plan;
     plan.schedule = {Kind::Auto, 1};
-    if (!options.schedules.empty() || plan.pp == 1 || predict(model, limited, plan, prediction) ||
-        !prediction.fits())
+    // Beyond that a schedule hardly makes up for the rest.
+    if (done[i].step.total() > 1.1 * found.bestGenerated)
+      break;
+    if (plan.pp == 1 || !searchedFor.insert(plan.zero).second)
       continue;
     ++found.simulated;
-    done.push_back(std::move(prediction));
+    if (!predict(model, limited, plan, prediction) && prediction.fits())
+      done.push_back(std::move(prediction));
   }
   std::stable_sort(done.begin(), done.end(), byStep);
   found.best = done.front();

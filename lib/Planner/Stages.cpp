@@ -74,6 +74,14 @@ double moire::planner::replicas(const Plan &plan) {
 
 double moire::planner::expertReplicas(const Plan &plan) { return plan.dp * copies(plan); }
 
+Group moire::planner::denseGroup(const Plan &plan) {
+  return {static_cast<int>(replicas(plan)), plan.tp};
+}
+
+Group moire::planner::expertGroup(const Plan &plan) {
+  return {static_cast<int>(expertReplicas(plan)), plan.tp * plan.ep};
+}
+
 State moire::planner::stateOf(const PartCost &part, const Plan &plan) {
   const bool f32 = plan.precision == "f32";
   const double weight = f32 ? 4 : 2;
@@ -90,13 +98,38 @@ State moire::planner::stateOf(const PartCost &part, const Plan &plan) {
   return state;
 }
 
+double moire::planner::dividedBufferOf(const PartCost &part, const Plan &plan) {
+  const double weight = plan.precision == "f32" ? 4 : 2;
+  const double divided = (replicas(plan) > 1 ? part.parameters : 0) +
+                         (expertReplicas(plan) > 1 ? part.expertParameters : 0);
+  return divided * ((plan.zero >= 2 ? plan.gradientBytes : 0) + (plan.zero >= 3 ? 2 * weight : 0));
+}
+
+std::vector<PartCost> moire::planner::heldParts(const ModelCost &model,
+                                                const std::vector<PartCost> &parts,
+                                                const std::vector<int> &held, const Plan &plan) {
+  std::vector<PartCost> result;
+  for (const int i : held)
+    result.push_back(parts[i]);
+  const int last = static_cast<int>(parts.size()) - 1;
+  if (last > 0 && !held.empty() && held.front() == 0 && held.back() == last)
+    result.back().parameters = std::max(0.0, result.back().parameters - model.tied / plan.tp);
+  return result;
+}
+
 //===----------------------------------------------------------------------===//
 // Stages
 //===----------------------------------------------------------------------===//
 
-/// What a collective of `time` that runs beside `compute` leaves uncovered.
-static double uncovered(double time, double compute, double contention) {
-  return time / contention <= compute ? 0 : time - compute * contention;
+bool moire::planner::overlapsExchanges(const Plan &plan) {
+  return plan.schedule.name == Kind::DualPipe || plan.schedule.name == Kind::DualPipeV ||
+         plan.schedule.name == Kind::Auto;
+}
+
+/// What a collective of `time` leaves uncovered that runs beside `compute`, where the network is
+/// busy for `other` already.
+static double uncovered(double time, double compute, double other, double contention) {
+  return std::max(0.0, time - std::max(0.0, compute * contention - other));
 }
 
 StageCost moire::planner::stageOf(const std::vector<PartCost> &parts, std::pair<int, int> range,
@@ -110,7 +143,7 @@ StageCost moire::planner::stageOf(const std::vector<PartCost> &parts, std::pair<
     double backwardCollective = time.exchangeBack + time.reduceBack;
     if (plan.zero >= 2) {
       // Gradients leave after each backward; divided parameters come before each pass.
-      const Group dense{plan.dp * plan.ep, plan.tp}, experts{plan.dp, plan.tp * plan.ep};
+      const Group dense = denseGroup(plan), experts = expertGroup(plan);
       const double weight = plan.precision == "f32" ? 4 : 2;
       const double gather =
           plan.zero < 3 ? 0
@@ -119,8 +152,11 @@ StageCost moire::planner::stageOf(const std::vector<PartCost> &parts, std::pair<
       const double scatter =
           reduceScatterTime(cluster, dense, part.parameters * plan.gradientBytes) +
           reduceScatterTime(cluster, experts, part.expertParameters * plan.gradientBytes);
-      forwardCollective += uncovered(gather, time.forward, cluster.contention);
-      backwardCollective += uncovered(gather + scatter, part.backwardCompute(), cluster.contention);
+      const bool overlaps = overlapsExchanges(plan);
+      forwardCollective +=
+          uncovered(gather, time.forward, overlaps ? time.exchange : 0, cluster.contention);
+      backwardCollective += uncovered(gather + scatter, part.backwardCompute(),
+                                      overlaps ? time.exchangeBack : 0, cluster.contention);
     }
     stage.forward += time.forward + forwardCollective;
     stage.backwardInput += time.backwardInput + backwardCollective;

@@ -51,11 +51,12 @@ struct Product {
 
 /// Elements per token that live from forward to backward. Narrow ones are inputs of products and
 /// of activation functions, of which a plan in fp8 keeps one byte; all others take two bytes, and
-/// in f32 four.
+/// in f32 four. Wide ones are f32 in any precision.
 struct Activations {
   double residual = 0, narrowResidual = 0; ///< divided over tp where the sequence is
   double split = 0, narrowSplit = 0;       ///< divided over tp
   double routed = 0, narrowRouted = 0;     ///< at experts: divided over tp, grows with imbalance
+  double wideResidual = 0, wideSplit = 0;  ///< probabilities of routers; logits
 };
 
 /// One piece of a model between two places where a pipeline may be cut.

@@ -14,17 +14,18 @@ struct SearchOptions {
   std::vector<scheduling::Kind> schedules;
   std::vector<int> dp, pp, ep, tp, microBatch;
   std::vector<cost::Recompute> recompute;
-  /// Precision, zero, imbalance and the rest are taken from here.
+  std::vector<int> zero; ///< empty: 1 to 3, as 0 takes as long as 1 and more memory
+  /// Precision, imbalance and the rest are taken from here.
   Plan base;
   /// Bytes of a device to use; 0: all of Device::memory.
   double memoryLimit = 0;
   /// Runners-up and plans that do not fit that are told.
   int runnersUp = 8;
   int tooLarge = 5;
-  /// Plans that are simulated, those with the best estimates.
+  /// Plans of each `zero` that are simulated, those with the best estimates.
   int simulate = 60;
-  /// Meshes, best first, for which a schedule is searched as well (`auto`).
-  int searchedSchedules = 1;
+  /// Whether a schedule is searched for as well (`auto`), on the best plan of each `zero`.
+  bool searchSchedules = true;
 };
 
 /// A plan that was not chosen and why.

@@ -69,6 +69,68 @@ TEST(Predict, MemoryOfDualPipe) {
   EXPECT_DOUBLE_EQ(p.memory[0].activations, 6 * 5); // PP + 1
 }
 
+// An embedding that is the head as well is on a rank once, and on two ranks where these are two.
+TEST(Predict, TiedEmbedding) {
+  ModelCost model = evenModel(4);
+  model.tied = 4;
+  for (const int pp : {1, 2}) {
+    Plan plan;
+    plan.pp = pp;
+    plan.microBatches = 4;
+    plan.zero = 0;
+    const Prediction p = predicted(model, plainCluster(pp), plan);
+    EXPECT_DOUBLE_EQ(p.memory[0].parameters, pp == 1 ? 2 * (40 - 4) : 2 * 20);
+    EXPECT_DOUBLE_EQ(p.memory[0].optimizer, pp == 1 ? 12 * (40 - 4) : 12 * 20);
+    EXPECT_DOUBLE_EQ(p.memory.back().gradients, pp == 1 ? 4 * (40 - 4) : 4 * 20);
+  }
+}
+
+// Beside the divided state, zero 2 has the whole gradients of a part of 10 parameters, zero 3 the
+// parameters of that part and of the next as well.
+TEST(Predict, ZeroNeedsWholeParts) {
+  double workspace[4];
+  for (int zero = 0; zero <= 3; ++zero) {
+    Plan plan;
+    plan.dp = 4;
+    plan.zero = zero;
+    workspace[zero] = predicted(evenModel(3), plainCluster(4), plan).memory[0].workspace;
+  }
+  EXPECT_DOUBLE_EQ(workspace[1], workspace[0]);
+  EXPECT_DOUBLE_EQ(workspace[2], workspace[0] + 10 * 4);
+  EXPECT_DOUBLE_EQ(workspace[3], workspace[0] + 10 * (4 + 2 * 2));
+}
+
+// What zero 2 and 3 send goes beside computation only where exchanges leave the network to it:
+// 40 bytes of gradients a part, half of them to the other rank, at 20 bytes a second.
+TEST(Predict, ZeroSharesTheNetwork) {
+  ModelCost model = evenModel(1);
+  Cluster cluster = plainCluster(2);
+  cluster.within.bandwidth = 20;
+  Plan plan;
+  plan.dp = 2;
+  plan.zero = 2;
+  plan.microBatches = 2;
+  EXPECT_DOUBLE_EQ(predicted(model, cluster, plan).step.pipeline, 2 * 3); // 1 s under B = 2
+  cluster.within.bandwidth = 5;
+  EXPECT_DOUBLE_EQ(predicted(model, cluster, plan).step.pipeline, 2 * (3 + 2)); // 4 s under 2
+}
+
+// Logits are f32 in any precision: with full recompute a head of 8 columns alone keeps them.
+TEST(Predict, LogitsAreWide) {
+  ModelCost model = evenModel(1);
+  for (moire::cost::Activations &kept : model.parts[0].kept) {
+    kept = {};
+    kept.residual = 2;
+    kept.wideSplit = 8;
+  }
+  Cluster cluster = plainCluster(1);
+  cluster.device.flops["f32"] = cluster.device.efficiency.matmul["f32"] = 1;
+  Plan plan;
+  EXPECT_DOUBLE_EQ(predicted(model, cluster, plan).memory[0].activations, 2 * 2 + 4 * 8);
+  plan.precision = "f32";
+  EXPECT_DOUBLE_EQ(predicted(model, cluster, plan).memory[0].activations, 4 * 2 + 4 * 8);
+}
+
 // zero divides state over the dp ranks, in its order.
 TEST(Predict, ZeroDividesState) {
   for (int zero = 0; zero <= 3; ++zero) {

@@ -33,39 +33,77 @@ TEST(PlanSearch, NoPlanIsFaster) {
     const ModelCost model = modelOf(name);
     const Cluster cluster = clusterOf("h200", 8);
     SearchOptions options;
-    options.searchedSchedules = 0;
-    options.base.zero = 1;
+    options.searchSchedules = false;
     const Found found = searched(model, cluster, 32, options);
     double best = 1e30;
     std::string which;
-    for (int tp : {1, 2, 4, 8})
-      for (int pp : {1, 2, 4, 8})
-        for (int ep : {1, 2, 4, 8})
-          for (int microBatch : {1, 2, 4, 8, 16, 32})
-            for (const Recompute recompute :
-                 {Recompute::None, Recompute::Selective, Recompute::Full})
-              for (const Kind kind : moire::scheduling::generatorKinds()) {
-                Plan plan;
-                plan.tp = tp;
-                plan.pp = pp;
-                plan.ep = ep;
-                plan.dp = 8 / tp / pp / ep;
-                plan.microBatch = microBatch;
-                plan.schedule = kind;
-                plan.recompute = recompute;
-                if (plan.ranks() != 8 || 32 % (plan.dp * ep * microBatch))
-                  continue;
-                plan.microBatches = 32 / (plan.dp * ep * microBatch);
-                Prediction prediction;
-                if (predict(model, cluster, plan, prediction) || !prediction.fits())
-                  continue;
-                if (prediction.step.total() < best) {
-                  best = prediction.step.total();
-                  which = describe(prediction);
+    for (int zero : {1, 2, 3})
+      for (int tp : {1, 2, 4, 8})
+        for (int pp : {1, 2, 4, 8})
+          for (int ep : {1, 2, 4, 8})
+            for (int microBatch : {1, 2, 4, 8, 16, 32})
+              for (const Recompute recompute :
+                   {Recompute::None, Recompute::Selective, Recompute::Full})
+                for (const Kind kind : moire::scheduling::generatorKinds()) {
+                  Plan plan;
+                  plan.zero = zero;
+                  plan.tp = tp;
+                  plan.pp = pp;
+                  plan.ep = ep;
+                  plan.dp = 8 / tp / pp / ep;
+                  plan.microBatch = microBatch;
+                  plan.schedule = kind;
+                  plan.recompute = recompute;
+                  if (plan.ranks() != 8 || 32 % (plan.dp * ep * microBatch))
+                    continue;
+                  plan.microBatches = 32 / (plan.dp * ep * microBatch);
+                  Prediction prediction;
+                  if (predict(model, cluster, plan, prediction) || !prediction.fits())
+                    continue;
+                  if (prediction.step.total() < best) {
+                    best = prediction.step.total();
+                    which = describe(prediction);
+                  }
                 }
-              }
     EXPECT_LE(found.best.step.total(), best * (1 + 1e-9)) << which;
     EXPECT_TRUE(found.best.fits());
+  }
+}
+
+// Replicas alone: the state of 70 billion parameters fits a device only where all of it is divided.
+TEST(PlanSearch, DividesParametersWhereNothingElseFits) {
+  const ModelCost model = modelOf("llama-3.1-70b");
+  const Cluster cluster = clusterOf("h100", 64);
+  SearchOptions options;
+  options.pp = {1};
+  options.tp = {1};
+  Found found;
+  for (const int zero : {1, 2}) {
+    options.zero = {zero};
+    EXPECT_TRUE(search(model, cluster, 64, options, found)) << zero;
+  }
+  options.zero = {};
+  found = searched(model, cluster, 64, options);
+  EXPECT_EQ(found.best.plan.zero, 3);
+  EXPECT_TRUE(found.best.fits());
+}
+
+// More ways to divide state never lose a plan.
+TEST(PlanSearch, ZeroIsTheBestOfAll) {
+  for (const char *name : {"mixtral-8x7b", "llama-3.1-70b", "qwen3-30b-a3b"}) {
+    const ModelCost model = modelOf(name);
+    const Cluster cluster = clusterOf("h100", 64);
+    SearchOptions options;
+    options.searchSchedules = false;
+    double best = 1e30;
+    for (const int zero : {1, 2, 3}) {
+      options.zero = {zero};
+      Found found;
+      if (!search(model, cluster, 256, options, found))
+        best = std::min(best, found.best.step.total());
+    }
+    options.zero = {};
+    EXPECT_LE(searched(model, cluster, 256, options).best.step.total(), best * (1 + 1e-9)) << name;
   }
 }
 
