@@ -11,19 +11,22 @@
 using namespace moire::cost;
 using moire::scheduling::text;
 
-Refusal moire::cost::resize(Cluster &cluster, int devices) {
+Refusal moire::cost::resize(Cluster &cluster, long devices) {
   const int perNode = cluster.devicesPerNode;
+  if (devices > kMostDevices)
+    return text(devices, " devices are more than the ", kMostDevices, " that are planned for; use ",
+                kMostDevices, " or fewer");
   if (devices >= 1 && devices < perNode) {
-    cluster.devicesPerNode = devices;
+    cluster.devicesPerNode = static_cast<int>(devices);
     cluster.nodes = 1;
     return {};
   }
   if (devices >= 1 && devices % perNode == 0) {
-    cluster.nodes = devices / perNode;
+    cluster.nodes = static_cast<int>(devices / perNode);
     return {};
   }
   return text(devices, " devices are not whole nodes of ", perNode, "; use ",
-              std::max(1, devices / perNode * perNode),
+              std::max(1L, devices / perNode * perNode),
               devices > perNode ? text(" or ", (devices / perNode + 1) * perNode) : std::string());
 }
 
@@ -37,6 +40,8 @@ double moire::cost::matmulRate(const Device &device, const std::string &dtype, d
 Refusal moire::cost::checkDtype(const Cluster &cluster, const std::string &dtype) {
   if (cluster.device.flops.count(dtype))
     return {};
+  if (dtype != "f32" && dtype != "bf16" && dtype != "fp8")
+    return text("no precision is named '", dtype, "'; use f32, bf16 or fp8");
   std::vector<std::string> known;
   for (const auto &[name, rate] : cluster.device.flops)
     known.push_back(name);

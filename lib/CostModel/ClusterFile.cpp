@@ -89,6 +89,12 @@ Refusal moire::cost::parseCluster(const std::string &text, const std::string &pa
   if (device.flops.empty())
     return scheduling::text("'", path, "': table [device.flops] has no rate; give at least one of ",
                             "f32, bf16 and fp8, for example bf16 = 989e12");
+  const long devices = static_cast<long>(read.nodes) * read.devicesPerNode;
+  if (devices > kMostDevices)
+    return scheduling::text("'", path, "': ", read.nodes, " nodes of ", read.devicesPerNode,
+                            " devices are ", devices, ", more than the ", kMostDevices,
+                            " that are planned for; use ",
+                            std::max<long>(1, kMostDevices / read.devicesPerNode), " nodes");
   cluster = read;
   return {};
 }

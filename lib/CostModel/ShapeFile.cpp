@@ -68,7 +68,7 @@ Refusal moire::cost::parseShape(const std::string &text, const std::string &path
   ModelShape::Experts &experts = read.experts;
   const std::vector<Field> fields = {
       {"", "name", &read.name, "\"my model\""},
-      count("", "layers", &read.layers, "32", true),
+      Field{"", "layers", &read.layers, "32", true, 1, 10000},
       count("", "hidden", &read.hidden, "4096", true),
       count("", "vocabulary", &read.vocabulary, "32000", true),
       count("", "sequence", &read.sequence, "4096", true),
@@ -77,7 +77,7 @@ Refusal moire::cost::parseShape(const std::string &text, const std::string &path
       {"", "norm", &norm, "\"rms\"", false, 0, 0, false, {"layer", "rms"}},
       flag("", "biases", &read.biases),
       flag("", "dropout", &read.dropout),
-      count("", "multi_token_prediction", &read.multiTokenPrediction, "1", false),
+      Field{"", "multi_token_prediction", &read.multiTokenPrediction, "1", false, 0, 100},
       count("attention", "heads", &attention.heads, "32", true),
       count("attention", "kv_heads", &attention.kvHeads, "8", false),
       count("attention", "head_dim", &attention.headDim, "128", true),

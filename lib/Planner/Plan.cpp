@@ -40,18 +40,16 @@ static bool putsOff(Kind kind) {
 
 Refusal moire::planner::check(const ModelCost &model, const Cluster &cluster, const Plan &plan) {
   const std::tuple<const char *, long, long> axes[] = {
-      {"dp", plan.dp, 1 << 20},
+      {"dp", plan.dp, kMostOfAxis},
       {"pp", plan.pp, 4096},
-      {"ep", plan.ep, 1 << 20},
-      {"tp", plan.tp, 1 << 20},
+      {"ep", plan.ep, kMostOfAxis},
+      {"tp", plan.tp, kMostOfAxis},
       {"micro_batch", plan.microBatch, 1 << 20},
       {"micro_batches", plan.microBatches, 1 << 20}};
-  long ranks = 1;
   for (const auto &[axis, size, most] : axes)
     if (size < 1 || size > most)
       return text(axis, " is ", size, "; use 1 to ", most);
-  for (const long size : {plan.dp, plan.pp, plan.ep, plan.tp})
-    ranks *= size;
+  const long ranks = plan.ranks();
   if (ranks != cluster.devices())
     return text("the mesh ", plan.mesh(), " has ", ranks, " ranks, not the ", cluster.devices(),
                 " devices of cluster '", cluster.name, "'; use a mesh of ", cluster.devices(),

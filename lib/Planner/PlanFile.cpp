@@ -22,8 +22,9 @@ Refusal moire::planner::readPlan(const std::string &path, Plan &plan) {
 Refusal moire::planner::parsePlan(const std::string &text, const std::string &path, Plan &plan) {
   Plan read;
   std::string schedule = "1f1b", recompute = "none";
-  const auto axis = [](const char *table, const char *key, int *value, const char *example) {
-    return Field{table, key, value, example, false, 1, 1 << 20};
+  const auto axis = [](const char *table, const char *key, int *value, const char *example,
+                       int most = kMostOfAxis) {
+    return Field{table, key, value, example, false, 1, static_cast<double>(most)};
   };
   const auto optional = [](const char *table, const char *key, double *value, const char *example,
                            double least) {
@@ -36,8 +37,8 @@ Refusal moire::planner::parsePlan(const std::string &text, const std::string &pa
       axis("mesh", "tp", &read.tp, "1"),
       {"mesh", "sequence_parallel", &read.sequenceParallel, "true", false},
       {"mesh", "overlap_reduce", &read.overlapReduce, "true", false},
-      axis("batch", "micro_batch", &read.microBatch, "1"),
-      axis("batch", "micro_batches", &read.microBatches, "16"),
+      axis("batch", "micro_batch", &read.microBatch, "1", 1 << 20),
+      axis("batch", "micro_batches", &read.microBatches, "16", 1 << 20),
       {"", "schedule", &schedule, "\"1f1b\"", false},
       {"", "recompute", &recompute, "\"none\"", false, 0, 0, false, {"none", "selective", "full"}},
       {"", "precision", &read.precision, "\"bf16\"", false, 0, 0, false, {"f32", "bf16", "fp8"}},

@@ -11,6 +11,11 @@
 
 using namespace moire::scheduling;
 
+/// A schedule with so many forwards takes seconds and gigabytes.
+static constexpr long kMostForwards = 1L << 22;
+/// Above this sums of times and sizes may overflow.
+static constexpr double kMostCost = 1e100;
+
 //===----------------------------------------------------------------------===//
 // Kinds
 //===----------------------------------------------------------------------===//
@@ -169,16 +174,22 @@ Refusal moire::scheduling::cutStages(const Workload &workload, int count,
 }
 
 /// Everything of a workload but placement and micro-batches.
-static Refusal begin(const Workload &workload, int stages, Problem &problem) {
+static Refusal begin(const Workload &workload, long stages, Problem &problem) {
   if (workload.ranks < 1)
     return text("a pipeline of ", workload.ranks, " ranks cannot be; use at least 1");
+  if (stages * std::max(1, workload.microBatches) > kMostForwards)
+    return text(stages, " stages with ", workload.microBatches, " micro-batches are ",
+                stages * workload.microBatches, " forwards, more than the ", kMostForwards,
+                " that are scheduled; use ",
+                stages <= kMostForwards ? text(kMostForwards / stages, " micro-batches or fewer")
+                                        : "fewer ranks");
   problem = Problem();
   problem.ranks = workload.ranks;
   problem.microBatches = {workload.microBatches};
   problem.link = workload.link;
   problem.contention = workload.contention;
   problem.memoryLimit = workload.memoryLimit;
-  return cutStages(workload, stages, problem.stages);
+  return cutStages(workload, static_cast<int>(stages), problem.stages);
 }
 
 Refusal moire::scheduling::place(const Workload &workload, Kind kind, Problem &problem) {
@@ -188,7 +199,8 @@ Refusal moire::scheduling::place(const Workload &workload, Kind kind, Problem &p
       return refusal;
     return check(problem, kind);
   }
-  if (Refusal refusal = begin(workload, kind.name == Kind::DualPipe ? P : P * V, problem))
+  if (Refusal refusal =
+          begin(workload, kind.name == Kind::DualPipe ? P : static_cast<long>(P) * V, problem))
     return refusal;
   problem.rankOf.emplace_back();
   for (int s = 0; s < problem.numStages(); ++s)
@@ -207,7 +219,7 @@ Refusal moire::scheduling::place(const Workload &workload, Kind kind, Problem &p
 
 Refusal moire::scheduling::placeSnake(const Workload &workload, int perRank, Problem &problem) {
   const int P = workload.ranks;
-  if (Refusal refusal = begin(workload, P * perRank, problem))
+  if (Refusal refusal = begin(workload, static_cast<long>(P) * perRank, problem))
     return refusal;
   problem.rankOf.emplace_back();
   for (int s = 0; s < problem.numStages(); ++s)
@@ -239,6 +251,9 @@ Refusal moire::scheduling::check(const StageCost &cost, int stage) {
     if (!std::isfinite(cost.*field) || cost.*field < 0)
       return text(name, " ", cost.*field, " of stage ", stage,
                   " is not a finite number of at least 0");
+    else if (cost.*field > kMostCost)
+      return text(name, " ", cost.*field, " of stage ", stage, " is above ", kMostCost,
+                  ", the most that adds up; use another unit");
   if (cost.forwardCollective > cost.forward)
     return text("forward collective cost ", cost.forwardCollective, " of stage ", stage,
                 " is above its forward cost ", cost.forward, "; it is a part of it");
@@ -256,6 +271,9 @@ Refusal moire::scheduling::check(const StageCost &cost, int stage) {
 static Refusal checkLink(const Link &link) {
   if (!std::isfinite(link.latency) || link.latency < 0)
     return text("link latency ", link.latency, " is not a finite number of at least 0");
+  if (link.latency > kMostCost)
+    return text("link latency ", link.latency, " is above ", kMostCost,
+                ", the most that adds up; use another unit");
   if (!(link.bandwidth > 0))
     return text("link bandwidth ", link.bandwidth, " is not above 0");
   return {};

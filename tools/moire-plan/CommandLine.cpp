@@ -10,6 +10,8 @@ using namespace moire::plan;
 
 /// Without CLI11's own words in the help.
 static const CLI::Validator kCount = CLI::Range(1L, 1000000000000L).description("");
+/// Of what is kept in an int.
+static const CLI::Validator kSmall = CLI::Range(1, 1 << 24).description("");
 
 static void declareSchedule(CLI::App &app, CommandLine &line) {
   WorkloadText &work = line.workload;
@@ -69,7 +71,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--sequence", model.sequence, "Of a shape: another length of sequences")
       ->type_name("N")
-      ->check(kCount)
+      ->check(kSmall)
       ->group(group);
   app.add_option("--cluster", model.clusters,
                  list(namesIn(model.share, "clusters")) + ", or FILE.toml; several are compared")
@@ -85,7 +87,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--microbatch", model.microBatch, "Sequences in a micro-batch (1)")
       ->type_name("N")
-      ->check(kCount)
+      ->check(kSmall)
       ->group(group);
   app.add_option("--recompute", model.recompute, "none, selective or full (none)")
       ->type_name("KIND")
@@ -93,8 +95,10 @@ static void declareModel(CLI::App &app, CommandLine &line) {
   app.add_option("--precision", model.precision, "Of products: f32, bf16 or fp8 (bf16)")
       ->type_name("DTYPE")
       ->group(group);
-  app.add_option("--zero", model.zero,
-                 "What dp divides: 0 nothing, 1 optimizer, 2 gradients, 3 parameters too (1)")
+  app.add_option(
+         "--zero", model.zero,
+         "What dp divides: 0 nothing, 1 optimizer, 2 gradients, 3 parameters too (1; --search: the "
+         "best of 1 to 3)")
       ->type_name("0..3")
       ->group(group);
   app.add_option("--imbalance", model.imbalance,
@@ -124,16 +128,20 @@ static void declareBalance(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--gpus", balance.gpus, "Devices; of a cluster, those to use (all)")
       ->type_name("N")
+      ->check(kSmall)
       ->group(group);
   app.add_option("--replicas", balance.replicas,
                  "Slots of all devices together (as many as experts, rounded up to the devices)")
       ->type_name("N")
+      ->check(kSmall)
       ->group(group);
   app.add_option("--nodes", balance.nodes, "Nodes that hold the devices (1)")
       ->type_name("N")
+      ->check(kSmall)
       ->group(group);
   app.add_option("--groups", balance.groups, "Groups of experts that are routed to together (1)")
       ->type_name("N")
+      ->check(kSmall)
       ->group(group);
   app.add_flag("--groups-in-node", balance.groupsStayInNode, "Keep each group on one node")
       ->group(group);
@@ -147,7 +155,6 @@ static void declareBalance(CLI::App &app, CommandLine &line) {
   app.add_option("--move-cost", balance.moveCost,
                  "What loading one expert costs, in units of load (0)")
       ->type_name("LOAD")
-      ->check(CLI::Range(0.0, 1e300).description(""))
       ->group(group);
 }
 
@@ -159,7 +166,7 @@ static void declareCalibrate(CLI::App &app, CommandLine &line) {
   app.add_option("--device", line.calibrate.device, "cpu")->type_name("NAME")->group(group);
   app.add_option("--threads", line.calibrate.threads, "Threads of it (all)")
       ->type_name("N")
-      ->check(kCount)
+      ->check(kSmall)
       ->group(group);
 }
 
@@ -182,7 +189,7 @@ static void declareOutput(CLI::App &app, CommandLine &line) {
       ->group(group);
   app.add_option("--width", line.report.width, "Columns that a timetable may take (160)")
       ->type_name("N")
-      ->check(kCount)
+      ->check(kSmall)
       ->group(group);
 }
 

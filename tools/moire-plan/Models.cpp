@@ -7,17 +7,19 @@
 #include "moire/Scheduling/Render.h"
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <set>
 
 using namespace moire::plan;
 using moire::cost::Cluster;
 using moire::cost::ModelCost;
 using moire::planner::Plan;
 
-static Refusal readCount(const std::string &word, const std::string &what, int &value) {
+static Refusal readCount(const std::string &word, const std::string &what, int most, int &value) {
   char *end = nullptr;
   const long number = std::strtol(word.c_str(), &end, 10);
-  if (word.empty() || *end || number < 1 || number > 1000000)
-    return text(what, " '", word, "' is not a whole number from 1 to 1000000; use for example 8");
+  if (word.empty() || *end || number < 1 || number > most)
+    return text(what, " '", word, "' is not a whole number from 1 to ", most,
+                "; use for example 8");
   value = static_cast<int>(number);
   return {};
 }
@@ -26,6 +28,7 @@ static Refusal readCount(const std::string &word, const std::string &what, int &
 static Refusal readMesh(const std::vector<std::string> &axes, Plan &plan) {
   const std::pair<const char *, int *> known[] = {
       {"dp", &plan.dp}, {"pp", &plan.pp}, {"ep", &plan.ep}, {"tp", &plan.tp}};
+  std::set<int *> given;
   for (const std::string &axis : axes) {
     const size_t equals = axis.find('=');
     int *size = nullptr;
@@ -36,8 +39,11 @@ static Refusal readMesh(const std::vector<std::string> &axes, Plan &plan) {
       return text("--mesh has '", axis,
                   "', which is no axis; use dp, pp, ep and tp, as in --mesh "
                   "pp=4,ep=2");
-    if (Refusal refusal =
-            readCount(axis.substr(equals + 1), "--mesh " + axis.substr(0, equals), *size))
+    if (!given.insert(size).second)
+      return text("--mesh gives ", axis.substr(0, equals), " twice, the second time ",
+                  axis.substr(equals + 1), "; give it once");
+    if (Refusal refusal = readCount(axis.substr(equals + 1), "--mesh " + axis.substr(0, equals),
+                                    moire::planner::kMostOfAxis, *size))
       return refusal;
   }
   return {};
@@ -51,7 +57,8 @@ static Refusal readPlanFlags(const ModelRequest &request, Plan &plan) {
   if (Refusal refusal = readMesh(request.mesh, plan))
     return refusal;
   if (!request.microBatches.empty())
-    if (Refusal refusal = readCount(request.microBatches, "--microbatches", plan.microBatches))
+    if (Refusal refusal =
+            readCount(request.microBatches, "--microbatches", 1000000, plan.microBatches))
       return refusal;
   if (request.microBatch > 0)
     plan.microBatch = request.microBatch;
@@ -64,12 +71,9 @@ static Refusal readPlanFlags(const ModelRequest &request, Plan &plan) {
   if (!request.recompute.empty())
     if (Refusal refusal = moire::cost::parseRecompute(request.recompute, plan.recompute))
       return refusal;
-  if (!request.precision.empty())
-    plan.precision = request.precision;
-  if (request.zero >= 0)
-    plan.zero = request.zero;
-  if (request.imbalance > 0)
-    plan.imbalance = request.imbalance;
+  plan.precision = request.precision.value_or(plan.precision);
+  plan.zero = request.zero.value_or(plan.zero);
+  plan.imbalance = request.imbalance.value_or(plan.imbalance);
   return {};
 }
 
@@ -91,6 +95,8 @@ static Refusal readSearch(const ModelRequest &request, const Plan &plan,
     options.microBatch = {request.microBatch};
   if (!request.recompute.empty())
     options.recompute = {plan.recompute};
+  if (request.zero)
+    options.zero = {plan.zero};
   std::vector<std::string> names;
   if (Refusal refusal = expandSchedules(request.schedules, names))
     return refusal;
@@ -102,8 +108,7 @@ static Refusal readSearch(const ModelRequest &request, const Plan &plan,
   }
   bool named = false;
   if (!request.memoryLimit.empty())
-    if (Refusal refusal =
-            readBytes(request.memoryLimit, "--memory-limit", options.memoryLimit, named))
+    if (Refusal refusal = readMemoryLimit(request.memoryLimit, options.memoryLimit, named))
       return refusal;
   return {};
 }
@@ -111,7 +116,7 @@ static Refusal readSearch(const ModelRequest &request, const Plan &plan,
 static Refusal runCluster(const ModelRequest &request, const ModelCost &model, const Plan &plan,
                           double tokens, ClusterResult &result) {
   Cluster &cluster = result.cluster;
-  const int devices = request.devices > 0 ? request.devices : request.search ? 0 : plan.ranks();
+  const long devices = request.devices > 0 ? request.devices : request.search ? 0 : plan.ranks();
   if (devices > 0)
     if (Refusal refusal = moire::cost::resize(cluster, devices))
       return refusal;
@@ -174,6 +179,8 @@ Refusal moire::plan::planModel(const ModelRequest &request, std::ostream &out, F
   if (!request.tokens.empty())
     if (Refusal refusal = readNumber(request.tokens, "--tokens", tokens))
       return refusal;
+  if (!request.tokens.empty() && tokens == 0)
+    return text("--tokens ", request.tokens, " is no training; use for example 14.8e12");
   Plan plan;
   plan.schedule = {scheduling::Kind::OneFOneB, 1};
   if (Refusal refusal = readPlanFlags(request, plan))

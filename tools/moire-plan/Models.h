@@ -16,9 +16,11 @@ struct ModelRequest {
   std::string share; ///< the folder of names
   std::string model;
   std::vector<std::string> bind, clusters, mesh, schedules;
-  std::string planFile, recompute, precision, tokens, microBatches;
-  int devices = 0, sequence = 0, microBatch = 0, zero = -1;
-  double imbalance = 0;
+  std::string planFile, recompute, tokens, microBatches;
+  std::optional<std::string> precision;
+  std::optional<int> zero;
+  std::optional<double> imbalance;
+  int devices = 0, sequence = 0, microBatch = 0;
   long globalBatch = 0;
   bool search = false, anyMemory = false;
   std::string memoryLimit;

@@ -10,8 +10,23 @@
 
 using namespace moire::plan;
 
+/// Sizes beyond this are mistakes that would be computed with for hours.
+static constexpr long long kMostOfDimension = 1 << 24;
+
+static Refusal checkSizes(const std::vector<std::string> &bindings) {
+  for (const std::string &binding : bindings)
+    if (const size_t equals = binding.find('='); equals != std::string::npos)
+      if (std::strtoll(binding.c_str() + equals + 1, nullptr, 10) > kMostOfDimension)
+        return text("--bind ", binding, " is more than the ", kMostOfDimension,
+                    " that are planned for; use ", binding.substr(0, equals + 1), kMostOfDimension,
+                    " or less");
+  return {};
+}
+
 static Refusal readOnnx(const ModelRequest &request, moire::planner::Plan &plan,
                         bool microBatchGiven, moire::cost::ModelCost &model) {
+  if (Refusal refusal = checkSizes(request.bind))
+    return refusal;
   moire::CompileOptions options;
   options.model = request.model;
   options.bind = request.bind;

@@ -26,6 +26,8 @@ Refusal moire::plan::expandSchedules(const std::vector<std::string> &given,
     }
     Kind kind;
     if (Refusal refusal = parseKind(name, kind)) {
+      if (name.find(':') != std::string::npos)
+        return refusal; // says how many chunks there may be
       std::vector<std::string> known = {"auto", "all"};
       for (Kind generator : generatorKinds())
         known.push_back(generator.str());

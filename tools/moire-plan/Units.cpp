@@ -134,6 +134,14 @@ Refusal moire::plan::readBytes(const std::string &word, const std::string &what,
   return readWithUnit(word, what, kSizes, "", "64GiB, or 3 without a unit", value, named);
 }
 
+Refusal moire::plan::readMemoryLimit(const std::string &word, double &value, bool &named) {
+  if (Refusal refusal = readBytes(word, "--memory-limit", value, named))
+    return refusal;
+  if (value == 0)
+    return text("--memory-limit ", word, " holds nothing; leave it out for no limit of your own");
+  return {};
+}
+
 Refusal moire::plan::readBandwidth(const std::string &word, const std::string &what, double &value,
                                    bool &named) {
   return readWithUnit(word, what, kSizes, "/s", "50GB/s, or 3 without a unit", value, named);

@@ -50,6 +50,8 @@ Refusal readTime(const std::string &text, const std::string &what, double &value
 /// Reads `80GB`, `64GiB`, `512MiB`, `16B` (bytes) or `3`.
 Refusal readBytes(const std::string &text, const std::string &what, double &value, bool &named);
 /// Reads `40GB/s` or `3`.
+/// A size above 0 as --memory-limit takes it.
+Refusal readMemoryLimit(const std::string &word, double &value, bool &named);
 Refusal readBandwidth(const std::string &text, const std::string &what, double &value, bool &named);
 /// Reads a finite number of at least 0.
 Refusal readNumber(const std::string &text, const std::string &what, double &value);

@@ -5,6 +5,7 @@
 #define TOML_EXCEPTIONS 0 // as the cost model's reader: one program has one kind of toml++
 #include "Workloads.h"
 #include "Files.h"
+#include <algorithm>
 #include <set>
 #include <toml++/toml.h>
 
@@ -162,6 +163,13 @@ Refusal moire::plan::readWorkload(const WorkloadText &given, NamedWorkload &resu
     work.parts.assign(parts, cost);
   }
 
+  double time = 0;
+  for (const StageCost &cost : work.parts)
+    time += cost.forward + cost.backward;
+  if (time == 0)
+    return text("all costs F and B of ", parts, " parts are 0, so that a step takes no time; give ",
+                "one above 0");
+
   auto readOptional = [&](const std::string &word, const char *flag, auto read, bool isTime,
                           double &value) -> Refusal {
     if (word.empty())
@@ -177,8 +185,10 @@ Refusal moire::plan::readWorkload(const WorkloadText &given, NamedWorkload &resu
   if (Refusal refusal =
           readOptional(given.optimizer, "--optimizer", readTime, true, result.optimizer))
     return refusal;
+  const auto readLimit = [](const std::string &word, const std::string &, double &value,
+                            bool &named) { return readMemoryLimit(word, value, named); };
   if (Refusal refusal =
-          readOptional(given.memoryLimit, "--memory-limit", readBytes, false, work.memoryLimit))
+          readOptional(given.memoryLimit, "--memory-limit", readLimit, false, work.memoryLimit))
     return refusal;
   if (Refusal refusal =
           readOptional(given.bandwidth, "--bandwidth", readBandwidth, false, work.link.bandwidth))
@@ -261,7 +271,7 @@ Refusal moire::plan::readWorkloadFile(const std::string &path, WorkloadText &giv
       else if (const toml::array *several = node.as_array())
         for (const toml::node &entry : *several)
           schedules.push_back(entry.value_or(std::string()));
-      if (schedules.empty())
+      if (schedules.empty() || std::count(schedules.begin(), schedules.end(), std::string()))
         return text(at(path, node), ": 'schedule' is neither text nor a list of texts; write it "
                                     "as schedule = \"1f1b\"");
       if (given.schedules.empty())
@@ -278,6 +288,9 @@ Refusal moire::plan::readWorkloadFile(const std::string &path, WorkloadText &giv
         if (Refusal refusal = readCostTable(path, part, given.eachPart.back()))
           return refusal;
       }
+    } else if (name == "part") {
+      return text(at(path, node), ": 'part' is no list of tables; write [[part]] for each part and "
+                                  "F = 1 below it");
     } else {
       std::vector<std::string> names = {"schedule", "[costs]", "[[part]]"};
       for (const auto &[word, value] : words)

@@ -79,11 +79,13 @@ void writeCluster(std::ostream &out, const Cluster &cluster);
 
 /// Makes `cluster` one of `devices` devices: whole nodes, or a part of one. Refuses a number
 /// that is neither, with the nearest that are.
-Refusal resize(Cluster &cluster, int devices);
+Refusal resize(Cluster &cluster, long devices);
+/// The most devices that a cluster may have.
+constexpr long kMostDevices = 1 << 24;
 
 /// FLOP/s of a dense product [m, k] x [k, n] in `dtype`, which Device::flops must have.
 double matmulRate(const Device &device, const std::string &dtype, double m, double k, double n);
-/// Refuses a dtype that the device has no rate for, with those that it has.
+/// Refuses what is no dtype, and one that the device has no rate for, with those that it has.
 Refusal checkDtype(const Cluster &cluster, const std::string &dtype);
 
 /// A group of ranks that communicate: `size` ranks that lie `stride` devices apart.

@@ -13,6 +13,9 @@ namespace moire::planner {
 
 using scheduling::Refusal;
 
+/// The most that an axis may be, so that ranks can be counted.
+constexpr int kMostOfAxis = 1 << 15;
+
 /// Ranks = pp x dp x ep x tp; tp ranks lie next to each other, then ep, dp, pp. The dp x ep ranks
 /// hold different tokens: dense parameters are replicated over them, experts are divided over ep
 /// and replicated over dp.
@@ -40,7 +43,7 @@ struct Plan {
   double gradientBytes = 4;   ///< of one gradient
   double optimizerBytes = 12; ///< of one parameter's state: master copy and two moments
 
-  int ranks() const { return dp * pp * ep * tp; }
+  long ranks() const { return static_cast<long>(dp) * pp * ep * tp; }
   /// Sequences of a step.
   long globalBatch() const { return static_cast<long>(dp) * ep * microBatch * microBatches; }
   /// `pp=16,dp=2,ep=64`: axes of size 1 are left out.

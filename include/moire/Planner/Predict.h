@@ -57,7 +57,7 @@ struct Prediction {
   scheduling::Schedule schedule;
   scheduling::Timing timing;
 
-  int devices() const { return plan.ranks(); }
+  long devices() const { return plan.ranks(); }
   bool fits() const { return memory[fullest].total() <= memoryLimit; }
 };
 
