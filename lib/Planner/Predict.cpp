@@ -129,6 +129,15 @@ static double workspaceOf(const std::vector<PartCost> &parts, const Cluster &clu
   return cluster.device.reserved + largest + exchange + 4 * output + divided;
 }
 
+/// The plan under the schedule's name whose placement it got: `auto` may take DualPipe's, where a
+/// stage is on two ranks.
+static Plan asPlaced(const Prediction &prediction) {
+  Plan plan = prediction.plan;
+  if (prediction.problem.numPaths() == 2)
+    plan.schedule = {Kind::DualPipe, 1};
+  return plan;
+}
+
 /// The parts of one rank of a prediction.
 static std::vector<PartCost> partsOn(const ModelCost &model, const std::vector<PartCost> &parts,
                                      const Prediction &prediction, int rank) {
@@ -142,7 +151,7 @@ static std::vector<PartCost> partsOn(const ModelCost &model, const std::vector<P
 /// Adds what follows the pipeline to its makespan: each rank goes on when its own work ends.
 static void addFinish(const ModelCost &model, const std::vector<PartCost> &parts,
                       const Cluster &cluster, Prediction &prediction) {
-  const Plan &plan = prediction.plan;
+  const Plan plan = asPlaced(prediction);
   const Timing &timing = prediction.timing;
   double reduced = 0, done = 0;
   for (int rank = 0; rank < plan.pp; ++rank) {
@@ -172,7 +181,7 @@ static void addFinish(const ModelCost &model, const std::vector<PartCost> &parts
 
 static void addMemory(const ModelCost &model, const std::vector<PartCost> &parts,
                       const Cluster &cluster, Prediction &prediction) {
-  const Plan &plan = prediction.plan;
+  const Plan plan = asPlaced(prediction);
   prediction.memory.assign(plan.pp, {});
   prediction.fullest = 0;
   for (int rank = 0; rank < plan.pp; ++rank) {

@@ -57,6 +57,29 @@ TEST(Search, NeverWorseThanTheBestGeneratorUnderTheLimit) {
   EXPECT_GT(better, found / 4);
 }
 
+/// Small searches, so that there can be many.
+TEST(Search, WhateverItReturnsVerifies) {
+  std::mt19937 random(9);
+  int found = 0;
+  for (int trial = 0; trial < 2000; ++trial) {
+    Workload work = randomCase(random).work;
+    if (random() % 2)
+      work.memoryLimit = work.parts[0].parameterBytes * 2 +
+                         work.parts[0].activationBytes * (2 + random() % (2 * work.ranks));
+    SearchOptions options;
+    options.budget = 4000;
+    SearchResult result;
+    if (searchSchedule(work, options, result))
+      continue;
+    ++found;
+    ASSERT_EQ(verify(result.problem, result.schedule).value_or(""), "") << result.how;
+    ASSERT_TRUE(Executor::runs(result.problem, result.schedule)) << result.how;
+    ASSERT_GE(result.timing.makespan, result.bound.time * (1 - 1e-9)) << result.how;
+  }
+  std::printf("found %d\n", found);
+  EXPECT_GT(found, 1500);
+}
+
 TEST(Search, IsDeterministic) {
   Workload work = deepSeekV3();
   work.microBatches = 40;
