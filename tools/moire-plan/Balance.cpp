@@ -145,6 +145,13 @@ static Refusal readProblem(const BalanceRequest &request, BalanceProblem &proble
   if (request.gpus < 1)
     return text("--balance places ", experts,
                 " experts on 0 devices; give their number as --gpus N");
+  // The published algorithm does not look at nodes that groups do not divide over; a machine does.
+  if (request.gpus % request.nodes)
+    return text(request.gpus, " devices do not divide over --nodes ", request.nodes, "; use ",
+                request.gpus > request.nodes
+                    ? text(request.gpus / request.nodes * request.nodes, " or ")
+                    : std::string(),
+                (request.gpus / request.nodes + 1) * request.nodes, " devices");
   problem.gpus = request.gpus;
   problem.nodes = request.nodes;
   problem.groups = request.groups;
