@@ -176,7 +176,7 @@ Bound moire::scheduling::makespanBound(const Problem &problem) {
     const double most = std::min(work.heldF, work.forwards);
     const double window = (work.backward - work.arrive) / work.shortF;
     Bound first{INFINITY, Bound::FirstBackward, rank, work.backward, 0, work.heldF < window};
-    for (const double head : {most, std::min(window, most), 0.0}) {
+    for (const double head : {std::min(window, most), most, 0.0}) {
       const double f = work.longestF > 0 ? work.count - head / work.longestF : 0;
       const double time = std::max(work.backward, work.arrive + head * work.shortF) +
                           paired(work, all - head, f, work.count);
@@ -187,7 +187,7 @@ Bound moire::scheduling::makespanBound(const Problem &problem) {
     const double mostB = std::min(work.heldB, work.backwards);
     const double end = work.after / work.shortB;
     Bound last{INFINITY, Bound::LastForward, rank, work.after, 0, work.heldB < end};
-    for (const double tail : {mostB, std::min(end, mostB), 0.0}) {
+    for (const double tail : {std::min(end, mostB), mostB, 0.0}) {
       const double b = work.longestB > 0 ? work.count - tail / work.longestB : 0;
       const double time = work.arrive + std::max(work.after, tail * work.shortB) +
                           paired(work, all - tail, work.count, b);
