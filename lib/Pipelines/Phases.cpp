@@ -5,6 +5,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "moire/Conversion/Passes.h"
+#include "moire/Distribute/Explain.h"
 #include "moire/Distribute/Passes.h"
 #include "moire/Frontend/ImportOnnx.h"
 #include "moire/Pipelines/Pipelines.h"
@@ -103,6 +104,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     }
     if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))
       return {};
+    if (phase == Phase::distribute && options.explain)
+      distribute::explainCollectives(*module, llvm::outs());
   }
   return module;
 }

@@ -125,6 +125,9 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("PHASE");
   app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
       ->type_name("DIR");
+  app.add_flag("--explain", compile.explain,
+               "Print what ranks send to each other, and why; stop there unless -o or --stop-after "
+               "is given");
   app.add_flag("--explain-params", line.explainParams,
                "Print the table of parameters; stop there unless -o or --stop-after is given");
   app.add_flag("--source-only", line.sourceOnly, "Write the output folder without compiling it");
@@ -181,9 +184,14 @@ int main(int argc, char **argv) {
   if (stops)
     if (std::string error = readPhase(line.stopAfter, options.stopAfter); !error.empty())
       return usageError(error);
-  if (!stops && !line.explainParams && line.output.empty() && options.dumpPhases.empty())
+  if (options.explain && stops && options.stopAfter < Phase::distribute)
+    return usageError("--explain speaks of phase distribute, before which --stop-after=" +
+                      line.stopAfter + " stops");
+  if (options.explain && !stops && line.output.empty())
+    options.stopAfter = Phase::distribute;
+  if (!stops && !line.explainParams && !options.explain && line.output.empty() && options.dumpPhases.empty())
     return usageError("nothing to write; give an output folder with -o DIR, or --stop-after, "
-                      "--dump-phases or --explain-params");
+                      "--dump-phases, --explain or --explain-params");
 
   mlir::DialectRegistry registry;
   registerDialects(registry);

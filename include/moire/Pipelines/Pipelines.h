@@ -35,6 +35,7 @@ struct CompileOptions {
   bool epilogues = false;           ///< the target's products take GELU and residuals along
   bool init = false;                ///< fresh weights; the weight file may be missing
   Phase stopAfter = Phase::program; ///< the last phase to run
+  bool explain = false;             ///< print the collectives after distribute
   std::string dumpPhases;           ///< folder for the IR after each phase; empty: none
 };
 

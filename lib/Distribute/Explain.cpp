@@ -1,0 +1,176 @@
+//===- Explain.cpp - Why ranks talk, and how much -------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Distribute/Explain.h"
+#include "dialects/dist/Dist.h"
+#include "dialects/pipe/Pipe.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::distribute;
+
+static double bytesOf(Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  return static_cast<double>(tensor.getNumElements()) * tensor.getElementTypeBitWidth() / 8;
+}
+
+/// The first name in a location: an ONNX node's.
+static std::string firstName(Location loc) {
+  std::string name;
+  loc->walk([&](Location inner) {
+    if (auto named = dyn_cast<NameLoc>(inner)) {
+      name = named.getName().str();
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return name;
+}
+
+/// The op behind casts and views.
+static Operation *producer(Value value) {
+  Operation *op = value.getDefiningOp();
+  while (op && op->getNumOperands() == 1 && op->getNumResults() == 1 &&
+         !isa<dist::DistDialect>(op->getDialect()) && !isa<nn::ReduceOp>(op))
+    op = op->getOperand(0).getDefiningOp();
+  return op;
+}
+
+/// What is summed, for the reason.
+static std::string summed(Value value) {
+  Operation *op = producer(value);
+  return op ? ("partial results of " + op->getName().getStringRef()).str() : "partial results";
+}
+
+namespace {
+struct Cost {
+  std::string reason;
+  double bytes;
+};
+} // namespace
+
+static std::optional<Cost> costOf(Operation *op, double n, bool forward) {
+  const double others = (n - 1) / n;
+  return llvm::TypeSwitch<Operation *, std::optional<Cost>>(op)
+      .Case([&](dist::AllReduceOp sum) -> Cost {
+        return {"sum of " + summed(sum.getInput()), 2 * others * bytesOf(sum.getType())};
+      })
+      .Case([&](dist::ReduceScatterOp sum) -> Cost {
+        return {"pieces of the sum of " + summed(sum.getInput()),
+                others * bytesOf(sum.getInput().getType())};
+      })
+      .Case([&](dist::AllGatherOp gather) -> Cost {
+        return {"the next op needs all pieces", (n - 1) * bytesOf(gather.getInput().getType())};
+      })
+      .Case([&](dist::ExchangeOp exchange) -> Cost {
+        return {"how many rows go to which expert",
+                4 * others * exchange.getRouting().getType().getExperts()};
+      })
+      .Case([&](dist::AllToAllRowsOp rows) -> Cost {
+        auto type = cast<RankedTensorType>(rows.getRows().getType());
+        double width =
+            bytesOf(type) / static_cast<double>(std::max<int64_t>(1, type.getDimSize(0)));
+        const char *what =
+            forward
+                ? (rows.getBack() ? "experts' results to their tokens" : "tokens to their experts")
+                : (rows.getBack() ? "cotangents to their tokens" : "cotangents to their experts");
+        return {what, others * width * static_cast<double>(rows.getExchange().getType().getSent())};
+      })
+      .Case([&](pipe::ReduceGradsOp sum) -> Cost {
+        double bytes = 0;
+        for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
+          bytes += bytesOf(
+              SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(sum, name).getLocalType());
+        return {llvm::formatv("gradients of {0} parameters whose ranks saw other tokens",
+                              sum.getParameters().size()),
+                2 * others * bytes};
+      })
+      .Default([](Operation *) { return std::nullopt; });
+}
+
+std::vector<Collective> distribute::findCollectives(ModuleOp module) {
+  std::vector<Collective> found;
+  dist::MeshAttr mesh = dist::meshOf(module);
+  if (!mesh)
+    return found;
+  for (StringRef name : {"micro_step", "reduce_gradients"}) {
+    auto func = module.lookupSymbol<func::FuncOp>(name);
+    if (!func || func.getBody().empty())
+      continue;
+    Block &block = func.getBody().front();
+    // Forward is what the loss depends on.
+    const bool isStep = block.getTerminator()->getNumOperands() == 0;
+    llvm::SmallPtrSet<Operation *, 32> forwardOps;
+    SmallVector<Value> todo(block.getTerminator()->getOperands());
+    while (!todo.empty())
+      if (Operation *op = todo.pop_back_val().getDefiningOp(); op && forwardOps.insert(op).second)
+        todo.append(op->operand_begin(), op->operand_end());
+    for (Operation &op : block) {
+      const bool forward = forwardOps.contains(&op);
+      ArrayAttr axes = op.getAttrOfType<ArrayAttr>("axes");
+      if (auto rows = dyn_cast<dist::AllToAllRowsOp>(op))
+        axes = rows.getExchange().getType().getAxes();
+      if (axes && !axes.empty()) {
+        const int64_t ranks = mesh.getSize(axes);
+        if (auto cost = costOf(&op, static_cast<double>(ranks), forward))
+          found.push_back({&op,
+                           isStep    ? "step"
+                           : forward ? "forward"
+                                     : "backward",
+                           cost->reason, firstName(op.getLoc()), ranks, cost->bytes});
+      }
+    }
+  }
+  return found;
+}
+
+/// "12.3 kB".
+static std::string amount(double bytes) {
+  for (const char *unit : {"B", "kB", "MB", "GB"}) {
+    if (bytes < 1000 || unit[0] == 'G')
+      return llvm::formatv(unit[0] == 'B' ? "{0:f0} {1}" : "{0:f1} {1}", bytes, unit);
+    bytes /= 1000;
+  }
+  return "";
+}
+
+static std::string axesOf(Operation *op) {
+  ArrayAttr axes = op->getAttrOfType<ArrayAttr>("axes");
+  if (auto rows = dyn_cast<dist::AllToAllRowsOp>(op))
+    axes = rows.getExchange().getType().getAxes();
+  std::string text;
+  for (auto axis : axes.getAsRange<StringAttr>())
+    text += (text.empty() ? "" : ",") + axis.getValue().str();
+  return text;
+}
+
+void distribute::explainCollectives(ModuleOp module, raw_ostream &os) {
+  dist::MeshAttr mesh = dist::meshOf(module);
+  if (!mesh) {
+    os << "one rank: nothing moves; --mesh dp=2,ep=4 makes more\n";
+    return;
+  }
+  std::string axes;
+  for (auto [axis, size] : llvm::zip_equal(mesh.getAxes(), mesh.getSizes()))
+    axes += (axes.empty() ? "" : ",") + axis.str() + "=" + std::to_string(size);
+  os << llvm::formatv(
+      "{0} ranks, {1}. Bytes are what a rank sends to others, rows to experts if they "
+      "spread evenly; it waits for each\n",
+      mesh.getRanks(), axes);
+  os << llvm::formatv("{0,-9} {1,-16} {2,-9} {3,10}  {4,-42} {5}\n", "part", "operation", "over",
+                      "bytes", "why", "node");
+  double micro = 0, step = 0;
+  for (const Collective &c : findCollectives(module)) {
+    (c.part == "step" ? step : micro) += c.bytes;
+    os << llvm::formatv("{0,-9} {1,-16} {2,-9} {3,10}  {4,-42} {5}\n", c.part,
+                        c.op->getName().stripDialect(), axesOf(c.op), amount(c.bytes), c.reason,
+                        c.node);
+  }
+  os << llvm::formatv("a micro-batch sends {0}, the end of a step {1}\n", amount(micro),
+                      amount(step));
+}
