@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "PlanFlag.h"
 #include "mlir/IR/AsmState.h"
 #include "moire/Frontend/ImportOnnx.h"
 #include "moire/Frontend/Parameters.h"
@@ -20,7 +21,7 @@ namespace {
 /// holds LLVM's own --stop-after.
 struct CommandLine {
   CompileOptions compile;
-  std::string target = "cpu", arch = "sm_90a", output, stopAfter;
+  std::string target = "cpu", arch = "sm_90a", output, stopAfter, plan;
   bool explainParams = false, sourceOnly = false;
 };
 } // namespace
@@ -102,6 +103,11 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
                  "Ranks as a grid: dp and ep ranks hold different tokens, ep ranks different "
                  "experts, tp ranks pieces of each layer: --mesh dp=2,ep=4")
       ->type_name("AXIS=SIZE,...");
+  app.add_option(
+         "--plan", line.plan,
+         "Mesh and precision of a plan that moire-plan --search wrote, instead of --mesh and "
+         "--precision; its micro-batch must be the batch of --bind")
+      ->type_name("FILE.toml");
   app.add_option("--logits-limit", compile.logitsLimit,
                  "MiB of logits that are stored at once; larger ones are made and used in chunks")
       ->type_name("MIB")
@@ -176,6 +182,20 @@ int main(int argc, char **argv) {
     return usageError("--arch '" + line.arch +
                       "' is not an architecture; write it as nvcc does, "
                       "for example sm_90a");
+  planner::Plan plan;
+  if (!line.plan.empty()) {
+    for (const char *other : {"--mesh", "--precision"})
+      if (app.count(other))
+        return usageError(std::string("--plan and ") + other +
+                          " both say it; leave one of them out");
+    std::string warnings;
+    if (std::string error = applyPlan(line.plan, options, plan, warnings); !error.empty())
+      return usageError(error);
+    llvm::SmallVector<llvm::StringRef> lines;
+    llvm::StringRef(warnings).split(lines, '\n', -1, /*KeepEmpty=*/false);
+    for (llvm::StringRef warning : lines)
+      llvm::errs() << "warning: " << warning << "\n";
+  }
   if (!options.mesh.empty() && emit.target != target::TargetKind::cpu)
     return usageError("--mesh with --target '" + line.target +
                       "' is not possible yet; many ranks run with --target cpu");
@@ -189,7 +209,8 @@ int main(int argc, char **argv) {
                       line.stopAfter + " stops");
   if (options.explain && !stops && line.output.empty())
     options.stopAfter = Phase::distribute;
-  if (!stops && !line.explainParams && !options.explain && line.output.empty() && options.dumpPhases.empty())
+  if (!stops && !line.explainParams && !options.explain && line.output.empty() &&
+      options.dumpPhases.empty())
     return usageError("nothing to write; give an output folder with -o DIR, or --stop-after, "
                       "--dump-phases, --explain or --explain-params");
 
@@ -207,6 +228,9 @@ int main(int argc, char **argv) {
   auto module = runPhases(options, context);
   if (!module)
     return 1;
+  if (!line.plan.empty())
+    if (std::string error = checkBatch(*module, plan); !error.empty())
+      return usageError(error);
   if (stops)
     return printModule(*module, line.output);
   if (line.output.empty())
@@ -215,5 +239,8 @@ int main(int argc, char **argv) {
   emit.output = line.output;
   emit.init = options.init;
   emit.compile = !line.sourceOnly;
-  return target::emitProgram(*module, emit);
+  const int code = target::emitProgram(*module, emit);
+  if (code == 0 && !line.plan.empty())
+    llvm::outs() << howToRun(plan, line.output) << "\n";
+  return code;
 }

@@ -1,0 +1,49 @@
+//===- PlanFlag.cpp - moirec --plan ---------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "PlanFlag.h"
+
+using namespace moire;
+
+std::string moire::applyPlan(const std::string &path, CompileOptions &options, planner::Plan &plan,
+                             std::string &warnings) {
+  if (planner::Refusal refusal = planner::readPlan(path, plan))
+    return *refusal;
+  const std::string file = "'" + path + "'";
+  if (plan.pp > 1)
+    return "the plan " + file + " has pp = " + std::to_string(plan.pp) +
+           "; programs have no pipelines yet, so pp must be 1 (moire-plan --search --mesh pp=1)";
+  if (plan.precision != "f32" && plan.precision != "bf16")
+    return "the plan " + file + " has precision = \"" + plan.precision +
+           "\"; programs have f32 and bf16";
+  if (plan.ranks() > 1)
+    options.mesh = "dp=" + std::to_string(plan.dp) + ",ep=" + std::to_string(plan.ep) +
+                   ",tp=" + std::to_string(plan.tp);
+  options.precision = plan.precision;
+  if (plan.zero > 0 && plan.dp * plan.ep > 1)
+    warnings +=
+        "the plan has zero = " + std::to_string(plan.zero) +
+        ", but every rank keeps all of what it could share: more memory, the same numbers\n";
+  if (plan.recompute != cost::Recompute::None)
+    warnings +=
+        std::string("the plan has recompute = \"") + cost::name(plan.recompute) +
+        "\", but what is computed again is the compiler's own choice: other memory, the same "
+        "numbers\n";
+  return {};
+}
+
+std::string moire::checkBatch(mlir::ModuleOp module, const planner::Plan &plan) {
+  auto batch = module->getAttrOfType<mlir::IntegerAttr>("moire.batch");
+  if (!batch || batch.getInt() == plan.microBatch)
+    return {};
+  return "the plan's micro-batch has " + std::to_string(plan.microBatch) +
+         " sequences, --bind gives " + std::to_string(batch.getInt()) + "; bind the batch to " +
+         std::to_string(plan.microBatch);
+}
+
+std::string moire::howToRun(const planner::Plan &plan, const std::string &output) {
+  return "plan: " + std::to_string(plan.ranks()) + " ranks; " + output + "/trainer --accumulate " +
+         std::to_string(plan.microBatches) + " takes its " + std::to_string(plan.globalBatch()) +
+         " sequences a step";
+}
