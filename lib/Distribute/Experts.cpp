@@ -93,6 +93,7 @@ private:
   ArrayAttr axes;
   llvm::DenseMap<Value, Route> routes;
   llvm::DenseMap<Value, Entries> changed;
+  llvm::DenseMap<Value, Value> home; ///< rows that were brought back
 };
 } // namespace
 
@@ -151,8 +152,12 @@ LogicalResult Distribution::checkExperts(nn::RouteOp op, int64_t experts) {
 }
 
 Value Distribution::bringBack(OpBuilder &builder, Value rows, const Route &route) {
+  // What the forward brought back is at hand in the backward.
+  Value &back = home[rows];
+  if (!back)
+    back = builder.create<dist::AllToAllRowsOp>(rows.getLoc(), rows, route.exchange, /*back=*/true);
   changed.erase(rows); // what reads it besides is unaffected
-  return builder.create<dist::AllToAllRowsOp>(rows.getLoc(), rows, route.exchange, /*back=*/true);
+  return back;
 }
 
 void Distribution::sendAway(Value rows, const Route &route) {

@@ -2,7 +2,6 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-#include "mlir/Transforms/Passes.h"
 #include "moire/Distribute/Passes.h"
 
 namespace moire::distribute {
@@ -50,6 +49,7 @@ struct SetMesh : distribute::impl::SetMeshBase<SetMesh> {
 };
 } // namespace
 
+// Without common subexpression elimination, which would undo train-recompute.
 void distribute::buildDistributePipeline(OpPassManager &passes, const DistributeOptions &options) {
   if (options.mesh.empty())
     return;
@@ -59,6 +59,5 @@ void distribute::buildDistributePipeline(OpPassManager &passes, const Distribute
   passes.addPass(createSetMesh({axes}));
   passes.addPass(createDistributeExperts());
   passes.addPass(createDistributeTensor());
-  passes.addNestedPass<func::FuncOp>(createCSEPass());
   passes.addPass(createDistributeData());
 }
