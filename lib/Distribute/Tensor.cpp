@@ -128,6 +128,9 @@ struct DistributeTensor : distribute::impl::DistributeTensorBase<DistributeTenso
     auto parameters = chooseTensorShards(step, ranks, tokens ? tokens.getInt() : 0);
     if (failed(parameters))
       return signalPassFailure();
+    if (parameters->empty())
+      step.emitWarning("no weight of this model can be cut over tp = ")
+          << ranks << "; all ranks of that axis will compute the same";
     // 2. What follows for all values.
     Block &block = step.getBody().front();
     Propagation propagation(ranks, *parameters);
