@@ -108,6 +108,10 @@ bool TensorChoice::follow(Value value, const Shard &shard) {
     return it->second == shard;
   if (auto read = value.getDefiningOp<pipe::ReadOp>())
     return followToParameter(read, shard);
+  // A table of tokens is cut by tokens, whatever would like its rows in pieces.
+  auto gather = value.getDefiningOp<nn::GatherOp>();
+  if (gather && sizes(gather.getTable())[0] == tokens)
+    return false;
   Wishes wishes;
   return wants(cast<OpResult>(value), shard, ranks, wishes) &&
          llvm::all_of(wishes, [&](auto &wish) { return follow(wish.first, wish.second); });

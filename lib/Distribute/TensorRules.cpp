@@ -51,5 +51,7 @@ bool distribute::wants(OpResult result, const Shard &shard, int64_t ranks, Wishe
     return *answer;
   if (auto answer = layerWants(result, shard, wishes))
     return *answer;
-  return expertWants(result, shard, wishes).value_or(false);
+  if (auto answer = expertWants(result, shard, wishes))
+    return *answer;
+  return vocabularyWants(result, shard, wishes).value_or(false);
 }

@@ -59,6 +59,7 @@ std::optional<bool> movementWants(mlir::OpResult result, const Shard &shard, int
 std::optional<bool> productWants(mlir::OpResult result, const Shard &shard, Wishes &wishes);
 std::optional<bool> layerWants(mlir::OpResult result, const Shard &shard, Wishes &wishes);
 std::optional<bool> expertWants(mlir::OpResult result, const Shard &shard, Wishes &wishes);
+std::optional<bool> vocabularyWants(mlir::OpResult result, const Shard &shard, Wishes &wishes);
 
 /// Whether the op works element by element on tensors of its result's shape.
 bool isElementwise(mlir::Operation *op);

@@ -31,11 +31,26 @@ static void assignScatter(const TensorRules &rules, nn::ScatterOp op, Given give
                           Assignment &out) {
   if (op.getKind() != nn::ScatterKind::add)
     return;
-  const Shard wanted = rules.wanted(op.getResult()), &base = given[0];
-  if (isSplitByRows(base))
+  const Shard wanted = rules.wanted(op.getResult()), &base = given[0], &updates = given[2];
+  int64_t indexDims = sizes(op.getIndices()).size();
+  if (updates.isSplit() && updates.dim >= indexDims) {
+    out.operands[0] = out.results[0] = updates.at(updates.dim - indexDims + 1);
+    out.operands[2] = updates;
+  } else if (isSplitByRows(base))
     out.operands[0] = out.results[0] = base;
   else if (base.isWhole() && isSplitByRows(wanted))
     out.operands[0] = out.results[0] = wanted;
+}
+
+std::optional<bool> distribute::vocabularyWants(OpResult result, const Shard &s, Wishes &wishes) {
+  auto op = dyn_cast<nn::GatherOp>(result.getOwner());
+  if (!op)
+    return std::nullopt;
+  int64_t indexDims = sizes(op.getIndices()).size();
+  if (s.dim < indexDims)
+    return false;
+  wishes.push_back({op.getTable(), s.at(s.dim - indexDims + 1)});
+  return true;
 }
 
 bool distribute::assignVocabulary(const TensorRules &rules, Operation *op, Given given,

@@ -193,3 +193,46 @@ module attributes {dist.mesh = #dist.mesh<tp = 2>} {
     return %y : tensor<2x10x32xf32>
   }
 }
+
+// -----
+
+// Attention spelled out, with a learned bias per head and distance: its table is cut
+// by heads, and so is its gradient.
+// CHECK: pipe.parameter @qk : tensor<32x32xf32> {{.*}} sharding <{{\[\[}}], ["tp"]]>
+// CHECK: pipe.parameter @distances : tensor<16x4xf32> {{.*}} sharding <{{\[\[}}], ["tp"]]>
+// CHECK: pipe.parameter @o : tensor<32x32xf32> {{.*}} sharding <{{\[\[}}"tp"], []]>
+// CHECK-LABEL: func @micro_step
+module attributes {dist.mesh = #dist.mesh<tp = 2>} {
+  pipe.parameter @qk : tensor<32x32xf32> from [#pipe.source<"a", "", 0, 0, f32, same, 0>]
+  pipe.parameter @distances : tensor<16x4xf32> from [#pipe.source<"b", "", 0, 0, f32, same, 0>]
+  pipe.parameter @o : tensor<32x32xf32> from [#pipe.source<"c", "", 0, 0, f32, same, 0>]
+  func.func @micro_step(%x: tensor<10x32xf32>, %far: tensor<10x10xi64>) -> tensor<10x32xf32> {
+    %w = pipe.read @qk : tensor<32x32xf32>
+    %o = pipe.read @o : tensor<32x32xf32>
+    %table = pipe.read @distances : tensor<16x4xf32>
+    %q = nn.matmul %x, %w : tensor<10x32xf32>, tensor<32x32xf32> -> tensor<10x32xf32>
+    %q3 = nn.reshape %q : tensor<10x32xf32> -> tensor<10x4x8xf32>
+    %qt = nn.transpose %q3 [1, 0, 2] : tensor<10x4x8xf32> -> tensor<4x10x8xf32>
+    // CHECK: nn.matmul {{.*}} : tensor<2x10x8xf32>, tensor<2x10x8xf32> -> tensor<2x10x10xf32>
+    %scores = nn.matmul %qt, %qt {transpose_rhs} : tensor<4x10x8xf32>, tensor<4x10x8xf32> -> tensor<4x10x10xf32>
+    // CHECK: nn.gather {{.*}} -> tensor<10x10x2xf32>
+    %bias = nn.gather %table[%far] : tensor<16x4xf32>, tensor<10x10xi64> -> tensor<10x10x4xf32>
+    %bt = nn.transpose %bias [2, 0, 1] : tensor<10x10x4xf32> -> tensor<4x10x10xf32>
+    %sum = arith.addf %scores, %bt : tensor<4x10x10xf32>
+    %p = nn.softmax %sum : tensor<4x10x10xf32>
+    %a = nn.matmul %p, %qt : tensor<4x10x10xf32>, tensor<4x10x8xf32> -> tensor<4x10x8xf32>
+    %at = nn.transpose %a [1, 0, 2] : tensor<4x10x8xf32> -> tensor<10x4x8xf32>
+    %a2 = nn.reshape %at : tensor<10x4x8xf32> -> tensor<10x32xf32>
+    // CHECK: %[[Y:.*]] = nn.matmul {{.*}} : tensor<10x16xf32>, tensor<16x32xf32>
+    %y = nn.matmul %a2, %o : tensor<10x32xf32>, tensor<32x32xf32> -> tensor<10x32xf32>
+    %back = nn.transpose %p [1, 2, 0] : tensor<4x10x10xf32> -> tensor<10x10x4xf32>
+    %zeros = arith.constant dense<0.0> : tensor<16x4xf32>
+    // CHECK: nn.scatter add {{.*}} : tensor<10x10x2xf32>, tensor<16x2xf32>, tensor<10x10xi64>
+    // CHECK-NEXT: pipe.accumulate @distances
+    // CHECK-NEXT: dist.all_reduce %[[Y]]
+    // CHECK-NEXT: return
+    %dtable = nn.scatter add %back into %zeros[%far] : tensor<10x10x4xf32>, tensor<16x4xf32>, tensor<10x10xi64> -> tensor<16x4xf32>
+    pipe.accumulate @distances, %dtable : tensor<16x4xf32>
+    return %y : tensor<10x32xf32>
+  }
+}
