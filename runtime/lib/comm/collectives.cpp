@@ -74,8 +74,8 @@ void Comm::reducePieces(const Group &group, const char *what, const T *from, T *
       borrows ? stride : std::max<int64_t>(1024, kRoomBytes / int64_t(sizeof(T)) / n);
   T *incoming = nullptr;
   if (!borrows)
-    incoming =
-        reinterpret_cast<T *>(scratch(std::min(step, stride) * (n - 1) * int64_t(sizeof(T))));
+    incoming = reinterpret_cast<T *>(
+        grow(incomingRoom, std::min(step, stride) * (n - 1) * int64_t(sizeof(T))));
   for (int64_t at = 0; at < stride; at += step) {
     auto piece = [&](int member) { return std::clamp<int64_t>(part(member) - at, 0, step); };
     const int64_t mine = piece(me);
@@ -99,7 +99,7 @@ void Comm::reducePieces(const Group &group, const char *what, const T *from, T *
     };
     transport->exchange(what, sends, receives, mine > 0 ? &add : nullptr);
     if (!borrows)
-      incoming = reinterpret_cast<T *>(room.data());
+      incoming = reinterpret_cast<T *>(incomingRoom.data());
   }
 }
 
@@ -111,7 +111,7 @@ void Comm::allReduce(const Group &group, const char *what, const T *from, T *to,
     return copy(to, from, n * int64_t(sizeof(T)));
   if (n * int64_t(sizeof(T)) <= kSmallBytes) {
     std::vector<Message> sends, receives;
-    T *incoming = reinterpret_cast<T *>(scratch(n * members * int64_t(sizeof(T))));
+    T *incoming = reinterpret_cast<T *>(grow(incomingRoom, n * members * int64_t(sizeof(T))));
     // The own values go first to the room: others read them while `to` is written.
     T *own = incoming + (members - 1) * n;
     copy(own, from, n * int64_t(sizeof(T)));
@@ -155,12 +155,11 @@ void Comm::reduceScatter(const Group &group, const char *what, const T *from, T 
   if (outer == 1)
     return reducePieces(group, what, from, to, part, n * part, reduce);
   // [outer, n, run] → [n, outer, run]
-  Block packed(n * part * int64_t(sizeof(T)));
+  auto *packed = reinterpret_cast<T *>(grow(packedRoom, n * part * int64_t(sizeof(T))));
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t m = 0; m < n; ++m)
-      copy(packed.as<T>() + (m * outer + o) * run, from + (o * n + m) * run,
-           run * int64_t(sizeof(T)));
-  reducePieces(group, what, packed.as<T>(), to, part, n * part, reduce);
+      copy(packed + (m * outer + o) * run, from + (o * n + m) * run, run * int64_t(sizeof(T)));
+  reducePieces(group, what, packed, to, part, n * part, reduce);
 }
 
 void Comm::allGather(const Group &group, const char *what, const void *from, void *to,
@@ -174,7 +173,7 @@ void Comm::allGather(const Group &group, const char *what, const void *from, voi
   };
   std::vector<Message> sends, receives;
   const bool room = outer > 1 && !transport->borrows();
-  char *incoming = room ? scratch((n - 1) * part) : nullptr;
+  char *incoming = room ? grow(incomingRoom, (n - 1) * part) : nullptr;
   for (int m = 0; m < n; ++m) {
     if (m == group.index)
       continue;

@@ -109,7 +109,7 @@ Comm::Comm(std::unique_ptr<Transport> t, Mesh m, const std::vector<std::vector<i
     table.push_back(mesh.group(rank(), axes));
 }
 
-char *Comm::scratch(int64_t bytes) {
+char *Comm::grow(Block &room, int64_t bytes) {
   if (bytes > room.size())
     room = Block(bytes);
   return room.data();

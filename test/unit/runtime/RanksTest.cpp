@@ -121,6 +121,23 @@ TEST(Ranks, EveryMeshGivesTheNumbersOfOneRank) {
   }
 }
 
+TEST(Ranks, ASlowNetworkChangesNothingButTime) {
+  Ranks t;
+  const std::vector<std::string> flags = {"--steps", "3"};
+  auto slow = flags;
+  slow.insert(slow.end(), {"--network", "latency=2000,bandwidth=0.01"});
+  const Result fast = t.run(RankProgram("dp=2,ep=2").p, flags);
+  const auto begin = std::chrono::steady_clock::now();
+  const Result late = t.run(RankProgram("dp=2,ep=2").p, slow);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  ASSERT_EQ(fast.code + late.code, 0) << fast.err << late.err;
+  for (int step = 0; step < 3; ++step)
+    EXPECT_EQ(fast.log[step]["loss"], late.log[step]["loss"]);
+  // Six collectives a step one after another at least: experts out and back, two sums of
+  // gradients, the loss, the count.
+  EXPECT_GE(took.count(), 3 * 6 * 0.002);
+}
+
 TEST(Ranks, AFolderIsCutOverRanksInTheOrderOfAtoms) {
   Ranks t;
   std::vector<int64_t> ids(8 * 3), labels;

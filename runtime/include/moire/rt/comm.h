@@ -237,11 +237,13 @@ private:
   template <typename T>
   void reducePieces(const Group &group, const char *what, const T *from, T *to, int64_t stride,
                     int64_t n, Reduction reduce);
-  char *scratch(int64_t bytes);
+  /// Room that stays; grows to what the largest call needs. Two kinds: of messages that
+  /// come, and of values packed for those that go.
+  static char *grow(Block &room, int64_t bytes);
 
   std::unique_ptr<Transport> transport;
   std::vector<Group> table;
-  Block room; ///< of scratch(), grows to a few MB
+  Block incomingRoom, packedRoom;
 };
 
 } // namespace moire::rt
