@@ -62,6 +62,13 @@ void copy(void *to, const void *from, int64_t bytes) {
 }
 } // namespace
 
+void Comm::exchange(const char *what, const std::vector<Message> &sends,
+                    const std::vector<Message> &receives, const Transport::Use *use) {
+  const auto begin = Transport::Clock::now();
+  transport->exchange(what, sends, receives, use);
+  inExchanges += Transport::Clock::now() - begin;
+}
+
 /// Of member m's part, from[m · stride, + n], every member sends its values to m, which
 /// writes their sum to `to`, [n]; the last parts may be shorter or empty, cut at `total`.
 template <typename T>
@@ -97,7 +104,7 @@ void Comm::reducePieces(const Group &group, const char *what, const T *from, T *
                                   : static_cast<const T *>(received[r++]));
       combine(sources, to + at, mine, reduce);
     };
-    transport->exchange(what, sends, receives, mine > 0 ? &add : nullptr);
+    exchange(what, sends, receives, mine > 0 ? &add : nullptr);
     if (!borrows)
       incoming = reinterpret_cast<T *>(incomingRoom.data());
   }
@@ -128,7 +135,7 @@ void Comm::allReduce(const Group &group, const char *what, const T *from, T *to,
         sources.push_back(m == me ? own : static_cast<const T *>(received[r++]));
       combine(sources, to, n, reduce);
     };
-    return transport->exchange(what, sends, receives, &add);
+    return exchange(what, sends, receives, &add);
   }
   // Parts of whole cache lines.
   const int64_t stride = ((n + members - 1) / members + 31) / 32 * 32;
@@ -143,7 +150,7 @@ void Comm::allReduce(const Group &group, const char *what, const T *from, T *to,
     if (part(m) > 0)
       receives.push_back(one(group.members[m], to + m * stride, part(m)));
   }
-  transport->exchange(what, sends, receives);
+  exchange(what, sends, receives);
 }
 
 template <typename T>
@@ -189,7 +196,7 @@ void Comm::allGather(const Group &group, const char *what, const void *from, voi
       if (m != group.index)
         place(m, received[r++]);
   };
-  transport->exchange(what, sends, receives, outer > 1 ? &use : nullptr);
+  exchange(what, sends, receives, outer > 1 ? &use : nullptr);
 }
 
 void Comm::broadcast(const Group &group, const char *what, void *data, int64_t bytes, int root) {
@@ -200,7 +207,7 @@ void Comm::broadcast(const Group &group, const char *what, void *data, int64_t b
     for (int m = 0; m < group.size(); ++m)
       if (m != root)
         sends.push_back({group.members[m], {{data, bytes}}});
-  transport->exchange(what, sends, receives);
+  exchange(what, sends, receives);
 }
 
 void Comm::gather(const Group &group, const char *what, const void *from, void *to,
@@ -216,7 +223,7 @@ void Comm::gather(const Group &group, const char *what, const void *from, void *
       else
         receives.push_back(one(group.members[m], at, sizes[m]));
   }
-  transport->exchange(what, sends, receives);
+  exchange(what, sends, receives);
 }
 
 void Comm::allToAll(const Group &group, const char *what, const void *from, void *to,
@@ -239,7 +246,7 @@ void Comm::allToAllV(const Group &group, const char *what, const Pieces &from, c
     sends.push_back({group.members[next], from[next]});
     receives.push_back({group.members[previous], to[previous]});
   }
-  transport->exchange(what, sends, receives);
+  exchange(what, sends, receives);
 }
 
 void Comm::barrier(const Group &group, const char *what) {
@@ -251,7 +258,7 @@ void Comm::barrier(const Group &group, const char *what) {
       sends.push_back(one(group.members[m], &mine, 1));
       receives.push_back(one(group.members[m], &theirs[m], 1));
     }
-  transport->exchange(what, sends, receives);
+  exchange(what, sends, receives);
 }
 
 #define INSTANTIATE(T)                                                                             \

@@ -37,10 +37,15 @@ public:
   void run() {
     omp_set_num_threads(o.threads);
     setUp();
+    const auto begin = std::chrono::steady_clock::now();
+    const double before = comm ? comm->seconds() : 0;
     for (int64_t step = 1; step <= o.steps; ++step)
       trainStep(step);
-    if (comm)
-      comm->link().finish();
+    if (!comm)
+      return;
+    const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+    report->ranksEnd(comm->seconds() - before, all.count());
+    comm->link().finish();
   }
 
 private:

@@ -84,6 +84,14 @@ void Report::start(const Context &ctx, const std::string &data, const std::strin
   std::fflush(stdout);
 }
 
+void Report::ranksEnd(double inCollectives, double seconds) {
+  if (silent)
+    return;
+  std::printf("rank 0: %.3g s of %.3g s in collectives, waiting for others included\n",
+              inCollectives, seconds);
+  std::fflush(stdout);
+}
+
 void Report::step(const StepResult &r) {
   if (silent)
     return;

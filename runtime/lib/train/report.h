@@ -30,6 +30,8 @@ public:
   /// step.
   void start(const Context &ctx, const std::string &data, const std::string &ranks);
   void step(const StepResult &r);
+  /// On many ranks, after the last step: how long this one was in collectives.
+  void ranksEnd(double inCollectives, double seconds);
 
 private:
   const Options &options;

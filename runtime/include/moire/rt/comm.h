@@ -205,6 +205,8 @@ public:
     return mesh.group(rank(), mesh.axesNamed(axes));
   }
   Transport &link() { return *transport; }
+  /// Time spent in collectives so far: moving, adding, and waiting for others.
+  double seconds() const { return inExchanges.count(); }
 
   /// to[i] = Σ over members of from[i].
   template <typename T>
@@ -241,7 +243,11 @@ private:
   /// come, and of values packed for those that go.
   static char *grow(Block &room, int64_t bytes);
 
+  void exchange(const char *what, const std::vector<Message> &sends,
+                const std::vector<Message> &receives, const Transport::Use *use = nullptr);
+
   std::unique_ptr<Transport> transport;
+  std::chrono::duration<double> inExchanges{0};
   std::vector<Group> table;
   Block incomingRoom, packedRoom;
 };
