@@ -120,6 +120,7 @@ TEST(Tcp, AndMpiTrainWithTheNumbersOfThreads) {
   EXPECT_NE(end.out.find("ranks: 4 (pp=1,dp=2,ep=2,tp=1), threads of one process"),
             std::string::npos)
       << end.out;
+  EXPECT_NE(end.out.find(" s in collectives, waiting for others included"), std::string::npos);
   ASSERT_EQ(stepsOf(dir / "threads.jsonl").size(), 6u);
 
   Processes tcp(arguments("tcp"), 4, 4, freePort());
