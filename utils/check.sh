@@ -55,6 +55,10 @@ step "lit" ninja -C build check-lit
 step "unit tests: compiled" ninja -C build unit-tests
 step "unit tests" unit_tests
 step "ranks: one of four killed at a random moment" python3 utils/check-killed-ranks.py --build build --runs 20
+step "plans: meshes of dp, ep and tp against one rank and PyTorch, by moire-run" python3 utils/check-plans.py \
+  --build build --sample 60
+step "plans: compiled trainers" python3 utils/check-plans.py --build build --binaries 10
+step "plans: seeded defects are told" python3 utils/check-plans.py --build build --defects
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
 step "corpus: bf16, trainers and interpreter, against PyTorch's autocast" python3 utils/check-corpus.py \
