@@ -43,7 +43,8 @@ MeshAttr moire::dist::meshOf(Operation *op) {
 
 LogicalResult DistDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
   if (attribute.getName() != kMeshAttr)
-    return op->emitError("unknown attribute '") << attribute.getName().getValue() << "' of the dist dialect";
+    return op->emitError("unknown attribute '")
+           << attribute.getName().getValue() << "' of the dist dialect";
   if (!isa<ModuleOp>(op) || !isa<MeshAttr>(attribute.getValue()))
     return op->emitError("'") << kMeshAttr << "' must be a #dist.mesh of a module";
   return success();
@@ -139,9 +140,8 @@ SmallVector<int64_t> MeshAttr::getGroup(int64_t rank, ArrayAttr axes) const {
 //===----------------------------------------------------------------------===//
 
 static ParseResult parseAxes(AsmParser &parser, SmallVectorImpl<StringAttr> &axes) {
-  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
-    return parser.parseAttribute(axes.emplace_back());
-  });
+  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                        [&] { return parser.parseAttribute(axes.emplace_back()); });
 }
 
 Attribute ShardingAttr::parse(AsmParser &parser, Type) {
@@ -159,15 +159,13 @@ Attribute ShardingAttr::parse(AsmParser &parser, Type) {
   };
   auto parseBlocks = [&]() -> ParseResult {
     SmallVector<int64_t> sizes;
-    if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
-          return parser.parseInteger(sizes.emplace_back());
-        }))
+    if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                       [&] { return parser.parseInteger(sizes.emplace_back()); }))
       return failure();
     blocks.push_back(DenseI64ArrayAttr::get(context, sizes));
     return success();
   };
-  if (parser.parseLess() ||
-      parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseDim))
+  if (parser.parseLess() || parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseDim))
     return {};
   if (succeeded(parser.parseOptionalKeyword("blocks")) &&
       parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseBlocks))
@@ -240,18 +238,21 @@ ShardingAttr::getLocalType(RankedTensorType type, MeshAttr mesh,
                            function_ref<InFlightDiagnostic()> emitError) const {
   if ((int64_t)getDims().size() != type.getRank())
     return emitError() << "the sharding has " << getDims().size() << " dims, the tensor "
-                       << type.getRank(), failure();
+                       << type.getRank(),
+           failure();
   SmallVector<int64_t> shape(type.getShape());
   for (auto [dim, axes] : llvm::enumerate(getDims())) {
     int64_t parts = mesh ? mesh.getSize(axes) : 1;
     SmallVector<int64_t> blocks = getBlocksOf(dim, shape[dim]);
     if (std::accumulate(blocks.begin(), blocks.end(), int64_t(0)) != shape[dim])
       return emitError() << "the blocks of dim " << dim << " do not add up to its size "
-                         << shape[dim], failure();
+                         << shape[dim],
+             failure();
     for (int64_t block : blocks)
       if (block % parts != 0)
-        return emitError() << "dim " << dim << " of size " << block
-                           << " cannot be cut into " << parts << " equal pieces", failure();
+        return emitError() << "dim " << dim << " of size " << block << " cannot be cut into "
+                           << parts << " equal pieces",
+               failure();
     shape[dim] /= parts;
   }
   return RankedTensorType::get(shape, type.getElementType());

@@ -86,7 +86,8 @@ static Shape concat(ArrayRef<int64_t> a, ArrayRef<int64_t> b) {
 
 LogicalResult CopyOp::verify() {
   if (typeOf(getSource()).getRank() > 8)
-    return emitOpError("has rank ") << typeOf(getSource()).getRank() << " but at most 8 are possible";
+    return emitOpError("has rank ")
+           << typeOf(getSource()).getRank() << " but at most 8 are possible";
   if (failed(expect(*this, "target", getTarget(), shapeOf(getSource()))) ||
       failed(expectElement(*this, "target", getTarget(), getSource())))
     return failure();
@@ -100,8 +101,8 @@ LogicalResult RoundOp::verify() {
 LogicalResult FillOp::verify() {
   auto value = cast<TypedAttr>(getValue());
   if (value.getType() != typeOf(getTarget()).getElementType())
-    return emitOpError("value of type ") << value.getType() << " does not fit "
-                                         << getTarget().getType();
+    return emitOpError("value of type ")
+           << value.getType() << " does not fit " << getTarget().getType();
   if (getMode() == Mode::add)
     return emitOpError("cannot add: its modes are overwrite and add_after_first");
   return success();
@@ -219,7 +220,8 @@ LogicalResult GroupedGemmOp::verify() {
 }
 
 LogicalResult GroupedGemmGradWeightOp::verify() {
-  if (failed(expectRank(*this, "lhs", getLhs(), 2)) || failed(expectRank(*this, "rhs", getRhs(), 2)))
+  if (failed(expectRank(*this, "lhs", getLhs(), 2)) ||
+      failed(expectRank(*this, "rhs", getRhs(), 2)))
     return failure();
   auto routing = routingOf(getRouting());
   int64_t k = shapeOf(getLhs())[1], n = shapeOf(getRhs())[1];
@@ -249,8 +251,8 @@ LogicalResult ReduceOp::verify() {
       (!widens && failed(expectElement(*this, "result", getResult(), getInput()))))
     return failure();
   if (getMode() != Mode::overwrite && getKind() != nn::ReduceKind::sum)
-    return emitOpError("of kind ") << nn::stringifyReduceKind(getKind())
-                                   << " cannot add to the result: only sums can";
+    return emitOpError("of kind ")
+           << nn::stringifyReduceKind(getKind()) << " cannot add to the result: only sums can";
   return expectFloatUnlessOverwrite(*this, getResult(), getMode());
 }
 
@@ -344,7 +346,8 @@ LogicalResult SoftmaxOp::verify() {
   return verifyNorm(*this, getInput(), {{"result", getResult()}}, {});
 }
 LogicalResult SoftmaxGradOp::verify() {
-  return verifyNorm(*this, getOutput(), {{"cotangent", getCotangent()}, {"result", getResult()}}, {});
+  return verifyNorm(*this, getOutput(), {{"cotangent", getCotangent()}, {"result", getResult()}},
+                    {});
 }
 
 LogicalResult CrossEntropyOp::verify() {
@@ -404,8 +407,8 @@ static LogicalResult verifyAttention(Operation *op, Value q, Value k, Value v, V
   auto qs = shapeOf(q), vs = shapeOf(v);
   int64_t batch = qs[0], heads = qs[1], queries = qs[2], kvHeads = vs[1], keys = vs[2];
   if (kvHeads == 0 || heads % kvHeads)
-    return op->emitOpError("has ") << heads << " query heads, which must be a multiple of the "
-                                   << kvHeads << " key heads";
+    return op->emitOpError("has ")
+           << heads << " query heads, which must be a multiple of the " << kvHeads << " key heads";
   if (failed(expect(op, "key", k, {batch, kvHeads, keys, qs[3]})) ||
       failed(expect(op, "value", v, {batch, kvHeads, keys, vs[3]})) ||
       failed(expect(op, "result", result, {batch, heads, queries, vs[3]})) ||

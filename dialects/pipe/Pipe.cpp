@@ -46,8 +46,8 @@ LogicalResult ParameterOp::verify() {
       continue;
     sliced = true;
     if (source.getIndex() < 0 || source.getIndex() >= (int64_t)covered.size())
-      return emitOpError("slice ") << source.getIndex() << " must lie in 0.."
-                                   << (int64_t)covered.size() - 1;
+      return emitOpError("slice ")
+             << source.getIndex() << " must lie in 0.." << (int64_t)covered.size() - 1;
     covered[source.getIndex()] = true;
   }
   for (auto [i, c] : llvm::enumerate(covered))
@@ -79,8 +79,8 @@ static FailureOr<ParameterOp> lookUp(Operation *op, FlatSymbolRefAttr name,
 
 static LogicalResult checkType(Operation *op, ParameterOp parameter, Type type) {
   if (parameter.getLocalType() != type)
-    return op->emitOpError("type ") << type << " must be the parameter's "
-                                    << parameter.getLocalType();
+    return op->emitOpError("type ")
+           << type << " must be the parameter's " << parameter.getLocalType();
   return success();
 }
 

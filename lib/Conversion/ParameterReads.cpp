@@ -64,10 +64,11 @@ static int64_t countLayers(const frontend::ParameterTable &table) {
 /// GPT-2's rule: what writes to the residual stream starts smaller, by the
 /// square root of how many do (two a layer).
 static bool isOutputProjection(StringRef name) {
-  static const llvm::Regex projection(
-      "(o_proj|out_proj|c_proj|down_proj|dense_4h_to_h|(attn|attention)[a-z_]*\\.(proj|wo|output\\.dense)"
-      "|(mlp|ffn|feed_forward)[a-z_]*\\.(fc2|w2|wo)|experts\\.[0-9]+\\.(w2|fc2|wo)|output\\.dense|linear2)"
-      "(\\.weight)?$");
+  static const llvm::Regex projection("(o_proj|out_proj|c_proj|down_proj|dense_4h_to_h|(attn|"
+                                      "attention)[a-z_]*\\.(proj|wo|output\\.dense)"
+                                      "|(mlp|ffn|feed_forward)[a-z_]*\\.(fc2|w2|wo)|experts\\.[0-9]"
+                                      "+\\.(w2|fc2|wo)|output\\.dense|linear2)"
+                                      "(\\.weight)?$");
   return const_cast<llvm::Regex &>(projection).match(name);
 }
 
@@ -186,7 +187,8 @@ void ParameterReads::createParameters(ModuleOp module) {
     Init init = initOf(p, uses[i], layers);
     bool normal = init.kind == "normal";
     b.create<pipe::ParameterOp>(
-        NameLoc::get(b.getStringAttr(p.symbol)), b.getStringAttr(p.symbol), TypeAttr::get(reads[i].getType()),
+        NameLoc::get(b.getStringAttr(p.symbol)), b.getStringAttr(p.symbol),
+        TypeAttr::get(reads[i].getType()),
         p.torchName.empty() ? StringAttr() : b.getStringAttr(p.torchName), b.getArrayAttr(sources),
         p.frozen ? b.getUnitAttr() : UnitAttr(), b.getStringAttr(init.kind),
         normal ? b.getF64FloatAttr(init.std) : FloatAttr(), /*sharding=*/nullptr);

@@ -13,8 +13,7 @@ void moire::program::buildKernelsPipeline(OpPassManager &pm) {
   pm.addNestedPass<func::FuncOp>(createFuse());
 }
 
-void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit,
-                                          bool epilogues) {
+void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit, bool epilogues) {
   pm.addPass(createLowerToExec());
   pm.addPass(createChunkLogits({logitsLimit}));
   if (epilogues)

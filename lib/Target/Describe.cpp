@@ -14,9 +14,7 @@ using namespace moire;
 using namespace moire::target;
 namespace json = llvm::json;
 
-static std::string print(json::Value value) {
-  return llvm::formatv("{0:2}\n", value).str();
-}
+static std::string print(json::Value value) { return llvm::formatv("{0:2}\n", value).str(); }
 
 /// JSON wants UTF-8; names in ONNX files need not be.
 static json::Value text(StringRef value) {
@@ -41,13 +39,13 @@ std::string target::parametersJson(const ProgramInfo &info) {
         entry["index"] = source.getIndex();
       sources.push_back(std::move(entry));
     }
-    json::Object entry{{"name", text(p.op.getSymName())},
-                       {"torch_name", p.op.getTorchName() ? text(*p.op.getTorchName())
-                                                          : json::Value(nullptr)},
-                       {"shape", json::Array(p.shape)},
-                       {"trainable", p.trainable},
-                       {"offset", p.offset},
-                       {"sources", std::move(sources)}};
+    json::Object entry{
+        {"name", text(p.op.getSymName())},
+        {"torch_name", p.op.getTorchName() ? text(*p.op.getTorchName()) : json::Value(nullptr)},
+        {"shape", json::Array(p.shape)},
+        {"trainable", p.trainable},
+        {"offset", p.offset},
+        {"sources", std::move(sources)}};
     parameters.push_back(std::move(entry));
   }
   return print(json::Object{{"parameters", std::move(parameters)},
@@ -97,28 +95,40 @@ std::string target::cmakeText(const ProgramInfo &info, ArrayRef<SourceFile> sour
          "  set(CMAKE_BUILD_TYPE Release)\n"
          "endif()\n"
          "add_subdirectory(runtime)\n"
-         "add_executable(trainer" + all + ")\n"
+         "add_executable(trainer" +
+         all +
+         ")\n"
          "target_link_libraries(trainer PRIVATE " +
-         (cuda ? "moire_program_cuda" : "moire_program") + ")\n"
+         (cuda ? "moire_program_cuda" : "moire_program") +
+         ")\n"
          "# These only call: optimizing them would take long and gain nothing.\n"
-         "set_source_files_properties(" + StringRef(callers).drop_front().str() +
-         "\n  PROPERTIES COMPILE_OPTIONS -O1)\n";
+         "set_source_files_properties(" +
+         StringRef(callers).drop_front().str() + "\n  PROPERTIES COMPILE_OPTIONS -O1)\n";
 }
 
 /// What the folder's Makefile does for one target.
 static std::string cpuRules() {
   EmitOptions cpu;
-  return "# Needs oneDNN, CLI11 and nlohmann-json (Debian: libdnnl-dev libcli11-dev nlohmann-json3-dev).\n"
+  return "# Needs oneDNN, CLI11 and nlohmann-json (Debian: libdnnl-dev libcli11-dev "
+         "nlohmann-json3-dev).\n"
          "CXX ?= c++\n"
          "INCLUDE = -Iruntime/include -Iruntime/lib\n"
          "RUNTIME = $(wildcard runtime/lib/*.cpp runtime/lib/*/*.cpp)\n"
          "OBJECTS = $(patsubst %.cpp,objects/%.o,$(PROGRAM) $(RUNTIME))\n"
          "\n"
          "trainer: $(OBJECTS)\n"
-         "\t$(CXX) -fopenmp -o $@ $(OBJECTS) " + llvm::join(libraryFlags(cpu), " ") + "\n"
-         "objects/src/kernels%.o: FLAGS = " + llvm::join(kernelFlags(cpu), " ") + "\n"
-         "objects/src/%.o: FLAGS = " + llvm::join(callerFlags(cpu), " ") + "\n"
-         "objects/runtime/%.o: FLAGS = " + llvm::join(callerFlags(cpu), " ") + " -O3\n"
+         "\t$(CXX) -fopenmp -o $@ $(OBJECTS) " +
+         llvm::join(libraryFlags(cpu), " ") +
+         "\n"
+         "objects/src/kernels%.o: FLAGS = " +
+         llvm::join(kernelFlags(cpu), " ") +
+         "\n"
+         "objects/src/%.o: FLAGS = " +
+         llvm::join(callerFlags(cpu), " ") +
+         "\n"
+         "objects/runtime/%.o: FLAGS = " +
+         llvm::join(callerFlags(cpu), " ") +
+         " -O3\n"
          "objects/%.o: %.cpp\n"
          "\t@mkdir -p $(@D)\n"
          "\t$(CXX) $(FLAGS) $(INCLUDE) -MMD -c -o $@ $<\n";
@@ -128,14 +138,16 @@ static std::string cudaRules(const EmitOptions &options) {
   EmitOptions cuda = options;
   cuda.target = TargetKind::cuda;
   std::string kernels = llvm::join(kernelFlags(cuda), " ");
-  return "# Needs CUDA (tried with 13.0), CLI11 and nlohmann-json (Debian: libcli11-dev nlohmann-json3-dev).\n"
+  return "# Needs CUDA (tried with 13.0), CLI11 and nlohmann-json (Debian: libcli11-dev "
+         "nlohmann-json3-dev).\n"
          "CXX ?= c++\n"
          "CUDA_HOME ?= /usr/local/cuda\n"
          "NVCC ?= $(CUDA_HOME)/bin/nvcc -ccbin $(CXX)\n"
          "INCLUDE = -Iruntime/include -Iruntime/lib -Iruntime -I$(CUDA_HOME)/include\n"
          "# Attention by cuDNN, where there are its library and the headers of its frontend\n"
          "# (pip install nvidia-cudnn-frontend).\n"
-         "WHEELS := $(shell python3 -c \"import sysconfig; print(sysconfig.get_path('purelib'))\")\n"
+         "WHEELS := $(shell python3 -c \"import sysconfig; "
+         "print(sysconfig.get_path('purelib'))\")\n"
          "CUDNN_FRONTEND ?= $(WHEELS)/include\n"
          "ifneq ($(and $(wildcard $(CUDNN_FRONTEND)/cudnn_frontend.h),"
          "$(wildcard $(CUDA_HOME)/include/cudnn.h)),)\n"
@@ -148,16 +160,21 @@ static std::string cudaRules(const EmitOptions &options) {
          "\n"
          "trainer: $(OBJECTS)\n"
          "\t$(CXX) -fopenmp -o $@ $(OBJECTS) -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 " +
-         llvm::join(libraryFlags(cuda), " ") + " $(CUDNN_LIBRARY)\n"
-         "objects/src/%.cpp.o: FLAGS = " + llvm::join(callerFlags(cuda), " ") + "\n"
-         "objects/runtime/%.cpp.o: FLAGS = " + llvm::join(callerFlags(cuda), " ") +
+         llvm::join(libraryFlags(cuda), " ") +
+         " $(CUDNN_LIBRARY)\n"
+         "objects/src/%.cpp.o: FLAGS = " +
+         llvm::join(callerFlags(cuda), " ") +
+         "\n"
+         "objects/runtime/%.cpp.o: FLAGS = " +
+         llvm::join(callerFlags(cuda), " ") +
          " -O3 $(CUDNN)\n"
          "objects/%.cpp.o: %.cpp\n"
          "\t@mkdir -p $(@D)\n"
          "\t$(CXX) $(FLAGS) $(INCLUDE) -MMD -c -o $@ $<\n"
          "objects/%.cu.o: %.cu\n"
          "\t@mkdir -p $(@D)\n"
-         "\t$(NVCC) " + kernels + " $(INCLUDE) -MMD -MF $(@:.o=.d) -c -o $@ $<\n";
+         "\t$(NVCC) " +
+         kernels + " $(INCLUDE) -MMD -MF $(@:.o=.d) -c -o $@ $<\n";
 }
 
 std::string target::makefileText(const ProgramInfo &info, ArrayRef<SourceFile> sources) {
@@ -168,7 +185,8 @@ std::string target::makefileText(const ProgramInfo &info, ArrayRef<SourceFile> s
   return "# " + commentText(info.name) +
          ": builds the trainer. Generated by Moiré.\n"
          "#   make -j2\n"
-         "PROGRAM =" + all + "\n" +
+         "PROGRAM =" +
+         all + "\n" +
          (info.options.target == TargetKind::cpu ? cpuRules() : cudaRules(info.options)) +
          "clean:\n"
          "\trm -rf objects trainer\n"

@@ -102,16 +102,15 @@ FailureOr<std::string> StatementWriter::layers(Operation *op) {
                        pointer(op.getLosses()), pointer(op.getLse())});
         return call("crossEntropyWithGrad",
                     {"ctx", sizes, pointer(op.getLogits()), pointer(op.getLabels()),
-                     pointer(op.getCotangent()), pointer(op.getLosses()),
-                     pointer(op.getLse()), pointer(op.getDLogits())});
+                     pointer(op.getCotangent()), pointer(op.getLosses()), pointer(op.getLse()),
+                     pointer(op.getDLogits())});
       })
       .Case([&](exec::CrossEntropyGradOp op) -> Result {
         int64_t stride = exec::stridesOf(placeOf(op.getCotangent()))[0];
         return call("crossEntropyGrad",
                     {"ctx", crossEntropy(op.getLogits(), op.getIgnoreIndex()),
                      pointer(op.getLogits()), pointer(op.getLabels()), pointer(op.getLse()),
-                     pointer(op.getCotangent()), std::to_string(stride),
-                     pointer(op.getDLogits())});
+                     pointer(op.getCotangent()), std::to_string(stride), pointer(op.getDLogits())});
       })
       .Case([&](exec::LossOp op) -> Result {
         return call("loss", {"ctx", pointer(op.getValue())});
@@ -255,9 +254,9 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                                pointer(op.getIds())});
       })
       .Case([&](exec::RouterGradOp op) -> Result {
-        return call("routerGrad", {"ctx", routerFields(op), pointer(op.getLogits()),
-                                   pointer(op.getIds()), pointer(op.getCotangent()),
-                                   pointer(op.getDLogits())});
+        return call("routerGrad",
+                    {"ctx", routerFields(op), pointer(op.getLogits()), pointer(op.getIds()),
+                     pointer(op.getCotangent()), pointer(op.getDLogits())});
       })
       .Case([&](exec::RouteOp op) -> Result {
         return call("route", {"ctx", routing(op.getRouting()), pointer(op.getIds())});
@@ -267,9 +266,9 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                                  pointer(op.getInput()), pointer(op.getRows())});
       })
       .Case([&](exec::CombineOp op) -> Result {
-        return call("combine", {"ctx", routing(op.getRouting()), width(op.getRows()),
-                                pointer(op.getRows()), pointerOrNull(op.getWeights()),
-                                pointer(op.getResult())});
+        return call("combine",
+                    {"ctx", routing(op.getRouting()), width(op.getRows()), pointer(op.getRows()),
+                     pointerOrNull(op.getWeights()), pointer(op.getResult())});
       })
       .Case([&](exec::CombineGradOp op) -> Result {
         return call("combineGrad",
@@ -297,8 +296,11 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                                  .add("k", placeOf(op.getRows()).getShape()[1])
                                  .addIf(op.getTransposeWeight(), "transB", "true")
                                  .str();
-        std::vector<std::string> arguments{"ctx", fields, routing(op.getRouting()),
-                                           pointer(op.getRows()), pointer(op.getWeight()),
+        std::vector<std::string> arguments{"ctx",
+                                           fields,
+                                           routing(op.getRouting()),
+                                           pointer(op.getRows()),
+                                           pointer(op.getWeight()),
                                            pointer(op.getResult())};
         if (op.getGated())
           arguments.push_back(pointer(op.getGated()));

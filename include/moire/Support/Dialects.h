@@ -21,10 +21,9 @@
 
 namespace moire {
 inline void registerDialects(mlir::DialectRegistry &registry) {
-  registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect,
-                  mlir::linalg::LinalgDialect, mlir::math::MathDialect,
-                  mlir::tensor::TensorDialect, dist::DistDialect, exec::ExecDialect, nn::NNDialect, onnx::OnnxDialect,
-                  pipe::PipeDialect>();
+  registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect, mlir::linalg::LinalgDialect,
+                  mlir::math::MathDialect, mlir::tensor::TensorDialect, dist::DistDialect,
+                  exec::ExecDialect, nn::NNDialect, onnx::OnnxDialect, pipe::PipeDialect>();
 }
 } // namespace moire
 
