@@ -56,6 +56,16 @@ public:
   const unsigned char *data() const { return bytes; }
   int64_t size() const { return length; }
 
+  /// Lets go of the memory of bytes that were read, which lie in this file. They can be
+  /// read again.
+  void forget(const unsigned char *from, int64_t count) const {
+    const int64_t page = sysconf(_SC_PAGESIZE);
+    const int64_t begin = (from - bytes) / page * page;
+    if (from >= bytes && count > 0 && from + count <= bytes + length)
+      madvise(const_cast<unsigned char *>(bytes) + begin, from - bytes + count - begin,
+              MADV_DONTNEED);
+  }
+
 private:
   std::string name;
   const unsigned char *bytes = nullptr;

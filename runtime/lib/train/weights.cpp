@@ -172,6 +172,7 @@ void loadModel(const Values &values, const std::string &executable,
                          s.initializer + "' ends at " +
                          std::to_string(s.offset + s.bytes));
       place(values, param, s, s.dtype, file->data() + s.offset, s.bytes, s.file);
+      file->forget(file->data() + s.offset, s.bytes); // else all weights are there twice
     }
   }
 }
