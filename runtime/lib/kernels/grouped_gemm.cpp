@@ -36,14 +36,16 @@ void cut(std::vector<Piece> &pieces, int64_t expert, int64_t row, int64_t rows,
 }
 
 /// oneDNN adds in another order in the last rows where their number is no multiple of
-/// its kernels' (6 rows under AVX2, 8 under AVX-512; twice that, as it may halve the
-/// rows). An expert's rows change with the plan, so a row's bits must not depend on
-/// how many there are.
+/// its kernels' 6 rows (AVX2) or 8 (AVX-512), and it halves many rows first. An expert's
+/// rows change with the plan, so a row's bits must not depend on how many there are.
 #ifdef __AVX512F__
 constexpr int64_t kAlikeRows = 16;
+int64_t alikeRows(int64_t) { return kAlikeRows; }
 #else
 constexpr int64_t kAlikeRows = 12;
+int64_t alikeRows(int64_t m) { return m <= 72 ? 6 : kAlikeRows; }
 #endif
+
 int64_t ceilTo(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 /// From here on the last rows are worth a product of their own.
@@ -62,13 +64,13 @@ void sgemmAlike(bool transB, int64_t m, int64_t n, int64_t k, const float *a, in
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc,
                 float *memory) {
   const OneThread alone;
-  const int64_t whole = m % kAlikeRows == 0 ? m : m < kManyRows ? 0 : m - m % kAlikeRows;
+  const int64_t whole = m % alikeRows(m) == 0 ? m : m < kManyRows ? 0 : m - m % kAlikeRows;
   if (whole > 0)
     sgemm(false, transB, whole, n, k, 1, a, lda, b, ldb, beta, c, ldc);
   const int64_t rest = m - whole;
   if (rest == 0)
     return;
-  const int64_t rows = ceilTo(rest, kAlikeRows);
+  const int64_t rows = ceilTo(rest, alikeRows(rest));
   a += whole * lda;
   c += whole * ldc;
   float *from = memory, *to = memory + rows * k;

@@ -275,7 +275,7 @@ TEST(GroupedGemm, SwigluOfTheHalves) {
 // An expert gets other numbers of rows under other plans; what a row becomes must not
 // change by that.
 TEST(GroupedGemm, ARowsBitsDoNotDependOnHowManyThereAre) {
-  for (auto [n, k] : {std::pair<int64_t, int64_t>{96, 32}, {32, 48}, {530, 300}, {64, 700}})
+  for (auto [n, k] : {std::pair<int64_t, int64_t>{96, 32}, {32, 48}, {530, 60}, {64, 300}})
     for (bool transB : {false, true}) {
       const int64_t most = 230;
       const Floats in = random(most * k, 1), w = random(n * k, 2), bias = random(n, 3);
@@ -290,7 +290,7 @@ TEST(GroupedGemm, ARowsBitsDoNotDependOnHowManyThereAre) {
       };
       for (const float *b : {static_cast<const float *>(nullptr), bias.data()}) {
         const Floats all = product(most, 2, b);
-        for (int64_t rows = 1; rows < most; rows += rows < 30 ? 1 : 7) {
+        for (int64_t rows = 1; rows < most; ++rows) {
           const Floats some = product(rows, 1, b);
           ASSERT_EQ(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)), 0)
               << rows << " rows, n " << n << ", k " << k << (transB ? ", transposed" : "");
