@@ -506,7 +506,8 @@ def NN_CrossEntropyOp : NN_InferOp<"cross_entropy", [Diff, Decompose]> {
   let summary = "lse(logits) - logits[label] per row; 0 where the label is ignored";
   let description = [{
     logits [N, V], labels [N] i64 -> losses [N], lse [N], f32 where the logits
-    are narrower.
+    are narrower. The lse of an ignored row is unspecified: programs do not
+    compute it.
     Constraints: logits of rank 2; labels of shape [N].
   }];
   let arguments = (ins NN_FloatTensor:$logits, NN_IndexTensor:$labels,

@@ -156,7 +156,6 @@ Value Distribution::bringBack(OpBuilder &builder, Value rows, const Route &route
   Value &back = home[rows];
   if (!back)
     back = builder.create<dist::AllToAllRowsOp>(rows.getLoc(), rows, route.exchange, /*back=*/true);
-  changed.erase(rows); // what reads it besides is unaffected
   return back;
 }
 

@@ -36,12 +36,15 @@ module attributes {dist.mesh = #dist.mesh<dp = 2, ep = 4>} {
     // CHECK: %[[HOME:.*]] = dist.all_to_all_rows %{{.*}}, %[[X]] back :
     // CHECK: nn.combine %[[HOME]] weights %{{.*}}, %[[R]]
     %out = nn.combine %y weights %k, %r : tensor<18x8xf32>, tensor<6x3xf32>, <tokens = 6, k = 3, experts = 8> -> tensor<6x8xf32>
+    // What was brought back is read where it was computed, too.
+    // CHECK: math.exp %{{.*}} : tensor<48x8xf32>
+    %again = math.exp %y : tensor<18x8xf32>
     // The cotangent of the rows goes out, what the weights' cotangent reads is at home already.
     // CHECK: %[[D:.*]], %{{.*}} = nn.combine_grad %[[HOME]],
     // CHECK: dist.all_to_all_rows %[[D]], %[[X]] :
     // CHECK-NOT: dist.exchange
     %dy, %dk = nn.combine_grad %y, %k, %out, %r : tensor<18x8xf32>, tensor<6x3xf32>, tensor<6x8xf32>, <tokens = 6, k = 3, experts = 8> -> tensor<18x8xf32>, tensor<6x3xf32>
-    %ds = nn.concat %dy, %one dim 1 : tensor<18x8xf32>, tensor<18x8xf32> -> tensor<18x16xf32>
+    %ds = nn.concat %dy, %again dim 1 : tensor<18x8xf32>, tensor<18x8xf32> -> tensor<18x16xf32>
     // CHECK: %[[DB:.*]] = nn.per_expert_sum %{{.*}}, %[[L]] {{.*}} -> tensor<2x16xf32>
     %db = nn.per_expert_sum %ds, %r : tensor<18x16xf32>, <tokens = 6, k = 3, experts = 8> -> tensor<8x16xf32>
     // CHECK: pipe.accumulate @bias, %[[DB]] : tensor<2x16xf32>
