@@ -178,6 +178,9 @@ void Placement::shareMemory() {
       if (llvm::none_of(op.getOperands(),
                         [&](Value v) { return memory(places[v].root) == shared; }))
         tryInPlace(&op, arith::AddFOp(it->second.add).getResult(), other, index);
+    } else if (auto sum = dyn_cast<dist::AllReduceOp>(op)) {
+      if (places[sum.getInput()].layout.isDense())
+        tryInPlace(&op, sum.getResult(), sum.getInput(), index);
     } else if (isa<nn::ScatterOp, nn::ScatterElementsOp>(op)) {
       Value base = op.getOperand(0);
       int shared = memory(places[base].root);
