@@ -56,8 +56,9 @@ step "unit tests: compiled" ninja -C build unit-tests
 step "unit tests" unit_tests
 step "ranks: one of four killed at a random moment" python3 utils/check-killed-ranks.py --build build --runs 20
 step "plans: meshes of dp, ep and tp against one rank and PyTorch, by moire-run" python3 utils/check-plans.py \
-  --build build --sample 60
-step "plans: compiled trainers" python3 utils/check-plans.py --build build --binaries 10
+  --build build --sample 60 --jobs 2
+step "plans: compiled trainers" python3 utils/check-plans.py --build build --binaries 10 \
+  --jobs 2
 step "plans: seeded defects are told" python3 utils/check-plans.py --build build --defects
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
