@@ -7,12 +7,12 @@
 using namespace mlir;
 using namespace moire::exec;
 
-static MemRefType typeOf(Value place) { return cast<MemRefType>(place.getType()); }
+static MemRefType bufferType(Value place) { return cast<MemRefType>(place.getType()); }
 
 LogicalResult AllReduceOp::verify() {
-  if (typeOf(getInput()) != typeOf(getResult()))
-    return emitOpError("result ") << typeOf(getResult()) << " must be as the input "
-                                  << typeOf(getInput());
+  if (bufferType(getInput()) != bufferType(getResult()))
+    return emitOpError("result ") << bufferType(getResult()) << " must be as the input "
+                                  << bufferType(getInput());
   return success();
 }
 
@@ -32,21 +32,21 @@ static LogicalResult verifyMultiple(Operation *op, int64_t dim, StringRef larger
 }
 
 LogicalResult ReduceScatterOp::verify() {
-  return verifyMultiple(*this, getDim(), "input", typeOf(getInput()), "result",
-                        typeOf(getResult()));
+  return verifyMultiple(*this, getDim(), "input", bufferType(getInput()), "result",
+                        bufferType(getResult()));
 }
 LogicalResult SplitOp::verify() {
-  return verifyMultiple(*this, getDim(), "input", typeOf(getInput()), "result",
-                        typeOf(getResult()));
+  return verifyMultiple(*this, getDim(), "input", bufferType(getInput()), "result",
+                        bufferType(getResult()));
 }
 LogicalResult AllGatherOp::verify() {
-  return verifyMultiple(*this, getDim(), "result", typeOf(getResult()), "input",
-                        typeOf(getInput()));
+  return verifyMultiple(*this, getDim(), "result", bufferType(getResult()), "input",
+                        bufferType(getInput()));
 }
 
 LogicalResult AxisIndexOp::verify() {
-  if (typeOf(getResult()).getNumElements() != 1)
-    return emitOpError("result ") << typeOf(getResult()) << " must have one element";
+  if (bufferType(getResult()).getNumElements() != 1)
+    return emitOpError("result ") << bufferType(getResult()) << " must have one element";
   return success();
 }
 
@@ -57,14 +57,14 @@ LogicalResult ExchangeOp::verify() {
     return emitOpError() << routing.getExperts() << " experts must be a multiple of the "
                          << local.getExperts() << " local ones";
   const int64_t expected = elements(routing.getExperts());
-  if (typeOf(getCounts()).getNumElements() != expected)
-    return emitOpError("counts ") << typeOf(getCounts()) << " must have " << expected
+  if (bufferType(getCounts()).getNumElements() != expected)
+    return emitOpError("counts ") << bufferType(getCounts()) << " must have " << expected
                                   << " elements";
   return success();
 }
 
 LogicalResult AllToAllRowsOp::verify() {
-  MemRefType rows = typeOf(getRows()), result = typeOf(getResult());
+  MemRefType rows = bufferType(getRows()), result = bufferType(getResult());
   if (rows.getRank() != 2 || result.getRank() != 2 || rows.getDimSize(1) != result.getDimSize(1) ||
       rows.getElementType() != result.getElementType())
     return emitOpError("result ") << result << " must have rows like those of " << rows;

@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NN.h"
+#include "dialects/nn/NNTypes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
@@ -17,11 +18,6 @@ using Adjoints = SmallVector<Value>;
 
 #define ADJOINT(OP)                                                            \
   Adjoints OP::buildAdjoint(OpBuilder &b, Cotangents cotangents, Wanted wanted)
-
-static RankedTensorType typeOf(Value v) {
-  return cast<RankedTensorType>(v.getType());
-}
-static ArrayRef<int64_t> shapeOf(Value v) { return typeOf(v).getShape(); }
 
 /// A splat of `value` in the element type of `type`.
 static Value splat(OpBuilder &b, Location loc, Type type, double value) {

@@ -6,13 +6,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NN.h"
+#include "dialects/nn/NNTypes.h"
 
 using namespace mlir;
 using namespace moire::nn;
-
-static RankedTensorType typeOf(Value v) {
-  return cast<RankedTensorType>(v.getType());
-}
 
 int64_t MatmulOp::flops() {
   auto lhs = typeOf(getLhs()).getShape();

@@ -9,6 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NN.h"
+#include "dialects/nn/NNTypes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include <limits>
@@ -17,9 +18,6 @@ using namespace mlir;
 using namespace moire::nn;
 
 static const double kInfinity = std::numeric_limits<double>::infinity();
-
-static RankedTensorType typeOf(Value v) { return cast<RankedTensorType>(v.getType()); }
-static ArrayRef<int64_t> shapeOf(Value v) { return typeOf(v).getShape(); }
 
 namespace {
 /// Short names for the ops that formulas are made of.

@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/nn/NN.h"
+#include "dialects/nn/NNTypes.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -14,9 +15,7 @@ using namespace moire::nn;
 using Types = SmallVectorImpl<Type>;
 using Loc = std::optional<Location>;
 
-static RankedTensorType tensorType(Value v) { return cast<RankedTensorType>(v.getType()); }
-static ArrayRef<int64_t> shapeOf(Value v) { return tensorType(v).getShape(); }
-static Type elementOf(Value v) { return tensorType(v).getElementType(); }
+static Type elementOf(Value v) { return typeOf(v).getElementType(); }
 static RankedTensorType withShape(Value v, ArrayRef<int64_t> shape) {
   return RankedTensorType::get(shape, elementOf(v));
 }

@@ -73,7 +73,7 @@ static std::optional<Folding::Kind> getKindOfName(StringRef name) {
 /// The MatMul or Gemm of a linear layer takes the stored tensor where ATen's
 /// linear takes the weight: it is the weight's transpose.
 static bool isTransposedLinear(OpOperand &use, StringRef initializer, const Signature &signature) {
-  auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+  auto node = dyn_cast<moire::onnx::NodeOp>(use.getOwner());
   if (!node || use.getOperandNumber() != 1 ||
       !(node.getOpType() == "MatMul" || (node.getOpType() == "Gemm" && !node.getInt("transB", 0))))
     return false;
@@ -83,7 +83,7 @@ static bool isTransposedLinear(OpOperand &use, StringRef initializer, const Sign
   return call.target.starts_with("aten.linear") && !llvm::is_contained(call.names, initializer);
 }
 
-Folding moire::frontend::inferFolding(onnx::InitializerOp op, const Signature &signature) {
+Folding moire::frontend::inferFolding(moire::onnx::InitializerOp op, const Signature &signature) {
   auto type = op.getType();
   Folding folding;
   folding.shape.assign(type.getShape().begin(), type.getShape().end());
@@ -149,7 +149,7 @@ int64_t moire::frontend::getNameNumber(StringRef name) {
 }
 
 bool moire::frontend::isMadeUp(StringRef name) {
-  if (name.starts_with("onnx::") || name.starts_with("/"))
+  if (name.starts_with("moire::onnx::") || name.starts_with("/"))
     return true;
   return name.consume_front("val_") && llvm::all_of(name, isDigit);
 }
@@ -167,7 +167,7 @@ bool moire::frontend::isBufferName(StringRef name) {
 }
 
 std::string moire::frontend::nameByModule(OpOperand &use) {
-  auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+  auto node = dyn_cast<moire::onnx::NodeOp>(use.getOwner());
   if (!node || !node.getModule() || node.getDomain())
     return {};
   unsigned i = use.getOperandNumber();

@@ -68,7 +68,7 @@ struct Field {
 
 class Walker {
 public:
-  Walker(ArrayRef<uint8_t> file, SlimModel &model, function_ref<void(Payload)> passed)
+  Walker(ArrayRef<uint8_t> file, SlimModel &model, llvm::function_ref<void(Payload)> passed)
       : file(file), payloads(model.payloads), passed(passed) {}
 
   /// Appends the slim form of the message in [begin, end) to `out`.
@@ -94,7 +94,7 @@ private:
 
   ArrayRef<uint8_t> file;
   std::vector<Payload> &payloads;
-  function_ref<void(Payload)> passed;
+  llvm::function_ref<void(Payload)> passed;
 };
 
 void appendVarint(uint64_t value, std::string &out) {
@@ -263,7 +263,7 @@ bool Walker::walk(Message message, size_t begin, size_t end, std::string &out, u
 } // namespace
 
 bool moire::frontend::slimModel(ArrayRef<uint8_t> file, SlimModel &model, std::string &error,
-                                function_ref<void(Payload)> passed) {
+                                llvm::function_ref<void(Payload)> passed) {
   if (file.empty()) {
     error = "is empty; an ONNX model was expected";
     return false;

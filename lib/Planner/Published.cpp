@@ -209,7 +209,7 @@ static void addLlmC(std::vector<PublishedRow> &rows) {
 static Refusal predictRow(PublishedRow &row, const ModelCost &model, const Cluster &cluster) {
   if (row.batchToPlan == 0)
     return predict(model, cluster, row.plan, row.prediction);
-  SearchOptions options;
+  moire::planner::SearchOptions options;
   options.base = row.plan;
   options.dp = {row.plan.dp};
   options.pp = {row.plan.pp};

@@ -20,6 +20,8 @@ struct Layout {
 
   static Layout dense(llvm::ArrayRef<int64_t> shape);
   bool isDense() const;
+  /// Whether the elements of a row lie next to each other. The rank is at least 1.
+  bool lastIsContiguous() const { return strides.back() == 1 || shape.back() == 1; }
   int64_t numElements() const;
   bool operator==(const Layout &other) const;
 

@@ -10,7 +10,7 @@ using namespace moire;
 using namespace moire::program;
 
 LogicalResult Lowering::lowerCollective(Operation *op) {
-  return TypeSwitch<Operation *, LogicalResult>(op)
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](dist::AllReduceOp op) {
         Statement<exec::AllReduceOp>{builder, loc, dense(op.getInput()), op.getAxes(),
                                      denseOut(op.getResult())};

@@ -20,7 +20,7 @@ LogicalResult Lowering::lowerExperts(Operation *op) {
                                  denseOut(op->getResult(0))};
     return success();
   }
-  TypeSwitch<Operation *>(op)
+  llvm::TypeSwitch<Operation *>(op)
       .Case([&](nn::RouterOp op) {
         Statement<exec::RouterOp>{builder,
                                   loc,

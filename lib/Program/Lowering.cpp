@@ -137,12 +137,8 @@ Value Lowering::dense(Value tensor) {
   return known;
 }
 
-static bool lastIsContiguous(const Layout &l) {
-  return l.strides.back() == 1 || l.shape.back() == 1;
-}
-
 Value Lowering::contiguousRows(Value tensor) {
-  return lastIsContiguous(layout(tensor)) ? place(tensor) : dense(tensor);
+  return layout(tensor).lastIsContiguous() ? place(tensor) : dense(tensor);
 }
 
 Value Lowering::denseOut(Value tensor) {
@@ -154,7 +150,7 @@ Value Lowering::denseOut(Value tensor) {
 }
 
 Value Lowering::contiguousRowsOut(Value tensor) {
-  return lastIsContiguous(layout(tensor)) ? place(tensor) : denseOut(tensor);
+  return layout(tensor).lastIsContiguous() ? place(tensor) : denseOut(tensor);
 }
 
 Value Lowering::optionalOut(Value tensor) {

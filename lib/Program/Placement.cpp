@@ -138,10 +138,6 @@ std::optional<GemmPlan> program::planGemm(nn::MatmulOp op, const Layout &lhs, co
   return plan;
 }
 
-static bool lastIsContiguous(const Layout &l) {
-  return l.strides.back() == 1 || l.shape.back() == 1;
-}
-
 //===----------------------------------------------------------------------===//
 // What consumers take and producers write
 //===----------------------------------------------------------------------===//
@@ -169,14 +165,14 @@ bool Placement::accepts(OpOperand &use, const Layout &layout) const {
         .has_value();
   }
   if (auto attention = dyn_cast<nn::AttentionOp>(op))
-    return use.get() == attention.getMask() || lastIsContiguous(layout);
+    return use.get() == attention.getMask() || layout.lastIsContiguous();
   if (auto grad = dyn_cast<nn::AttentionGradOp>(op)) {
     if (use.get() == grad.getLse())
       return layout.isDense();
-    return use.get() == grad.getMask() || lastIsContiguous(layout);
+    return use.get() == grad.getMask() || layout.lastIsContiguous();
   }
   if (isa<nn::RopeOp>(op))
-    return number == 0 ? lastIsContiguous(layout) : layout.isDense();
+    return number == 0 ? layout.lastIsContiguous() : layout.isDense();
   if (isa<nn::CrossEntropyGradOp>(op) && number == 3)
     return true;
   if (folds.bias.count(folds.anchor(op)))
@@ -199,9 +195,9 @@ bool Placement::canWrite(Value value, const Layout &layout) const {
   if (auto matmul = dyn_cast<nn::MatmulOp>(def))
     return planGemm(matmul, dense(matmul.getLhs()), dense(matmul.getRhs()), layout).has_value();
   if (auto attention = dyn_cast<nn::AttentionOp>(def))
-    return value == attention.getResult() && lastIsContiguous(layout);
+    return value == attention.getResult() && layout.lastIsContiguous();
   if (isa<nn::AttentionGradOp, nn::RopeOp>(def))
-    return lastIsContiguous(layout);
+    return layout.lastIsContiguous();
   return isa<linalg::GenericOp, nn::ConcatOp>(def) || isElementwise(def);
 }
 

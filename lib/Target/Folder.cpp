@@ -29,7 +29,7 @@ static std::string inside(const Twine &a, const Twine &b) {
 
 /// What Moiré writes at the top of a folder.
 static bool isOurs(StringRef name) {
-  static const StringSet<> names = {"src",      "runtime",     "program.mlir", "params.json",
+  static const llvm::StringSet<> names = {"src",      "runtime",     "program.mlir", "params.json",
                                     "trainer",  "CMakeLists.txt", "Makefile",  kMarkerFile};
   return names.contains(name);
 }

@@ -17,7 +17,7 @@ using namespace moire;
 
 namespace {
 
-RankedTensorType typeOf(Value v) { return cast<RankedTensorType>(v.getType()); }
+RankedTensorType tensorType(Value v) { return cast<RankedTensorType>(v.getType()); }
 
 bool isZero(Value v) { return matchPattern(v, m_AnyZeroFloat()); }
 
@@ -46,7 +46,7 @@ struct TransposedProduct : OpRewritePattern<nn::TransposeOp> {
   LogicalResult matchAndRewrite(nn::TransposeOp op, PatternRewriter &rewriter) const override {
     auto product = op.getInput().getDefiningOp<nn::MatmulOp>();
     if (!product || !product->hasOneUse() ||
-        typeOf(product.getLhs()).getRank() != typeOf(product.getRhs()).getRank())
+        tensorType(product.getLhs()).getRank() != tensorType(product.getRhs()).getRank())
       return failure();
     int64_t rank = op.getPermutation().size();
     for (auto [i, p] : llvm::enumerate(op.getPermutation()))
@@ -76,7 +76,7 @@ std::optional<Part> asPart(Value v) {
   if (!pad || !pad->hasOneUse() || pad.getValue().convertToDouble() != 0)
     return std::nullopt;
   std::optional<int64_t> dim;
-  for (int64_t i = 0; i < typeOf(v).getRank(); ++i) {
+  for (int64_t i = 0; i < tensorType(v).getRank(); ++i) {
     if (!pad.getLow()[i] && !pad.getHigh()[i] && !pad.getInterior()[i])
       continue;
     if (dim)
@@ -86,7 +86,7 @@ std::optional<Part> asPart(Value v) {
   if (!dim)
     return std::nullopt;
   return Part{pad.getInput(), *dim, pad.getLow()[*dim], pad.getInterior()[*dim] + 1,
-              typeOf(pad.getInput()).getDimSize(*dim)};
+              tensorType(pad.getInput()).getDimSize(*dim)};
 }
 
 /// Consecutive parts, with zeros where none lies; null where they overlap.
@@ -128,7 +128,7 @@ Value interleave(ArrayRef<Part> parts, RankedTensorType type, Location loc,
       return {};
   SmallVector<Value> values;
   for (const Part &part : parts) {
-    SmallVector<int64_t> shape(typeOf(part.value).getShape());
+    SmallVector<int64_t> shape(tensorType(part.value).getShape());
     shape.insert(shape.begin() + dim + 1, 1);
     values.push_back(rewriter.create<nn::ReshapeOp>(loc, type.clone(shape), part.value));
   }

@@ -30,7 +30,7 @@ void collectNames(Location loc, SmallVectorImpl<StringRef> &names) {
       collectNames(part, names);
 }
 
-bool isView(Operation *op) {
+bool movesElements(Operation *op) {
   return isa<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::BroadcastOp, nn::ReverseOp>(op);
 }
 
@@ -40,7 +40,7 @@ SmallVector<StringRef> namesOf(Operation *op, SymbolTable &symbols) {
   SmallVector<StringRef> names;
   collectNames(op->getLoc(), names);
   for (Value operand : op->getOperands()) {
-    while (operand.getDefiningOp() && isView(operand.getDefiningOp()))
+    while (operand.getDefiningOp() && movesElements(operand.getDefiningOp()))
       operand = operand.getDefiningOp()->getOperand(0);
     if (auto read = operand.getDefiningOp<pipe::ReadOp>()) {
       auto parameter = symbols.lookup<pipe::ParameterOp>(read.getParameter());

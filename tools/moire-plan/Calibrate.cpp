@@ -55,7 +55,7 @@ Refusal moire::plan::calibrate(const CalibrateRequest &request, std::ostream &ou
       << ", random data, the kernels that trainers call:\n\n";
   Table table({"measured", "time", "rate", "of the peak"});
   for (const Measured &row : rates.measured)
-    table.add({row.what, seconds(row.seconds),
+    table.add({row.what, secondsText(row.seconds),
                row.rate > 0 ? scaled(row.rate, row.isFlops ? "FLOP/s" : "B/s") : "",
                row.rate > 0 && row.isFlops ? percent(row.rate / rates.peak) : ""});
   table.write(out);

@@ -45,9 +45,9 @@ void moire::plan::writePrediction(std::ostream &out, const cost::ModelCost &mode
       << p.devices() << (p.devices() == 1 ? " device" : " devices") << " of " << result.cluster.name
       << "\n"
       << describe(p.plan) << "\n\n";
-  out << "  step                   " << seconds(p.step.total()) << " = " << seconds(p.step.pipeline)
-      << " pipeline + " << seconds(p.step.gradients) << " gradients + " << seconds(p.step.optimizer)
-      << " optimizer\n"
+  out << "  step                   " << secondsText(p.step.total()) << " = "
+      << secondsText(p.step.pipeline) << " pipeline + " << secondsText(p.step.gradients)
+      << " gradients + " << secondsText(p.step.optimizer) << " optimizer\n"
       << "  tokens                 " << thousands(p.tokensPerSecond) << " a second, "
       << thousands(p.tokensPerStep) << " a step\n"
       << "  model FLOPs            " << scaled(p.modelRate, "FLOP/s") << " a device, MFU "
@@ -88,8 +88,8 @@ void moire::plan::writeFound(std::ostream &out, const planner::Found &found) {
     out << "\n" << title << "\n";
     Table table({"step", "plan", "because"}, 2);
     for (const planner::Candidate &candidate : candidates)
-      table.add({seconds(candidate.prediction.step.total()), describe(candidate.prediction.plan),
-                 candidate.reason});
+      table.add({secondsText(candidate.prediction.step.total()),
+                 describe(candidate.prediction.plan), candidate.reason});
     table.write(out);
   };
   write("Runners-up:", found.runnersUp);
@@ -110,7 +110,7 @@ void moire::plan::writeClusters(std::ostream &out, const std::vector<ClusterResu
   for (const ClusterResult &result : results) {
     const Prediction &p = result.prediction;
     std::vector<std::string> row = {result.cluster.name,     std::to_string(p.devices()),
-                                    seconds(p.step.total()), thousands(p.tokensPerSecond),
+                                    secondsText(p.step.total()), thousands(p.tokensPerSecond),
                                     percent(p.mfu),          bytes(p.memory[p.fullest].total())};
     if (tokens > 0) {
       char days[32];

@@ -21,7 +21,7 @@ static std::string withDigits(double value, int digits) {
   return buffer;
 }
 
-std::string moire::plan::seconds(double value) {
+std::string moire::plan::secondsText(double value) {
   if (value == 0)
     return "0 s";
   const double size = std::abs(value);
@@ -72,7 +72,7 @@ std::string moire::plan::thousands(double value) {
 }
 
 std::string Units::time(double value) const {
-  return seconds ? moire::plan::seconds(value) : text(value);
+  return seconds ? moire::plan::secondsText(value) : text(value);
 }
 
 std::string Units::memory(double value) const {

@@ -32,7 +32,7 @@ struct Units {
 };
 
 /// `18.65 s`, `57.6 ms`, `41.7 us`: four digits.
-std::string seconds(double value);
+std::string secondsText(double value);
 /// `74.5 GB`: three digits.
 std::string bytes(double value);
 /// `9.3 %` of a fraction.
