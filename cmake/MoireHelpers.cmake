@@ -38,7 +38,7 @@ function(moire_dialect dialect td)
 endfunction()
 
 # moire_unity(<target>)
-# Compiles the target's sources in batches of six where MOIRE_UNITY is on: half the
+# Compiles the target's sources in batches of six where MOIRE_UNITY is on: less
 # processor time, because a batch parses and instantiates what its files share once.
 function(moire_unity name)
   set_target_properties(${name} PROPERTIES UNITY_BUILD ${MOIRE_UNITY} UNITY_BUILD_BATCH_SIZE 6)
