@@ -23,7 +23,7 @@ static constexpr int64_t minIr = 3, maxIr = 13, minOpset = 7, maxOpset = 25;
 
 Importer::Importer(const ModelFile &file, StringRef path, const ImportOptions &options,
                    MLIRContext *context)
-    : file(file), model(file.proto()), path(path), context(context), builder(context),
+    : model(file.proto()), path(path), context(context), builder(context),
       externalFiles(llvm::sys::path::parent_path(path).str()),
       tensors(file, externalFiles, llvm::sys::path::filename(path), options, context) {}
 

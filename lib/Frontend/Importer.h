@@ -74,7 +74,6 @@ private:
 
   mlir::LogicalResult fail(const llvm::Twine &message);
 
-  const ModelFile &file;
   const pb::ModelProto &model;
   std::string path;
   mlir::MLIRContext *context;

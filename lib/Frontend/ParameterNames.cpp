@@ -149,7 +149,7 @@ int64_t moire::frontend::getNameNumber(StringRef name) {
 }
 
 bool moire::frontend::isMadeUp(StringRef name) {
-  if (name.starts_with("moire::onnx::") || name.starts_with("/"))
+  if (name.starts_with("onnx::") || name.starts_with("/"))
     return true;
   return name.consume_front("val_") && llvm::all_of(name, isDigit);
 }
