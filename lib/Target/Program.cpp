@@ -62,6 +62,8 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   files.push_back({"params.json", parametersJson(*info)});
   files.push_back({"CMakeLists.txt", cmakeText(*info, *sources)});
   files.push_back({"Makefile", makefileText(*info, *sources)});
+  if (!options.plan.empty())
+    files.push_back({"plan.toml", options.plan});
   files.push_back({kMarkerFile, markerJson(*info)});
   for (const SourceFile &file : files)
     if (auto error = folder.write(file.path, file.text))

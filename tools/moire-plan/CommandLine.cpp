@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "CommandLine.h"
-#include "Share.h"
+#include "moire/CostModel/Share.h"
 #include <CLI/CLI.hpp>
 
 using namespace moire::plan;
@@ -61,7 +61,7 @@ static void declareModel(CLI::App &app, CommandLine &line) {
   ModelRequest &model = line.model;
   const char *group = kModelGroup;
   app.add_option("--model", model.model,
-                 "A shape: " + list(namesIn(model.share, "models")) +
+                 "A shape: " + list(moire::cost::namesIn(model.share, "models")) +
                      ", or FILE.toml; or an ONNX file")
       ->type_name("MODEL")
       ->group(group);
@@ -74,7 +74,8 @@ static void declareModel(CLI::App &app, CommandLine &line) {
       ->check(kSmall)
       ->group(group);
   app.add_option("--cluster", model.clusters,
-                 list(namesIn(model.share, "clusters")) + ", or FILE.toml; several are compared")
+                 list(moire::cost::namesIn(model.share, "clusters")) +
+                     ", or FILE.toml; several are compared")
       ->type_name("NAME,...")
       ->delimiter(',')
       ->group(group);

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Models.h"
-#include "Share.h"
+#include "moire/CostModel/Share.h"
 #include "moire/Scheduling/Render.h"
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -143,7 +143,8 @@ static Refusal runCluster(const ModelRequest &request, const ModelCost &model, c
 static Refusal checkRequest(const ModelRequest &request) {
   if (request.clusters.empty())
     return text("--model ", request.model, " has no --cluster; use ",
-                list(namesIn(request.share, "clusters")), ", or a file that --calibrate writes");
+                list(moire::cost::namesIn(request.share, "clusters")),
+                ", or a file that --calibrate writes");
   if (request.search && request.globalBatch < 1)
     return text("--search has no number of sequences for a step; give --global-batch N");
   if (!request.search && request.globalBatch > 0)
@@ -188,7 +189,7 @@ Refusal moire::plan::planModel(const ModelRequest &request, std::ostream &out, F
   std::vector<ClusterResult> results(request.clusters.size());
   for (size_t c = 0; c < results.size(); ++c) {
     std::string path;
-    if (Refusal refusal = resolve(request.share, "clusters", request.clusters[c], path))
+    if (Refusal refusal = cost::resolve(request.share, "clusters", request.clusters[c], path))
       return refusal;
     if (Refusal refusal = cost::readCluster(path, results[c].cluster))
       return refusal;

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Models.h"
-#include "Share.h"
+#include "moire/CostModel/Share.h"
 #include "mlir/IR/Diagnostics.h"
 #include "moire/CostFromIR/CostFromIR.h"
 #include "moire/Support/Dialects.h"
@@ -63,7 +63,7 @@ Refusal moire::plan::readModel(const ModelRequest &request, planner::Plan &plan,
     return text("--bind ", request.bind[0], " is for ONNX files; '", name,
                 "' is a shape, whose length --sequence gives");
   std::string path;
-  if (Refusal refusal = resolve(request.share, "models", name, path))
+  if (Refusal refusal = cost::resolve(request.share, "models", name, path))
     return refusal;
   cost::ModelShape shape;
   if (Refusal refusal = readShape(path, shape))

@@ -4,7 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "CommandLine.h"
 #include "ScheduleFiles.h"
-#include "Share.h"
+#include "moire/CostModel/Share.h"
 #include "moire/Scheduling/Render.h"
 #include "llvm/Support/InitLLVM.h"
 #include <CLI/CLI.hpp>
@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
       "of models on clusters, placement of experts.\n\nExit codes: 0 done, 1 wrong input or usage.",
       "moire-plan");
   CommandLine line;
-  line.model.share = shareFolder(argv[0]);
+  line.model.share = moire::cost::shareFolder();
   declareOptions(app, line);
   try {
     app.parse(argc, argv);

@@ -6,11 +6,9 @@
 
 using namespace moire;
 
-std::string moire::applyPlan(const std::string &path, CompileOptions &options, planner::Plan &plan,
-                             std::string &warnings) {
-  if (planner::Refusal refusal = planner::readPlan(path, plan))
-    return *refusal;
-  const std::string file = "'" + path + "'";
+std::string moire::applyPlan(const planner::Plan &plan, const std::string &name,
+                             CompileOptions &options, std::string &warnings) {
+  const std::string file = "'" + name + "'";
   if (plan.pp > 1)
     return "the plan " + file + " has pp = " + std::to_string(plan.pp) +
            "; programs have no pipelines yet, so pp must be 1 (moire-plan --search --mesh pp=1)";
@@ -43,7 +41,7 @@ std::string moire::checkBatch(mlir::ModuleOp module, const planner::Plan &plan) 
 }
 
 std::string moire::howToRun(const planner::Plan &plan, const std::string &output) {
-  return "plan: " + std::to_string(plan.ranks()) + " ranks; " + output + "/trainer --accumulate " +
-         std::to_string(plan.microBatches) + " takes its " + std::to_string(plan.globalBatch()) +
-         " sequences a step";
+  return "plan: " + std::to_string(plan.ranks()) + (plan.ranks() == 1 ? " rank; " : " ranks; ") +
+         output + "/trainer --accumulate " + std::to_string(plan.microBatches) + " takes its " +
+         std::to_string(plan.globalBatch()) + " sequences a step";
 }

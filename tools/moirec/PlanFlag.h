@@ -11,9 +11,9 @@
 
 namespace moire {
 
-/// Reads a plan of moire-plan and fills the mesh and the precision. Returns an error
+/// Fills the mesh and the precision from a plan, which sentences call `name`. Returns an error
 /// sentence for what a program cannot follow; warnings go to `warnings`, one a line.
-std::string applyPlan(const std::string &path, CompileOptions &options, planner::Plan &plan,
+std::string applyPlan(const planner::Plan &plan, const std::string &name, CompileOptions &options,
                       std::string &warnings);
 
 /// An error sentence where the module's micro-batch is not the plan's.

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "PlanAuto.h"
 #include "PlanFlag.h"
 #include "mlir/IR/AsmState.h"
 #include "moire/Frontend/ImportOnnx.h"
@@ -13,6 +14,7 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
+#include <sstream>
 
 using namespace moire;
 
@@ -22,6 +24,7 @@ namespace {
 struct CommandLine {
   CompileOptions compile;
   std::string target = "cpu", arch = "sm_90a", output, stopAfter, plan;
+  AutoPlan automatic;
   bool explainParams = false, sourceOnly = false;
 };
 } // namespace
@@ -106,8 +109,21 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option(
          "--plan", line.plan,
          "Mesh and precision of a plan that moire-plan --search wrote, instead of --mesh and "
-         "--precision; its micro-batch must be the batch of --bind")
-      ->type_name("FILE.toml");
+         "--precision; its micro-batch must be the batch of --bind. auto: the fastest plan that "
+         "the cost model finds for --cluster and --global-batch; --mesh then holds the axes that "
+         "it names")
+      ->type_name("FILE.toml|auto");
+  app.add_option("--cluster", line.automatic.cluster,
+                 "Of --plan auto: a file, or a name that moire-plan --help lists")
+      ->type_name("NAME|FILE.toml");
+  app.add_option("--gpus", line.automatic.gpus,
+                 "Of --plan auto: devices to use (all of the cluster)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--global-batch", line.automatic.globalBatch,
+                 "Of --plan auto: sequences of a step (the batch of --bind on each device)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
   app.add_option("--logits-limit", compile.logitsLimit,
                  "MiB of logits that are stored at once; larger ones are made and used in chunks")
       ->type_name("MIB")
@@ -152,6 +168,41 @@ static std::string readPhase(const std::string &name, Phase &phase) {
          "program";
 }
 
+/// --plan and what belongs to it: fills the plan and the options that it gives. Returns the exit
+/// code where it is wrong, else 0.
+static int readPlanFlags(const CLI::App &app, CommandLine &line, planner::Plan &plan) {
+  const bool isAuto = line.plan == "auto";
+  for (const char *flag : {"--cluster", "--gpus", "--global-batch"})
+    if (app.count(flag) && !isAuto)
+      return usageError(std::string(flag) + " is for --plan auto; add that, or leave it out");
+  if (line.plan.empty())
+    return 0;
+  if (isAuto) {
+    if (line.automatic.cluster.empty())
+      return usageError("--plan auto needs to know for what; give --cluster with a file or a name "
+                        "that moire-plan --help lists");
+    std::string report;
+    if (auto error = searchPlan(line.automatic, line.compile, plan, report))
+      return error->empty() ? 1 : usageError(*error);
+    llvm::outs() << report << "\n";
+  } else {
+    for (const char *other : {"--mesh", "--precision"})
+      if (app.count(other))
+        return usageError(std::string("--plan and ") + other +
+                          " both say it; leave one of them out");
+    if (planner::Refusal refusal = planner::readPlan(line.plan, plan))
+      return usageError(*refusal);
+  }
+  std::string warnings;
+  if (std::string error = applyPlan(plan, line.plan, line.compile, warnings); !error.empty())
+    return usageError(error);
+  llvm::SmallVector<llvm::StringRef> lines;
+  llvm::StringRef(warnings).split(lines, '\n', -1, /*KeepEmpty=*/false);
+  for (llvm::StringRef warning : lines)
+    llvm::errs() << "warning: " << warning << "\n";
+  return 0;
+}
+
 int main(int argc, char **argv) {
   llvm::InitLLVM initLLVM(argc, argv);
   CLI::App app("Moiré: compiles an ONNX model into a training program\n\n"
@@ -183,19 +234,8 @@ int main(int argc, char **argv) {
                       "' is not an architecture; write it as nvcc does, "
                       "for example sm_90a");
   planner::Plan plan;
-  if (!line.plan.empty()) {
-    for (const char *other : {"--mesh", "--precision"})
-      if (app.count(other))
-        return usageError(std::string("--plan and ") + other +
-                          " both say it; leave one of them out");
-    std::string warnings;
-    if (std::string error = applyPlan(line.plan, options, plan, warnings); !error.empty())
-      return usageError(error);
-    llvm::SmallVector<llvm::StringRef> lines;
-    llvm::StringRef(warnings).split(lines, '\n', -1, /*KeepEmpty=*/false);
-    for (llvm::StringRef warning : lines)
-      llvm::errs() << "warning: " << warning << "\n";
-  }
+  if (int code = readPlanFlags(app, line, plan))
+    return code;
   if (!options.mesh.empty() && emit.target != target::TargetKind::cpu)
     return usageError("--mesh with --target '" + line.target +
                       "' is not possible yet; many ranks run with --target cpu");
@@ -238,6 +278,11 @@ int main(int argc, char **argv) {
 
   emit.output = line.output;
   emit.init = options.init;
+  if (!line.plan.empty()) {
+    std::ostringstream text;
+    planner::writePlan(text, plan);
+    emit.plan = text.str();
+  }
   emit.compile = !line.sourceOnly;
   const int code = target::emitProgram(*module, emit);
   if (code == 0 && !line.plan.empty())

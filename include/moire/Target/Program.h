@@ -25,6 +25,7 @@ struct EmitOptions {
   bool init = false;   ///< the trainer starts from fresh weights
   bool compile = true; ///< also build the trainer
   std::string name;    ///< of the program; empty: the model file's name
+  std::string plan;    ///< text of plan.toml; empty: there is none
 };
 
 /// A generated file.

@@ -2,15 +2,16 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-#ifndef MOIRE_TOOLS_PLAN_SHARE_H
-#define MOIRE_TOOLS_PLAN_SHARE_H
+#ifndef MOIRE_COSTMODEL_SHARE_H
+#define MOIRE_COSTMODEL_SHARE_H
 
-#include "Units.h"
+#include "moire/CostModel/Cluster.h"
 
-namespace moire::plan {
+namespace moire::cost {
 
-/// The folder share/moire: beside the program's folder where it is installed, else the source's.
-std::string shareFolder(const char *program);
+/// The folder share/moire: beside the running program's folder where it is installed, else the
+/// source's.
+std::string shareFolder();
 
 /// The file that `name` means: a path as it is, `h800` share/moire/KIND/h800.toml. Refuses a name
 /// that has no file, with those that have one. `kind` is `clusters` or `models`.
@@ -20,6 +21,6 @@ Refusal resolve(const std::string &share, const std::string &kind, const std::st
 /// The names that resolve knows.
 std::vector<std::string> namesIn(const std::string &share, const std::string &kind);
 
-} // namespace moire::plan
+} // namespace moire::cost
 
-#endif // MOIRE_TOOLS_PLAN_SHARE_H
+#endif // MOIRE_COSTMODEL_SHARE_H
