@@ -190,7 +190,8 @@ Value ExpertRows::rebuild(View pairs) {
   if (!byExpert && isConstant(layout.dims[1])) {
     View token = pairs;
     token.layout.dims.erase(token.layout.dims.begin() + 1);
-    bool sameForTokens = isConstant(layout.dims[0]);
+    // What one token alone has is that token's: its gradient sums over the choices.
+    bool sameForTokens = tokens > 1 && isConstant(layout.dims[0]);
     if (sameForTokens)
       token.layout.dims.erase(token.layout.dims.begin());
     Value v = materialize(builder, loc, token);
