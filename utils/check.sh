@@ -60,6 +60,7 @@ step "plans: meshes of dp, ep and tp against one rank and PyTorch, by moire-run"
 step "plans: compiled trainers" python3 utils/check-plans.py --build build --binaries 10 \
   --jobs 2
 step "ranks: one token, one expert, odd sizes" python3 utils/check-edge-cases.py --build build
+step "ranks: resident memory is what was planned" python3 utils/check-memory.py --build build
 step "plans: seeded defects are told" python3 utils/check-plans.py --build build --defects
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
