@@ -16,7 +16,7 @@ refusal must name one that does.
 
     check-plans.py                    all plans, executed by moire-run
     check-plans.py --binaries 10      a sample of ten, as compiled trainers
-    check-plans.py --defects          wrong programs, which the above must tell
+    check-plans.py --defects          wrong programs and runtimes, which the above must tell
 
 Prints one line a model; exits 1 where a plan differs, 77 without a corpus.
 """
@@ -103,6 +103,7 @@ class Runs:
         self.args, self.scratch = args, scratch
         self.entry = reference.Entry(os.path.join(args.corpus, name))
         self.known, self.defect = {}, None
+        self.trainer = None  # of plans of many ranks, where one is built already
 
     def spoil(self, path):
         """Puts the defect into the program at `path`."""
@@ -117,15 +118,20 @@ class Runs:
     def tool(self, name):
         return os.path.join(self.args.build, "bin", name)
 
+    def compile_flags(self, plan, optimizer):
+        sizes = {**self.entry.bindings(), "batch": plan.batch}
+        return [self.entry.path("model.onnx"), "--bind",
+                ",".join(f"{d}={n}" for d, n in sizes.items()), "--optimizer",
+                optimizer.split()[-1], *plan.mesh()]
+
     def execute(self, plan, optimizer):
         """Losses of six steps and, for SGD, the first step's gradients."""
         stem = os.path.join(self.scratch, f"{plan}.{optimizer.split()[-1]}".replace(" ", ".")
                             .replace(",", "."))
-        sizes = {**self.entry.bindings(), "batch": plan.batch}
-        compile_flags = [self.entry.path("model.onnx"), "--bind",
-                         ",".join(f"{d}={n}" for d, n in sizes.items()),
-                         "--optimizer", optimizer.split()[-1], *plan.mesh()]
-        if self.args.binaries:
+        compile_flags = self.compile_flags(plan, optimizer)
+        if self.trainer and plan.ranks > 1:
+            command = [self.trainer, "--ranks", str(plan.ranks)]
+        elif self.args.binaries:
             # One program serves both: clipping is a flag of the trainer.
             if not os.path.exists(stem):
                 run([self.tool("moirec"), *compile_flags, "-o", stem])
@@ -163,7 +169,8 @@ class Runs:
         worst = max(abs(x / y - 1) for x, y in zip(losses, want, strict=True))
         if not worst <= TOLERANCE[optimizer]:
             problems.append(f"{optimizer} losses {losses} differ by {worst:.1e} from {want} of one rank")
-        if plan.tp == 1 and losses[0] != want[0]:
+        # One built by hand is compared with the interpreter, whose sums have an order of their own.
+        if plan.tp == 1 and not self.trainer and losses[0] != want[0]:
             problems.append(f"the first loss {losses[0]!r} is not equal to {want[0]!r} of one rank")
         torch = self.entry.losses(optimizer.split()[-1], True)
         away = max(abs(x / y - 1) for x, y in zip(losses, torch))
@@ -222,7 +229,7 @@ def forget_a_sum_over_tp(text):
 
 
 # What is wrong, the model, the plan, and how the program is spoilt.
-DEFECTS = [
+PROGRAM_DEFECTS = [
     ("an expert's gradient scaled by ep", "mixtral_batched_dyn18", (1, 2, 1, 2),
      repeat_expert_gradient),
     ("one bucket left out", "llama_dyn18", (2, 1, 1, 2), leave_bucket_out),
@@ -232,22 +239,79 @@ DEFECTS = [
 ]
 
 
+# What is wrong, a file of the runtime, what stands there and what is put instead.
+RUNTIME_DEFECTS = [
+    ("the mean taken over local labels", "lib/train/rank.cpp",
+     "const int64_t counted = count(step, own);",
+     "count(step, own);\n    const int64_t counted = own * shards;"),
+    ("clipping by a local norm", "lib/kernels/optimizer.cpp",
+     "sumShards(ctx, squares.data());", ";"),
+]
+
+
+class SpoiltRuntime:
+    """A generated folder of two ranks, each with experts of its own, built from its sources."""
+
+    def __init__(self, args, scratch):
+        self.args, self.plan = args, Plan(1, 2, 1, 2)
+        self.runs = Runs(args, "mixtral_batched_dyn18", scratch)
+        self.folder = os.path.join(scratch, "spoilt")
+        run([self.runs.tool("moirec"), *self.runs.compile_flags(self.plan, "sgd"), "--source-only",
+             "-o", self.folder])
+
+    def problems(self, file, there, instead):
+        """What the comparison says of this change of a runtime's file."""
+        path = os.path.join(self.folder, "runtime", file)
+        with open(path) as source:
+            sound = source.read()
+        if sound.count(there) != 1:
+            raise Failure(f"'{there}' stands {sound.count(there)} times in {file}, not once")
+        with open(path, "w") as source:
+            source.write(sound.replace(there, instead))
+        sources = sorted(os.listdir(os.path.join(self.folder, "src")))
+        objects = [f"objects/src/{name[:-4]}.o" for name in sources if name.endswith(".cpp")]
+        objects += [f"objects/runtime/{file[:-4]}.o"]
+        run(["make", "-s", "-j2", "-C", self.folder, *objects])
+        self.runs.trainer = os.path.join(self.folder, "trainer")
+        # The object stands in front of the library, whose own is then not taken.
+        run(["c++", "-fopenmp", "-o", self.runs.trainer,
+             *[os.path.join(self.folder, name) for name in objects],
+             os.path.join(self.args.build, "lib", "libmoire_rt.a"), "-ldnnl"])
+        try:
+            return self.runs.check(self.plan, "clipped sgd")[2]
+        finally:
+            self.runs.trainer = None
+            os.remove(os.path.join(self.folder, "trainer"))
+            with open(path, "w") as source:
+                source.write(sound)
+
+
+def check_program_defect(args, name, plan, defect):
+    """What the comparisons say of a spoilt program."""
+    with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
+        runs = Runs(args, name, scratch)
+        assert not runs.check(Plan(*plan), "sgd")[2], "the sound program differs, too"
+        runs.defect = defect
+        try:
+            return runs.check(Plan(*plan), "sgd")[2]
+        except Failure as failure:
+            return [str(failure)]
+
+
 def check_defects(args):
     """Number of defects that no comparison tells."""
-    missed = 0
-    for what, name, plan, defect in DEFECTS:
-        with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
-            runs, problems = Runs(args, name, scratch), []
-            assert not runs.check(Plan(*plan), "sgd")[2], "the sound program differs, too"
-            runs.defect = defect
-            try:
-                problems = runs.check(Plan(*plan), "sgd")[2]
-            except Failure as failure:
-                problems = [str(failure)]
-        missed += not problems
-        told = problems[0][:110] + "..." if problems else "MISSED"
-        print(f"{what}: {told}", flush=True)
-    print(f"{len(DEFECTS) - missed} of {len(DEFECTS)} defects are told")
+    told = {what: check_program_defect(args, *rest) for what, *rest in PROGRAM_DEFECTS}
+    with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
+        runtime = SpoiltRuntime(args, scratch)
+        file, there = RUNTIME_DEFECTS[0][1:3]
+        problems = runtime.problems(file, there, there)
+        assert not problems, f"the sound runtime differs, too: {problems[0]}"
+        for what, *rest in RUNTIME_DEFECTS:
+            told[what] = runtime.problems(*rest)
+    for what, problems in told.items():
+        print(f"{what}: {problems[0][:110] + '...' if problems else 'MISSED'}", flush=True)
+    missed = sum(not problems for problems in told.values())
+    print(f"{len(told) - missed} of {len(told)} defects are told")
     return missed
 
 
