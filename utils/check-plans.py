@@ -17,6 +17,9 @@ refusal must name one that does.
     check-plans.py                    all plans, executed by moire-run
     check-plans.py --binaries 10      a sample of ten, as compiled trainers: of each model's
                                       plans every second with AdamW, the others with SGD
+    check-plans.py --binaries 3 --target cuda-model --steps 2
+                                      the CUDA programs, executed by the model of a GPU,
+                                      against one rank of the CPU target
     check-plans.py --defects          wrong programs and runtimes, which the above must tell
 
 Prints one line a model; exits 1 where a plan differs, 77 without a corpus.
@@ -134,27 +137,37 @@ class Runs:
             command = [self.trainer, "--ranks", str(plan.ranks)]
         elif self.args.binaries:
             # One program serves both: clipping is a flag of the trainer.
-            if not os.path.exists(stem):
-                run([self.tool("moirec"), *compile_flags, "-o", stem])
+            if self.args.stage != "run" and not os.path.exists(stem):
+                run([self.tool("moirec"), *compile_flags, "--target", self.target(plan), "-o", stem])
             command = [os.path.join(stem, "trainer")]
             if plan.ranks > 1:
                 command += ["--ranks", str(plan.ranks)]
+                if self.args.stage == "build":
+                    return None
+            if self.args.stage == "run":  # the model may lie elsewhere than when it was compiled
+                command += ["--weights", self.entry.path("model.onnx")]
         else:
             run([self.tool("moirec"), *compile_flags, "--stop-after=distribute"], stem + ".mlir")
             if self.defect and plan.ranks > 1:
                 self.spoil(stem + ".mlir")
             command = [self.tool("moire-run"), stem + ".mlir"]
+        kept = stem if optimizer in stem else stem + ".clipped"
         command += ["--data", self.entry.path("batch16"), "--accumulate", str(plan.accumulate),
-                    "--steps", "6", *FLAGS[optimizer], "--log", stem + ".jsonl"]
+                    "--steps", str(self.args.steps), *FLAGS[optimizer], "--log", kept + ".jsonl"]
         if optimizer == "sgd":
             command += ["--dump-grads", stem + ".safetensors"]
-        run(command)
-        losses = [row["loss"] for row in reference.read_jsonl(stem + ".jsonl")]
+        if plan.ranks > 1 or self.args.stage != "run":  # else what the other stage left
+            run(command)
+        losses = [row["loss"] for row in reference.read_jsonl(kept + ".jsonl")]
         grads = {}
         if optimizer == "sgd":
             grads = {name: tensor.values
                      for name, tensor in reference.read_safetensors(stem + ".safetensors").items()}
         return losses, grads
+
+    def target(self, plan):
+        """One rank is what plans are compared with."""
+        return self.args.target if plan.ranks > 1 else "cpu"
 
     def alone(self, plan, optimizer):
         key = (plan.batch, optimizer)
@@ -164,14 +177,19 @@ class Runs:
 
     def check(self, plan, optimizer):
         """(worst relative error of a loss, of a gradient, problems)."""
-        losses, grads = self.execute(plan, optimizer)
+        got = self.execute(plan, optimizer)
         want, want_grads = self.alone(plan, optimizer)
         problems = []
+        if got is None:  # only built
+            return 0.0, 0.0, problems
+        losses, grads = got
         worst = max(abs(x / y - 1) for x, y in zip(losses, want, strict=True))
         if not worst <= TOLERANCE[optimizer]:
             problems.append(f"{optimizer} losses {losses} differ by {worst:.1e} from {want} of one rank")
-        # One built by hand is compared with the interpreter, whose sums have an order of their own.
-        if plan.tp == 1 and not self.trainer and losses[0] != want[0]:
+        # One built by hand is compared with the interpreter, and a GPU's with the CPU's, whose
+        # sums have an order of their own.
+        own = self.trainer or self.args.target != "cpu"
+        if plan.tp == 1 and not own and losses[0] != want[0]:
             problems.append(f"the first loss {losses[0]!r} is not equal to {want[0]!r} of one rank")
         torch = self.entry.losses(optimizer.split()[-1], True)
         away = max(abs(x / y - 1) for x, y in zip(losses, torch))
@@ -323,11 +341,13 @@ def check_defects(args):
 
 def check_entry(args, name, plans):
     """(lines to print, number of plans that differ)."""
-    start, scratch = time.time(), tempfile.mkdtemp(prefix="moire-plans-")
+    start = time.time()
+    scratch = os.path.join(args.keep, name) if args.keep else tempfile.mkdtemp(prefix="moire-plans-")
+    os.makedirs(scratch, exist_ok=True)
     runs = Runs(args, name, scratch)
     worst, worst_grad = {o: 0.0 for o in FLAGS}, 0.0
     problems = []
-    if max(args.tp) > 1 and name not in NOT_CUT:
+    if max(args.tp) > 1 and name not in NOT_CUT and args.stage == "both":
         problems = check_refusal(args, name, scratch)
     failed = len(problems)
     try:
@@ -343,13 +363,14 @@ def check_entry(args, name, plans):
                     found += more
                 except (Failure, OSError, ValueError, KeyError) as failure:
                     found.append(f"{plan}: {failure}")
-            for left in os.listdir(scratch):
+            for left in [] if args.keep else os.listdir(scratch):
                 if os.path.isdir(os.path.join(scratch, left)):
                     shutil.rmtree(os.path.join(scratch, left))
             failed += bool(found)
             problems += found
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if not args.keep:
+            shutil.rmtree(scratch, ignore_errors=True)
     verdict = "FAILED" if failed else "ok"
     lines = [f"{name:24s} {verdict:6s} {time.time() - start:5.1f} s  {len(plans)} plans  "
              + "".join(f"{o} {worst[o]:.1e}  " for o in FLAGS) + f"gradients {worst_grad:.1e}"]
@@ -368,6 +389,13 @@ def main():
     parser.add_argument("--sample", type=int, metavar="N", help="only N plans, chosen at random")
     parser.add_argument("--binaries", type=int, metavar="N",
                         help="N plans, chosen at random, as compiled trainers")
+    parser.add_argument("--target", default="cpu", choices=["cpu", "cuda", "cuda-model"],
+                        help="of --binaries: what plans are compiled for; one rank is for the CPU")
+    parser.add_argument("--stage", default="both", choices=["build", "run", "both"],
+                        help="of --binaries: only compile the plans and run one rank into --keep, "
+                        "or only run the plans that lie in --keep")
+    parser.add_argument("--keep", metavar="DIR", help="keep everything that is made in DIR")
+    parser.add_argument("--steps", type=int, default=6, help="of each run (6)")
     parser.add_argument("--defects", action="store_true",
                         help="seed one defect after another, each of which must be told")
     parser.add_argument("--seed", type=int, default=1, help="of the choice")
@@ -377,7 +405,11 @@ def main():
         print(f"SKIPPED plans: there is no folder {os.path.normpath(args.corpus)}; "
               "give its place with --corpus")
         sys.exit(SKIPPED)
-    if not os.path.exists(os.path.join(args.build, "bin", "moirec")):
+    if (args.target != "cpu" or args.stage != "both") and not args.binaries:
+        sys.exit("error: --target and --stage are of compiled trainers; say how many plans by --binaries N")
+    if args.stage != "both" and not args.keep:
+        sys.exit(f"error: --stage {args.stage} needs --keep DIR, where the trainers lie")
+    if args.stage != "run" and not os.path.exists(os.path.join(args.build, "bin", "moirec")):
         sys.exit(f"error: there is no bin/moirec in {args.build}; build first, or name the "
                  "build folder with --build")
     if args.defects:
@@ -391,7 +423,8 @@ def main():
         for lines, count in pool.map(lambda c: check_entry(args, *c), [c for c in chosen if c[1]]):
             print("\n".join(lines), flush=True)
             failed += count
-    print(f"{len(plans) - failed} of {len(plans)} plans give the numbers of one rank")
+    what = "compile" if args.stage == "build" else "give the numbers of one rank"
+    print(f"{len(plans) - failed} of {len(plans)} plans {what}")
     sys.exit(1 if failed else 0)
 
 

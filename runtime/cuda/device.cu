@@ -6,7 +6,9 @@
 #include "cuda/device.h"
 #include "cuda/fault.h"
 #include "cuda/libraries.h"
+#include "cuda/link.h"
 #include "moire/rt/device.h"
+#include "moire/rt/gradients.h"
 #include "moire/rt/loss.h"
 #include "moire/rt/optimizer.h"
 #include "train/convert.h"
@@ -86,17 +88,18 @@ std::shared_ptr<Device> createDevice(int) {
                    (error == cudaSuccess ? "none found" : cudaGetErrorString(error)) +
                    "); run where there is one and nvidia-smi shows it, or compile with "
                    "--target cpu");
-  MOIRE_CUDA(cudaSetDevice(0));
+  int number = 0;
+  MOIRE_CUDA(cudaGetDevice(&number));
   cudaFuncAttributes attributes;
   if (cudaFuncGetAttributes(&attributes, probe) != cudaSuccess) {
     cudaGetLastError();
     cudaDeviceProp p;
-    MOIRE_CUDA(cudaGetDeviceProperties(&p, 0));
+    MOIRE_CUDA(cudaGetDeviceProperties(&p, number));
     throw RunError("the program was compiled for another GPU than this " + std::string(p.name) +
                    " of architecture sm_" + std::to_string(p.major * 10 + p.minor) +
                    "; compile it again with --arch sm_" + std::to_string(p.major * 10 + p.minor));
   }
-  return std::make_shared<Device>(0);
+  return std::make_shared<Device>(number);
 }
 
 std::string describeDevice(const Context &ctx) {
@@ -105,7 +108,13 @@ std::string describeDevice(const Context &ctx) {
   return p.name;
 }
 
-bool runsRanks() { return false; }
+void chooseDevice(int localRank) {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess && count > 0) // else createDevice() says so
+    MOIRE_CUDA(cudaSetDevice(localRank % count));
+}
+
+void connectDevices(Context &ctx) { ctx.link = linkThroughHost(); }
 
 void checkMemory(const Context &, int64_t bytes) {
   size_t free = 0, total = 0;
@@ -156,11 +165,15 @@ static void runProgram(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);
   ctx.program->microStep(ctx);
+  if (last && ctx.comm)
+    reduceStep(ctx);
   if (last)
     endStep(ctx);
 }
 
 void runMicroStep(Context &ctx, bool last) {
+  if (ctx.comm) // the host takes part in collectives
+    return runProgram(ctx, last);
   Device &device = *ctx.device;
   // Scratch memory has moved since: what was captured before points to the old one.
   if (device.scratch != ctx.scratch(0)) {
@@ -183,16 +196,21 @@ void runMicroStep(Context &ctx, bool last) {
   }
 }
 
-__global__ static void addLoss(const float *value, double *sum, bool first) {
+__global__ static void addLoss(const float *value, double *sum, bool first, double *own) {
   *sum = (first ? 0.0 : *sum) + double(*value);
+  if (own)
+    *own = *value;
 }
 void loss(Context &ctx, const float *value) {
+  double *own = ctx.comm ? ctx.losses.as<double>() + ctx.microBatch : nullptr;
   MOIRE_LAUNCH(streamOf(ctx), 1, 1, 0, addLoss, value, &ctx.outcome.as<StepOutcome>()->loss,
-               ctx.first());
+               ctx.first(), own);
 }
 StepOutcome outcomeOfStep(Context &ctx) {
   StepOutcome outcome;
   download(ctx, &outcome, ctx.outcome.data(), sizeof outcome); // waits for the step
+  if (ctx.link)
+    ctx.link->check();
   checkFaults(ctx);
   return outcome;
 }

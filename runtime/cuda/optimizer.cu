@@ -17,6 +17,7 @@
 #include "cuda/warp.cuh"
 #include "moire/rt/cuda/pack.h"
 #include "moire/rt/device.h"
+#include "moire/rt/gradients.h"
 #include "moire/rt/optimizer.h"
 
 #include <algorithm>
@@ -158,6 +159,13 @@ void sendScalars(Context &ctx, const Hyper &h) {
   send(ctx, ctx.scalars.data(), ctx.hostScalars.data(), sizeof(Scalars));
 }
 
+int64_t elements(const ParameterInfo &p) {
+  int64_t n = 1;
+  for (int64_t d = 0; d < p.rank; ++d)
+    n *= p.shape[d];
+  return n;
+}
+
 /// The trained parameters, those that touch and decay alike as one.
 std::vector<Range> trainedRanges(const Program &program, bool decayMatricesOnly) {
   std::vector<Range> ranges;
@@ -165,10 +173,7 @@ std::vector<Range> trainedRanges(const Program &program, bool decayMatricesOnly)
     const ParameterInfo &p = program.parameters[i];
     if (!p.trainable)
       continue;
-    int64_t n = 1;
-    for (int64_t d = 0; d < p.rank; ++d)
-      n *= p.shape[d];
-    ranges.push_back({p.offset, n, !decayMatricesOnly || p.rank >= 2});
+    ranges.push_back({p.offset, elements(p), !decayMatricesOnly || p.rank >= 2});
   }
   std::sort(ranges.begin(), ranges.end(),
             [](const Range &a, const Range &b) { return a.offset < b.offset; });
@@ -248,12 +253,10 @@ __global__ void __launch_bounds__(1024)
   }
 }
 
-/// Starts the kernels of the norm.
-void startNorm(Context &ctx) {
-  const auto ranges = trainedRanges(*ctx.program, false);
-  int64_t count = 0;
-  for (const Range &r : ranges)
-    count += (r.size + kNormPiece - 1) / kNormPiece;
+int64_t piecesOf(const Range &r) { return (r.size + kNormPiece - 1) / kNormPiece; }
+
+/// Starts the kernels of the squares of each range's pieces, in their order.
+double *startSquares(Context &ctx, const std::vector<Range> &ranges, int64_t count) {
   auto *partials = static_cast<double *>(ctx.scratch(count * sizeof(double)));
   double *partial = partials;
   forPieces(ranges, kNormPiece, [&](const Pieces &pieces) {
@@ -262,6 +265,51 @@ void startNorm(Context &ctx) {
                  ctx.grad(0), partial);
     partial += blocks;
   });
+  return partials;
+}
+
+/// Σ g² of all parameters, those that are sharded over all ranks that hold a shard. The
+/// host adds: it has to talk to the other ranks for it.
+double sumOverRanks(Context &ctx) {
+  const Program &p = *ctx.program;
+  std::vector<Range> ranges;
+  std::vector<int64_t> parameters;
+  int64_t count = 0;
+  for (int64_t i = 0; i < p.numParameters; ++i) {
+    if (const int64_t n = elements(p.parameters[i]); p.parameters[i].trainable && n > 0) {
+      ranges.push_back({p.parameters[i].offset, n, false});
+      parameters.push_back(i);
+      count += piecesOf(ranges.back());
+    }
+  }
+  std::vector<double> partials(count), squares(p.numParameters);
+  download(ctx, partials.data(), startSquares(ctx, ranges, count), count * sizeof(double));
+  const double *partial = partials.data();
+  for (size_t r = 0; r < ranges.size(); ++r)
+    for (int64_t i = 0; i < piecesOf(ranges[r]); ++i)
+      squares[parameters[r]] += *partial++;
+  sumShards(ctx, squares.data());
+  double total = 0;
+  for (double square : squares)
+    total += square;
+  return total;
+}
+
+/// Starts the kernels of the norm.
+void startNorm(Context &ctx) {
+  int64_t count = 1;
+  double *partials;
+  if (ctx.comm) {
+    const double total = sumOverRanks(ctx);
+    partials = static_cast<double *>(ctx.scratch(sizeof total));
+    upload(ctx, partials, &total, sizeof total);
+  } else {
+    const auto ranges = trainedRanges(*ctx.program, false);
+    count = 0;
+    for (const Range &r : ranges)
+      count += piecesOf(r);
+    partials = startSquares(ctx, ranges, count);
+  }
   MOIRE_LAUNCH(streamOf(ctx), 1, 1024, 0, normKernel, count, partials,
                ctx.outcome.as<StepOutcome>(), ctx.scalars.as<Scalars>());
 }

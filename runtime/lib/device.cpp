@@ -9,6 +9,10 @@
 #include "moire/rt/loss.h"
 #include "moire/rt/optimizer.h"
 
+#ifdef MOIRE_CUDA_MODEL
+#include "cuda/link.h"
+#endif
+
 #include <cstring>
 
 namespace moire::rt {
@@ -34,10 +38,11 @@ std::string describeDevice(const Context &ctx) {
   return text;
 }
 #endif
+void chooseDevice(int) {}
 #ifdef MOIRE_CUDA_MODEL
-bool runsRanks() { return false; }
+void connectDevices(Context &ctx) { ctx.link = linkThroughHost(); }
 #else
-bool runsRanks() { return true; }
+void connectDevices(Context &) {}
 #endif
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
@@ -79,7 +84,7 @@ void loss(Context &ctx, const float *value) {
   double &sum = ctx.outcome.as<StepOutcome>()->loss;
   sum = (ctx.first() ? 0 : sum) + *value;
   if (ctx.comm)
-    ctx.losses[ctx.microBatch] = *value;
+    ctx.losses.as<double>()[ctx.microBatch] = *value;
 }
 StepOutcome outcomeOfStep(Context &ctx) { return *ctx.outcome.as<StepOutcome>(); }
 

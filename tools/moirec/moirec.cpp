@@ -236,9 +236,6 @@ int main(int argc, char **argv) {
   planner::Plan plan;
   if (int code = readPlanFlags(app, line, plan))
     return code;
-  if (!options.mesh.empty() && emit.target != target::TargetKind::cpu)
-    return usageError("--mesh with --target '" + line.target +
-                      "' is not possible yet; many ranks run with --target cpu");
   options.epilogues = emit.target != target::TargetKind::cpu;
   bool stops = !line.stopAfter.empty();
   if (stops)

@@ -4,7 +4,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/gradients.h"
+#include "moire/rt/collectives.h"
 #include "moire/rt/comm.h"
+#include "moire/rt/device.h"
 
 #include <algorithm>
 #include <tuple>
@@ -47,20 +49,21 @@ void reduceStep(Context &ctx) {
   Comm &comm = *ctx.comm;
   constexpr int64_t kBucket = 25'000'000 / sizeof(float) / 16 * 16;
   for (const Bucket &b : bucketsOf(*ctx.program, kBucket))
-    comm.allReduce(comm.group(b.group), "all_reduce of gradients", ctx.grad(b.begin),
-                   ctx.grad(b.begin), b.end - b.begin);
+    allReduce(ctx, b.group, "all_reduce of gradients", ctx.grad(b.begin), ctx.grad(b.begin),
+              b.end - b.begin);
 
   // Atom number a · S + s lies at shard s, in its accumulation a.
   const Group data = comm.groupOver("dp,ep");
   const int64_t shards = data.size(), accumulate = ctx.microBatches;
-  std::vector<double> all(shards * accumulate);
-  comm.allGather(data, "all_gather of losses", ctx.losses.get(), all.data(), 1,
+  std::vector<double> own(accumulate), all(shards * accumulate);
+  download(ctx, own.data(), ctx.losses.data(), accumulate * int64_t(sizeof(double)));
+  comm.allGather(data, "all_gather of losses", own.data(), all.data(), 1,
                  accumulate * int64_t(sizeof(double)));
   double sum = 0;
   for (int64_t a = 0; a < accumulate; ++a)
     for (int64_t s = 0; s < shards; ++s)
       sum += all[s * accumulate + a];
-  ctx.outcome.as<StepOutcome>()->loss = sum;
+  upload(ctx, &ctx.outcome.as<StepOutcome>()->loss, &sum, sizeof sum);
 }
 
 void sumShards(Context &ctx, double *squares) {

@@ -41,12 +41,13 @@ private:
 constexpr int kMostRanks = 65536;
 
 Launch fromLauncher(const Variables &v, Launch::By by, const char *rank, const char *size,
-                    const char *localSize) {
+                    const char *localSize, const char *localRank) {
   Launch launch;
   launch.by = by;
   launch.size = v.number(size, 1, kMostRanks, 1);
   launch.rank = v.number(rank, 0, launch.size - 1, 0);
   launch.localSize = v.number(localSize, 1, kMostRanks, 1);
+  launch.localRank = v.number(localRank, 0, kMostRanks - 1, 0);
   launch.host = v.text("MASTER_ADDR");
   launch.port = v.number("MASTER_PORT", 1, 65535, 0);
   return launch;
@@ -72,7 +73,8 @@ Launch detectLaunch(int ranksFlag, const std::function<const char *(const char *
     launch.by = Launch::By::threads;
     launch.size = launch.localSize = ranksFlag;
   } else if (v.has("RANK") && v.has("WORLD_SIZE")) {
-    launch = fromLauncher(v, Launch::By::torchrun, "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE");
+    launch = fromLauncher(v, Launch::By::torchrun, "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE",
+                          "LOCAL_RANK");
     // torchrun itself listens at MASTER_PORT, and keeps on doing so after a restart.
     if (launch.port && v.text("TORCHELASTIC_USE_AGENT_STORE") == "True")
       launch.port =
@@ -80,14 +82,15 @@ Launch detectLaunch(int ranksFlag, const std::function<const char *(const char *
                      (65536 - 1024);
   } else if (v.has("OMPI_COMM_WORLD_RANK") && v.has("OMPI_COMM_WORLD_SIZE")) {
     launch = fromLauncher(v, Launch::By::openMpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-                          "OMPI_COMM_WORLD_LOCAL_SIZE");
+                          "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK");
   } else if (v.has("PMI_RANK") && v.has("PMI_SIZE")) {
-    launch = fromLauncher(v, Launch::By::pmi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS");
+    launch = fromLauncher(v, Launch::By::pmi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS",
+                          "MPI_LOCALRANKID");
   } else if (v.has("SLURM_PROCID") && v.has("SLURM_STEP_NODELIST")) {
     // Not in a batch script without srun: it has a rank but no step.
     const bool step = v.has("SLURM_STEP_NUM_TASKS");
     launch = fromLauncher(v, Launch::By::slurm, "SLURM_PROCID",
-                          step ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS", "");
+                          step ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS", "", "SLURM_LOCALID");
     // "4" or, by node, "4(x2),3".
     launch.localSize = std::max(1, std::atoi(v.text("SLURM_STEP_TASKS_PER_NODE").c_str()));
     if (launch.localSize == 1)

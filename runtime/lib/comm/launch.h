@@ -16,6 +16,7 @@ struct Launch {
   By by = By::none;
   int rank = 0, size = 1;
   int localSize = 1; ///< ranks on this machine
+  int localRank = 0; ///< this one's number among them
   /// Where rank 0 listens; empty where the launcher does not say.
   std::string host;
   int port = 0;

@@ -85,7 +85,7 @@ private:
     const Group all = comm->groupOver("pp,dp,ep,tp");
     comm->allReduce(all, "the start of the run", &mine, &first, 1, Reduction::max);
     if (first == 0)
-      return;
+      return connectDevices(*ctx);
     comm->link().finish();
     if (mine == first)
       std::rethrow_exception(error);
@@ -99,7 +99,7 @@ private:
     ctx->comm = comm;
     ctx->microBatches = o.accumulate;
     if (comm)
-      ctx->losses = std::make_unique<double[]>(o.accumulate);
+      ctx->losses = DeviceBlock(o.accumulate * int64_t(sizeof(double)));
     loadWeights(*ctx, o.weights, o.seed, s.executable);
     report->start(*ctx, data->describe(), s.ranks);
     // All micro-batches of a step are read first: the seed of the backward is 1/N,

@@ -50,9 +50,6 @@ void checkProgram(const Program &p, const Options &o, const Launch &launch) {
         (ranks == 1 ? "one" : "the mesh " + mesh.text() + " of " + std::to_string(ranks)) +
         "; start " + std::to_string(ranks) + ", or compile with another --mesh");
   }
-  if (ranks > 1 && !runsRanks())
-    throw InputError("the program was compiled for the mesh " + mesh.text() +
-                     " and CUDA, which runs one rank; compile with --target cpu");
 }
 
 /// What a rank gets of the machine: the threads that were asked for or that there are,
@@ -110,6 +107,7 @@ void runThreads(const RankSetup &setup, int ranks) {
       std::exception_ptr error;
       bool lost = false;
       try {
+        chooseDevice(rank);
         Comm comm(std::move(transports[rank]), Mesh(p), groupsOf(p));
         runWithOthers(setup, comm);
       } catch (const SaidByAnother &) {
@@ -193,6 +191,7 @@ void train(const Program &p, const Options &given, Launch &launch, const std::st
   const int rank = std::exchange(launch.rank, 0); // from here on errors are its own
   Launch own = launch;
   own.rank = rank;
+  chooseDevice(launch.localRank);
   Comm comm(connect(own, o), Mesh(p), groupsOf(p));
   runWithOthers(setup, comm);
 }

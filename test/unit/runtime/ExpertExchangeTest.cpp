@@ -10,6 +10,7 @@
 
 #include "CommUtil.h"
 #include "TestUtil.h"
+#include "moire/rt/device.h"
 #include "moire/rt/kernels.h"
 
 #include <algorithm>
@@ -48,6 +49,7 @@ void check(const Layer &layer, int ranks) {
   const auto errors = onThreads(line(ranks), {{0}}, [&](Comm &comm) {
     Context ctx(1);
     ctx.comm = &comm;
+    connectDevices(ctx);
     const int me = comm.rank();
     const Routed global = routed(ctx, layer, me);
     const Routed here(ranks * layer.tokens, std::min(layer.k, local), local);

@@ -11,7 +11,9 @@
 // in the same order. Where the program runs as one rank, a group has one member and
 // every function copies.
 //
-// The CPU target's buffers only: comm.h's functions read the host's memory.
+// Buffers are of the memory in which kernels run: lib/kernels/collectives.cpp and
+// experts.cpp for the CPU, cuda/collectives.cu and experts.cu for a GPU, in whose stream
+// they take their place.
 //
 //===----------------------------------------------------------------------===//
 
@@ -29,7 +31,7 @@ enum class Reduction : uint8_t { sum, max };
 /// This rank's coordinate on an axis of Program::axes.
 int64_t axisIndex(const Context &ctx, int axis);
 
-/// *index = this rank's number among the group's members.
+/// *index = this rank's number among the group's members; index points to an arena's place.
 void memberIndex(Context &ctx, int group, int64_t *index);
 /// from [outer, n · dim, inner] → to [outer, dim, inner], this member's part of a tensor
 /// that all have. Moves nothing between ranks.

@@ -234,6 +234,9 @@ public:
   using Pieces = std::vector<std::vector<Piece>>;
   void allToAllV(const Group &group, const char *what, const Pieces &from, const Pieces &to);
   void barrier(const Group &group, const char *what);
+  /// What all of these are made of: the transport's exchange, with its time counted.
+  void exchange(const char *what, const std::vector<Message> &sends,
+                const std::vector<Message> &receives, const Transport::Use *use = nullptr);
 
 private:
   template <typename T>
@@ -242,9 +245,6 @@ private:
   /// Room that stays; grows to what the largest call needs. Two kinds: of messages that
   /// come, and of values packed for those that go.
   static char *grow(Block &room, int64_t bytes);
-
-  void exchange(const char *what, const std::vector<Message> &sends,
-                const std::vector<Message> &receives, const Transport::Use *use = nullptr);
 
   std::unique_ptr<Transport> transport;
   std::chrono::duration<double> inExchanges{0};

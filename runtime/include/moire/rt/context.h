@@ -41,8 +41,9 @@ struct StepOutcome {
   double norm = 0; ///< ‖g‖₂ before clipping
 };
 
-class Comm;    // comm.h
-struct Device; // of the target: lib/device.cpp, cuda/device.h
+class Comm;       // comm.h
+class DeviceLink; // cuda/link.h
+struct Device;    // of the target: lib/device.cpp, cuda/device.h
 
 struct Context {
   /// Allocates all blocks of the program, and nothing per step afterwards.
@@ -75,7 +76,8 @@ struct Context {
   int64_t microBatches = 1; ///< this rank's of a step
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
-  std::unique_ptr<double[]> losses; ///< with comm: of each micro-batch of the step
+  std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
+  DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
   /// True for the first micro-batch of a step: gradients are set, not added to.
   bool first() const { return microBatch == 0; }

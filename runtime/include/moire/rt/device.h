@@ -21,8 +21,12 @@ namespace moire::rt {
 std::shared_ptr<Device> createDevice(int threads);
 /// One line for the log: what computes.
 std::string describeDevice(const Context &ctx);
-/// Whether a program may run as many ranks: collectives read the host's memory.
-bool runsRanks();
+/// Before this thread makes a context: which of the machine's devices it uses, by the
+/// rank's number among those of the machine.
+void chooseDevice(int localRank);
+/// Once ctx.comm is there, by all ranks at the same time: connects their devices, where
+/// kernels' memory is not the host's.
+void connectDevices(Context &ctx);
 /// Throws RunError, before anything is allocated, where `bytes` do not fit.
 void checkMemory(const Context &ctx, int64_t bytes);
 /// What the target needs besides the context's blocks: a place for each input, the

@@ -1,0 +1,58 @@
+//===- link.h - Moving device memory between ranks ------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// All collectives of device memory (collectives.cu, experts.cu) are written once over
+// one exchange of messages, as comm.h's are for the host: so sums add in ascending
+// order of rank whatever moves the bytes. Two implementations:
+//
+//   linkThroughHost  copies to the host and lets the ranks' Transport move it: several
+//                    ranks on one GPU, GPUs without NCCL, the execution model
+//   linkByNccl       NCCL's sends and receives, one GPU a rank
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_CUDA_LINK_H
+#define MOIRE_RT_CUDA_LINK_H
+
+#include "moire/rt/context.h"
+
+#include <map>
+#include <vector>
+
+namespace moire::rt {
+
+/// One piece of device memory that goes to a rank or comes from it.
+struct DeviceMessage {
+  int peer;   ///< a rank of the program, never this one
+  void *data; ///< only read where it is sent
+  int64_t bytes;
+};
+
+class DeviceLink {
+public:
+  virtual ~DeviceLink() = default;
+  /// Moves all messages, after what the rank's stream was given before; what it is
+  /// given next finds them moved. At most one message per peer and direction; both
+  /// ends skip a message of no bytes. what: as Transport::exchange has it.
+  virtual void exchange(Context &ctx, const char *what, const std::vector<DeviceMessage> &sends,
+                        const std::vector<DeviceMessage> &receives) = 0;
+  /// Throws where a collective that was started has failed. For callers that have
+  /// waited for the stream.
+  virtual void check() {}
+  /// Whether an exchange returns before it is done, so that its time is not the host's.
+  virtual bool runsBehind() const { return false; }
+  /// E.g. "through the host".
+  virtual std::string describe() const = 0;
+
+  /// How many rows go where: the host's copy of each exchange block of the arena,
+  /// written with it by exchangeRouting().
+  std::map<const int32_t *, std::vector<int32_t>> exchanges;
+};
+
+std::shared_ptr<DeviceLink> linkThroughHost();
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_CUDA_LINK_H

@@ -1,0 +1,151 @@
+//===- CollectivesTest.cpp - Collectives of device memory -----------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Every result is that of plain loops over all ranks' values, which every rank can make
+// itself; sums to the bit, because they add in ascending order of rank.
+//
+//===----------------------------------------------------------------------===//
+
+#include "CommUtil.h"
+#include "TestUtil.h"
+#include "cuda/link.h"
+#include "moire/rt/collectives.h"
+#include "moire/rt/device.h"
+
+#include <cmath>
+
+using namespace moire::rt;
+using namespace moire::rt::test;
+
+namespace {
+/// Element i of a rank's buffer.
+template <typename T> T valueOf(int rank, int64_t i) {
+  uint64_t x = uint64_t(rank) * 0x9e3779b97f4a7c15 + uint64_t(i) * 0xbf58476d1ce4e5b9 + 1;
+  x = (x ^ (x >> 31)) * 0x94d049bb133111eb;
+  return T(float((x >> 24) % 2000001) / 1e6f - 1);
+}
+template <typename T> std::vector<T> valuesOf(int rank, int64_t n) {
+  std::vector<T> v(n);
+  for (int64_t i = 0; i < n; ++i)
+    v[i] = valueOf<T>(rank, i);
+  return v;
+}
+template <typename T> struct Sum { using Type = T; };
+template <> struct Sum<bf16> { using Type = float; };
+
+/// Element i of the sum, or the maximum, over `members`.
+template <typename T> T reduced(const Group &group, int64_t i, Reduction reduce) {
+  using A = typename Sum<T>::Type;
+  A sum = A(valueOf<T>(group.members[0], i));
+  for (size_t m = 1; m < group.members.size(); ++m) {
+    const A x = A(valueOf<T>(group.members[m], i));
+    sum = reduce == Reduction::sum ? sum + x : std::max(sum, x);
+  }
+  return T(sum);
+}
+
+void require(bool holds, const std::string &what) {
+  if (!holds)
+    throw std::runtime_error(what);
+}
+template <typename T> bool same(T a, T b) { return float(a) == float(b); }
+
+/// body(ctx) on every rank of a mesh whose groups are: all; the ranks of a column; of a row.
+void onRanks(int64_t rows, int64_t columns, const std::function<void(Context &)> &body) {
+  const Mesh mesh({{"dp", rows}, {"tp", columns}});
+  const auto errors = onThreads(mesh, {{0, 1}, {0}, {1}}, [&](Comm &comm) {
+    Context ctx(1);
+    ctx.comm = &comm;
+    connectDevices(ctx);
+    body(ctx);
+  });
+  EXPECT_EQ(errors, std::vector<std::string>(rows * columns));
+}
+
+template <typename T> void checkSums(Context &ctx) {
+  for (int g = 0; g < 3; ++g) {
+    const Group &group = ctx.comm->group(g);
+    const int me = ctx.comm->rank();
+    // Empty, one message each, parts, a last part that is shorter, one that is empty.
+    for (int64_t n : {0, 1, 33, 20000, 100001})
+      for (Reduction reduce : {Reduction::sum, Reduction::max})
+        for (bool inPlace : {false, true}) {
+          std::vector<T> from = valuesOf<T>(me, n), to(n);
+          T *result = inPlace ? from.data() : to.data();
+          allReduce(ctx, g, "sum", from.data(), result, n, reduce);
+          for (int64_t i = 0; i < n; ++i)
+            require(same(result[i], reduced<T>(group, i, reduce)),
+                    "all_reduce of " + std::to_string(n) + " at " + std::to_string(i));
+          if (!inPlace)
+            require(from.empty() || same(from[n - 1], valueOf<T>(me, n - 1)), "changed its input");
+        }
+    const int64_t members = group.size();
+    for (auto [outer, dim, inner] : {std::array<int64_t, 3>{1, 700, 9}, {5, 3, 7}, {4, 1, 1}}) {
+      const int64_t run = dim * inner;
+      const std::vector<T> from = valuesOf<T>(me, outer * members * run);
+      std::vector<T> to(outer * run);
+      reduceScatter(ctx, g, "scatter", from.data(), to.data(), outer, dim, inner);
+      for (int64_t o = 0; o < outer; ++o)
+        for (int64_t i = 0; i < run; ++i)
+          require(same(to[o * run + i], reduced<T>(group, (o * members + group.index) * run + i,
+                                                   Reduction::sum)),
+                  "reduce_scatter");
+    }
+  }
+}
+} // namespace
+
+TEST(DeviceCollectives, SumsAddInAscendingOrder) {
+  onRanks(2, 1, checkSums<float>);
+  onRanks(3, 2, checkSums<float>);
+  onRanks(2, 2, checkSums<double>);
+  onRanks(4, 1, checkSums<bf16>);
+}
+
+TEST(DeviceCollectives, ANaNStaysInAMaximum) {
+  for (int bad : {0, 1, 2})
+    onRanks(3, 1, [&](Context &ctx) {
+      float x = ctx.comm->rank() == bad ? NAN : float(ctx.comm->rank());
+      allReduce(ctx, 0, "max", &x, &x, 1, Reduction::max);
+      require(std::isnan(x), "lost it");
+    });
+}
+
+TEST(DeviceCollectives, MovesAlongAnyDimension) {
+  onRanks(3, 2, [](Context &ctx) {
+    const int me = ctx.comm->rank();
+    for (int g = 0; g < 3; ++g) {
+      const Group &group = ctx.comm->group(g);
+      const int64_t n = group.size();
+      for (auto [outer, dim, inner] : {std::array<int64_t, 3>{1, 5, 3}, {4, 2, 3}, {6, 1, 1}}) {
+        const int64_t run = dim * inner;
+        const std::vector<float> from = valuesOf<float>(me, outer * run);
+        std::vector<float> to(outer * n * run), back(outer * run);
+        allGather(ctx, g, "gather", from.data(), to.data(), outer, dim, inner);
+        for (int64_t o = 0; o < outer; ++o)
+          for (int64_t m = 0; m < n; ++m)
+            for (int64_t i = 0; i < run; ++i)
+              require(to[(o * n + m) * run + i] == valueOf<float>(group.members[m], o * run + i),
+                      "all_gather");
+        split(ctx, g, to.data(), back.data(), outer, dim, inner);
+        require(back == from, "split");
+      }
+      int64_t index = -1;
+      memberIndex(ctx, g, &index);
+      require(index == group.index, "memberIndex");
+      const std::vector<float> out = valuesOf<float>(me, n * 11);
+      std::vector<float> in(n * 11);
+      allToAll(ctx, g, "all_to_all", out.data(), in.data(), 11);
+      for (int64_t m = 0; m < n; ++m)
+        for (int64_t i = 0; i < 11; ++i)
+          require(in[m * 11 + i] == valueOf<float>(group.members[m], group.index * 11 + i),
+                  "all_to_all");
+      bool flags[3] = {me % 2 == 0, me % 3 == 0, true};
+      broadcast(ctx, g, "broadcast", flags, 3, int(n) - 1);
+      const int root = group.members[n - 1];
+      require(flags[0] == (root % 2 == 0) && flags[1] == (root % 3 == 0) && flags[2], "broadcast");
+    }
+  });
+}
