@@ -62,6 +62,10 @@ step "plans: compiled trainers" python3 utils/check-plans.py --build build --bin
 step "ranks: one token, one expert, odd sizes" python3 utils/check-edge-cases.py --build build
 step "ranks: resident memory is what was planned" python3 utils/check-memory.py --build build
 step "plans: seeded defects are told" python3 utils/check-plans.py --build build --defects
+step "routers: losses, capacity and biases under plans, against PyTorch" python3 utils/check-routers.py \
+  --build build --sample 3
+step "routers: compiled trainers" python3 utils/check-routers.py --build build --binaries 2
+step "routers: a seeded defect is told" python3 utils/check-routers.py --build build --defects
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all
 step "corpus: bf16, trainers and interpreter, against PyTorch's autocast" python3 utils/check-corpus.py \

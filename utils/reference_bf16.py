@@ -88,8 +88,8 @@ def untransform(tensors, entries, shape):
     return result
 
 
-def load(entry):
-    """The model with the file's weights and the keyword arguments of a step."""
+def load(entry, folder="test_data_set_0"):
+    """The model with the file's weights, the keyword arguments of a step and its labels."""
     file = onnx.load(entry.path("model.onnx"))
     tensors = {t.name: torch.tensor(onnx.numpy_helper.to_array(t).astype("float32"))
                for t in file.graph.initializer}
@@ -105,10 +105,10 @@ def load(entry):
     inputs = {}
     for i, (name, _) in enumerate(entry.train["inputs"]):
         if name != "labels":
-            with open(entry.path("test_data_set_0", f"input_{i}.pb"), "rb") as data:
+            with open(entry.path(folder, f"input_{i}.pb"), "rb") as data:
                 value = onnx.numpy_helper.to_array(onnx.load_tensor_from_string(data.read()))
             inputs[name] = torch.tensor(value)
-    with open(entry.path("test_data_set_0", "labels.pb"), "rb") as data:
+    with open(entry.path(folder, "labels.pb"), "rb") as data:
         labels = onnx.numpy_helper.to_array(onnx.load_tensor_from_string(data.read()))
     return model, inputs, torch.tensor(labels)
 

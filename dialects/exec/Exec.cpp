@@ -248,10 +248,18 @@ LogicalResult LaunchOp::verify() {
   if (shape.size() > 6)
     return emitOpError("iteration space has rank ")
            << shape.size() << " but at most 6 are possible";
-  for (Value operand : getOperands())
-    if (cast<MemRefType>(operand.getType()).getShape() != shape)
-      return emitOpError("operand ")
-             << operand.getType() << " must have the iteration space's shape";
+  for (ValueRange places : {ValueRange(getInputs()), ValueRange(getOutputs())})
+    for (Value place : places)
+      if (cast<MemRefType>(place.getType()).getShape() != shape)
+        return emitOpError("operand ")
+               << place.getType() << " must have the iteration space's shape";
+  if (getRows()) {
+    int64_t rows = cast<nn::RoutingType>(getRows().getType()).getRows();
+    if (shape.empty() || shape[0] % rows != 0)
+      return emitOpError("first size of the iteration space ")
+             << getOutputs().front().getType() << " must be a multiple of the routing's " << rows
+             << " rows";
+  }
   for (int64_t dim : getIndex())
     if (dim < 0 || dim >= (int64_t)shape.size())
       return emitOpError("coordinate ") << dim << " must lie in 0.." << (int64_t)shape.size() - 1;

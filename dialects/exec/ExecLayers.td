@@ -254,6 +254,29 @@ def Exec_RouteOp : Exec_Op<"route"> {
   let hasVerifier = 1;
 }
 
+def Exec_ChoiceCountsOp : Exec_Op<"choice_counts"> {
+  let summary = "How many tokens have an expert as their first, second, ... choice";
+  let description = [{ As nn.choice_counts. Constraints: ids [T, K], counts [K, E]. }];
+  let arguments = (ins In<Exec_DenseI64>:$ids, Out<Exec_DenseF32>:$counts);
+  let assemblyFormat = "$ids `to` $counts attr-dict `:` type($ids) `to` type($counts)";
+  let hasVerifier = 1;
+}
+
+def Exec_CapacityOp : Exec_Op<"capacity"> {
+  let summary = "Ids of the pairs that their experts have room for; -1 for the others";
+  let description = [{
+    As nn.capacity; `slots` is C.
+    Constraints: ids and kept [T, K], counts [S, K, E], shard [].
+  }];
+  let arguments = (ins In<Exec_DenseI64>:$ids, In<Exec_DenseF32>:$counts, In<Exec_DenseI64>:$shard,
+                       Out<Exec_DenseI64>:$kept, I64Attr:$slots, UnitAttr:$choices_first);
+  let assemblyFormat = [{
+    $ids `counts` $counts `at` $shard `slots` $slots (`choices_first` $choices_first^)? `to` $kept
+    attr-dict `:` type($ids) `,` type($counts) `,` type($shard) `to` type($kept)
+  }];
+  let hasVerifier = 1;
+}
+
 def Exec_DispatchOp : Exec_Op<"dispatch"> {
   let summary = "rows[r, :] = input[token(r), :]";
   let description = [{ Constraints: input [T, H], rows [R, H] of the routing; equal element types. }];

@@ -472,6 +472,23 @@ LogicalResult RouteOp::verify() {
   return expect(*this, "ids", getIds(), {routing.getTokens(), routing.getK()});
 }
 
+LogicalResult ChoiceCountsOp::verify() {
+  if (failed(expectRank(*this, "ids", getIds(), 2)) ||
+      failed(expectRank(*this, "counts", getCounts(), 2)))
+    return failure();
+  return expect(*this, "counts", getCounts(), {shapeOf(getIds())[1], shapeOf(getCounts())[1]});
+}
+
+LogicalResult CapacityOp::verify() {
+  if (failed(expectRank(*this, "ids", getIds(), 2)) ||
+      failed(expectRank(*this, "counts", getCounts(), 3)) ||
+      failed(expect(*this, "kept", getKept(), shapeOf(getIds()))) ||
+      failed(expect(*this, "shard", getShard(), {})))
+    return failure();
+  auto counts = shapeOf(getCounts());
+  return expect(*this, "counts", getCounts(), {counts[0], shapeOf(getIds())[1], counts[2]});
+}
+
 /// Rows [R, width] on one side, tokens [T, width] on the other.
 static LogicalResult verifyRouted(Operation *op, Value routing, StringRef rowsName, Value rows,
                                   StringRef tokensName, Value tokens) {

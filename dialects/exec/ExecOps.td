@@ -222,19 +222,22 @@ def Exec_LaunchOp : Exec_Op<"launch", [AttrSizedOperandSegments,
   let description = [{
     The iteration space is the shape of the operands; inputs repeat along dims
     of stride 0. An output may be the place of an input with the same strides.
+    With `rows` the first dim is made of the routing's rows, and only those that
+    the routing fills are computed: its experts' last offset says how many.
     Constraints: all operands have one shape, of rank at most 6; element types
-    are the kernel's; coordinates lie within the rank.
+    are the kernel's; coordinates lie within the rank; with rows, the first size is
+    a multiple of the routing's rows.
     ```mlir
     exec.launch @kernel0 ins(%0, %1 : memref<512x1024xf32>, memref<512x1024xf32, affine_map<(d0, d1) -> (d1)>>)
       outs(%2 : memref<512x1024xf32>)
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, In<Variadic<Exec_Place>>:$inputs,
-                       Out<Variadic<Exec_Place>>:$outputs,
+                       OptionalIn<Exec_Routing>:$rows, Out<Variadic<Exec_Place>>:$outputs,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$index);
   let assemblyFormat = [{
     $kernel (`ins` `(` $inputs^ `:` type($inputs) `)`)? (`index` $index^)?
-    `outs` `(` $outputs `:` type($outputs) `)` attr-dict
+    (`rows` `(` $rows^ `:` type($rows) `)`)? `outs` `(` $outputs `:` type($outputs) `)` attr-dict
   }];
   let hasVerifier = 1;
 }

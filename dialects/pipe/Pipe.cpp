@@ -30,6 +30,7 @@ void PipeDialect::initialize() {
 #define GET_OP_LIST
 #include "dialects/pipe/ScheduleOps.cpp.inc"
       >();
+  addBalanceOps();
 }
 
 LogicalResult ParameterOp::verify() {

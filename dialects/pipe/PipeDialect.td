@@ -21,6 +21,7 @@ def Pipe_Dialect : Dialect {
     backwards of its stages, and in which order its messages move.
   }];
   let useDefaultAttributePrinterParser = 1;
+  let extraClassDeclaration = "void addBalanceOps();";
 }
 
 class Pipe_Op<string mnemonic, list<Trait> traits = []> : Op<Pipe_Dialect, mnemonic, traits>;

@@ -13,6 +13,7 @@
 // and backward need no different rules: all stand in one function.
 //
 //===----------------------------------------------------------------------===//
+#include "dialects/nn/NNRows.h"
 #include "mlir/IR/Matchers.h"
 #include "moire/Distribute/Passes.h"
 #include "llvm/ADT/SetVector.h"
@@ -31,29 +32,6 @@ static RankedTensorType withRows(Type type, int64_t rows) {
   SmallVector<int64_t> shape(tensor.getShape());
   shape[0] = rows;
   return RankedTensorType::get(shape, tensor.getElementType());
-}
-
-static int64_t rowsOf(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.getRank() ? type.getDimSize(0) : -1;
-}
-
-/// Whether entry i of each result's first dim depends on the entries i of the
-/// operands' first dim alone. Adjusts attributes for `rows` entries.
-static bool treatsRowsAlike(Operation *op) {
-  return llvm::TypeSwitch<Operation *, bool>(op)
-      .Case([](nn::SliceOp slice) {
-        return slice.getStarts()[0] == 0 && slice.getStrides()[0] == 1 &&
-               slice.getLimits()[0] == rowsOf(slice->getOperand(0));
-      })
-      .Case([](nn::ConcatOp concat) { return concat.getDim() != 0; })
-      .Case([](nn::TransposeOp transpose) { return transpose.getPermutation()[0] == 0; })
-      .Case([](nn::ReshapeOp reshape) {
-        return rowsOf(reshape->getOperand(0)) == rowsOf(reshape->getResult(0));
-      })
-      .Case([](nn::ReduceOp reduce) { return !llvm::is_contained(reduce.getDims(), 0); })
-      .Case<nn::SigmoidOp, nn::RMSNormOp, nn::LayerNormOp>([](Operation *) { return true; })
-      .Default([](Operation *other) { return other->hasTrait<OpTrait::Elementwise>(); });
 }
 
 namespace {
@@ -111,11 +89,11 @@ LogicalResult Distribution::traceToParameter(Value value, llvm::SetVector<String
   }
   if (matchPattern(op, m_Constant()))
     return success();
-  if (!treatsRowsAlike(op))
+  if (!nn::treatsRowsAlike(op))
     return op->emitError("experts' weights go through ")
            << op->getName() << " in a way that mixes experts, so they cannot be cut over ep";
   for (Value operand : op->getOperands())
-    if (rowsOf(operand) == rowsOf(value) && failed(traceToParameter(operand, names)))
+    if (nn::firstSize(operand) == nn::firstSize(value) && failed(traceToParameter(operand, names)))
       return failure();
   return success();
 }
@@ -165,7 +143,7 @@ void Distribution::sendAway(Value rows, const Route &route) {
   auto sent =
       builder.create<dist::AllToAllRowsOp>(rows.getLoc(), rows, route.exchange, /*back=*/false);
   rows.replaceAllUsesExcept(sent, sent);
-  changed[sent] = {rowsOf(rows), rowsOf(sent)};
+  changed[sent] = {nn::firstSize(rows), nn::firstSize(sent)};
 }
 
 LogicalResult Distribution::rewriteRouted(Operation *op, OpOperand &routing, const Route &route) {
@@ -213,7 +191,7 @@ LogicalResult Distribution::carryOn(Operation *op) {
     if (changed.contains(operand.get()))
       continue;
     DenseElementsAttr constant;
-    if (rowsOf(operand.get()) != entries.before)
+    if (nn::firstSize(operand.get()) != entries.before)
       continue;
     if (matchPattern(operand.get(), m_Constant(&constant)) && constant.isSplat()) {
       OpBuilder builder(op);
@@ -230,7 +208,7 @@ LogicalResult Distribution::carryOn(Operation *op) {
   for (Value operand : operands)
     if (changed.contains(operand))
       operand.setType(withRows(operand.getType(), entries.before));
-  bool alike = treatsRowsAlike(op);
+  bool alike = nn::treatsRowsAlike(op);
   for (Value operand : operands)
     if (changed.contains(operand))
       operand.setType(withRows(operand.getType(), entries.after));
@@ -243,7 +221,7 @@ LogicalResult Distribution::carryOn(Operation *op) {
     slice.setLimits(limits);
   }
   for (Value result : op->getResults())
-    if (rowsOf(result) == entries.before)
+    if (nn::firstSize(result) == entries.before)
       setEntries(result, entries);
   return success();
 }
@@ -256,7 +234,7 @@ LogicalResult Distribution::rewrite(const llvm::SetVector<StringAttr> &names) {
   for (Operation *op : ops) {
     if (auto read = dyn_cast<pipe::ReadOp>(op)) {
       if (names.contains(read.getParameterAttr().getAttr()))
-        setEntries(read.getResult(), {rowsOf(read.getResult()), rowsOf(read.getResult()) / ranks});
+        setEntries(read.getResult(), {nn::firstSize(read.getResult()), nn::firstSize(read.getResult()) / ranks});
       continue;
     }
     if (auto route = dyn_cast<nn::RouteOp>(op)) {

@@ -54,10 +54,18 @@ struct Cost {
 };
 } // namespace
 
+/// Whether the axes' ranks hold different tokens.
+static bool isOverTokens(ArrayAttr axes) {
+  return llvm::any_of(axes.getAsValueRange<StringAttr>(),
+                      [](StringRef axis) { return axis == "dp" || axis == "ep"; });
+}
+
 static std::optional<Cost> costOf(Operation *op, double n, bool forward) {
   const double others = (n - 1) / n;
   return llvm::TypeSwitch<Operation *, std::optional<Cost>>(op)
       .Case([&](dist::AllReduceOp sum) -> Cost {
+        if (isOverTokens(sum.getAxes()))
+          return {"counts of all ranks' part of a micro-batch", 2 * others * bytesOf(sum.getType())};
         return {"sum of " + summed(sum.getInput()), 2 * others * bytesOf(sum.getType())};
       })
       .Case([&](dist::ReduceScatterOp sum) -> Cost {
@@ -65,6 +73,9 @@ static std::optional<Cost> costOf(Operation *op, double n, bool forward) {
                 others * bytesOf(sum.getInput().getType())};
       })
       .Case([&](dist::AllGatherOp gather) -> Cost {
+        if (isOverTokens(gather.getAxes()))
+          return {"which pairs find room at their experts",
+                  (n - 1) * bytesOf(gather.getInput().getType())};
         return {"the next op needs all pieces", (n - 1) * bytesOf(gather.getInput().getType())};
       })
       .Case([&](dist::ExchangeOp exchange) -> Cost {

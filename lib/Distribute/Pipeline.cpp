@@ -59,5 +59,6 @@ void distribute::buildDistributePipeline(OpPassManager &passes, const Distribute
   passes.addPass(createSetMesh({axes}));
   passes.addPass(createDistributeExperts());
   passes.addPass(createDistributeTensor());
+  passes.addPass(createDistributeBatch());
   passes.addPass(createDistributeData());
 }

@@ -37,7 +37,7 @@ LogicalResult Evaluator::evaluate(Operation *op, ArrayRef<RuntimeValue> operands
     return parameters->evaluate(op, operands, results);
   }
   for (auto *group : {evaluateElementwise, evaluateMovement, evaluateContraction, evaluateExperts,
-                      evaluateCollective, evaluateUpstream})
+                      evaluateBalance, evaluateCollective, evaluateUpstream})
     if (std::optional<LogicalResult> done = group(call))
       return *done;
   if (isa<nn::DecomposableOpInterface>(op))

@@ -17,9 +17,9 @@ static LogicalResult run(Call &call, nn::RouteOp op) {
   routing->tokens = type.getTokens();
   routing->k = type.getK();
   routing->experts = type.getExperts();
-  routing->rowOfPair.resize(type.getRows());
+  routing->rowOfPair.resize(type.getRows(), -1);
   for (auto [pair, id] : llvm::enumerate(ids))
-    if (id < 0 || id >= type.getExperts())
+    if (id != -1 && (id < 0 || id >= type.getExperts()))
       return call.error("has expert id " + Twine(id) + " at position " + Twine(pair) +
                         ", which must lie in 0.." + Twine(type.getExperts() - 1));
   for (int64_t expert = 0; expert < type.getExperts(); ++expert) {
@@ -57,6 +57,8 @@ static LogicalResult run(Call &call, nn::CombineOp op) {
   auto rows = call.in(0).floats();
   auto to = result.edit<double>();
   for (auto [pair, row] : llvm::enumerate(routing.rowOfPair)) {
+    if (row < 0)
+      continue;
     double weight = weights ? weights->floats()[pair] : 1;
     for (int64_t j = 0; j < width; ++j)
       to[pair / routing.k * width + j] += weight * rows[row * width + j];
@@ -72,7 +74,7 @@ static LogicalResult run(Call &call, nn::CombineGradOp op) {
   int64_t width = dRows.shape()[1];
   auto rowsTo = dRows.edit<double>(), weightsTo = dWeights.edit<double>();
   for (auto [pair, row] : llvm::enumerate(routing.rowOfPair))
-    for (int64_t j = 0; j < width; ++j) {
+    for (int64_t j = 0; row >= 0 && j < width; ++j) {
       double dy = cotangent[pair / routing.k * width + j];
       rowsTo[row * width + j] = weights[pair] * dy;
       weightsTo[pair] += dy * rows[row * width + j];

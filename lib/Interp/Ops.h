@@ -44,6 +44,7 @@ std::optional<mlir::LogicalResult> evaluateElementwise(Call &call);
 std::optional<mlir::LogicalResult> evaluateMovement(Call &call);
 std::optional<mlir::LogicalResult> evaluateContraction(Call &call);
 std::optional<mlir::LogicalResult> evaluateExperts(Call &call);
+std::optional<mlir::LogicalResult> evaluateBalance(Call &call);
 std::optional<mlir::LogicalResult> evaluateCollective(Call &call);
 std::optional<mlir::LogicalResult> evaluateUpstream(Call &call);
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Interp/ParameterStore.h"
+#include "dialects/pipe/PipeBalance.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -226,6 +227,20 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
     if (!parameter)
       return unknown(updateOp.getParameter());
     update(*parameter, updateOp);
+    return success();
+  }
+  if (auto balance = dyn_cast<pipe::BalanceOp>(op)) {
+    Parameter *parameter = find(balance.getParameterAttr().getAttr());
+    if (!parameter)
+      return unknown(balance.getParameter());
+    const double rate = balance.getRate().convertToDouble();
+    auto value = parameter->value.edit<double>();
+    for (int64_t i = 0; parameter->gradient && i < parameter->value.size(); ++i) {
+      const double excess = parameter->gradient->floats()[i];
+      value[i] -= excess > 0 ? rate : excess < 0 ? -rate : 0;
+    }
+    if (!f64)
+      parameter->value.round();
     return success();
   }
   return op->emitOpError("cannot be executed by the interpreter");

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Interp/Training.h"
+#include "dialects/pipe/PipeBalance.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -168,7 +169,8 @@ static dist::MeshAttr meshOrOneRank(ModuleOp module) {
 
 Training::Training(ModuleOp module, const ParameterStore &parameters, EvaluatorOptions evaluation,
                    const TrainingOptions &options)
-    : module(module), options(options), meetings(meshOrOneRank(module)) {
+    : module(module), options(options), meetings(meshOrOneRank(module)),
+      balanced(pipe::balanceRates(module)) {
   dist::MeshAttr mesh = meetings.getMesh();
   shards = mesh.getSize("dp") * mesh.getSize("ep");
   for (int64_t rank = 0; rank < mesh.getRanks(); ++rank)
@@ -188,12 +190,15 @@ static ArrayAttr splitAxes(pipe::ParameterOp parameter) {
 
 double Training::gradientNorm() const {
   double sum = 0;
-  for (const auto &[name, first] : ranks[0]->parameters.getParameters())
+  for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
+    if (balanced.contains(name.getValue()))
+      continue;
     for (int64_t holder : meetings.getMesh().getGroup(0, splitAxes(first.op)))
       if (const auto &gradient =
               ranks[holder]->parameters.getParameters().find(name)->second.gradient)
         for (double g : gradient->floats())
           sum += g * g;
+  }
   return std::sqrt(sum);
 }
 
@@ -201,7 +206,7 @@ std::vector<NamedTensor> Training::namedGradients() const {
   std::vector<NamedTensor> result;
   auto prefix = module->getAttrOfType<StringAttr>("moire.name_prefix");
   for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
-    if (!first.gradient)
+    if (!first.gradient || balanced.contains(name.getValue()))
       continue;
     pipe::ParameterOp op = first.op;
     Tensor whole(cast<RankedTensorType>(op.getType()));

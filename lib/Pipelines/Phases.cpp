@@ -85,6 +85,11 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       train::TrainOptions train;
       train.loss = options.loss;
       train.aux = options.aux;
+      train.auxLoss = options.auxLoss;
+      train.zLoss = options.zLoss;
+      train.capacityFactor = options.capacityFactor;
+      train.dropOrder = options.dropOrder;
+      train.routerBiasRate = options.routerBiasRate;
       train.freeze = options.freeze;
       train.optimizer = options.optimizer;
       train.precision = options.precision;

@@ -64,7 +64,13 @@ LogicalResult Lowering::launch(FlatSymbolRefAttr kernel,
     ins.push_back(place(input.first, windows[i]));
   for (auto [i, output] : llvm::enumerate(outputs))
     outs.push_back(place(output.first, windows[inputs.size() + i]));
-  builder.create<exec::LaunchOp>(loc, kernel, ins, outs, builder.getDenseI64ArrayAttr(dims));
+  // One row is no dim any more.
+  Value rows = counted.routingOf(outputs[0].first);
+  if (rows && cast<nn::RoutingType>(rows.getType()).getRows() > 1)
+    rows = routing(rows);
+  else
+    rows = Value();
+  builder.create<exec::LaunchOp>(loc, kernel, ins, rows, outs, builder.getDenseI64ArrayAttr(dims));
   return success();
 }
 

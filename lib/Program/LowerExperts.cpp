@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
+#include "dialects/nn/NNBalance.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -47,6 +48,19 @@ LogicalResult Lowering::lowerExperts(Operation *op) {
       })
       .Case([&](nn::RouteOp op) {
         Statement<exec::RouteOp>{builder, loc, dense(op.getIds()), routing(op.getRouting())};
+      })
+      .Case([&](nn::ChoiceCountsOp op) {
+        Statement<exec::ChoiceCountsOp>{builder, loc, dense(op.getIds()), denseOut(op.getCounts())};
+      })
+      .Case([&](nn::CapacityOp op) {
+        Statement<exec::CapacityOp>{builder,
+                                    loc,
+                                    dense(op.getIds()),
+                                    dense(op.getCounts()),
+                                    dense(op.getShard()),
+                                    denseOut(op.getKept()),
+                                    builder.getI64IntegerAttr(op.getSlots()),
+                                    op.getChoicesFirstAttr()};
       })
       .Case([&](nn::DispatchOp op) {
         Statement<exec::DispatchOp>{builder, loc, dense(op.getInput()), routing(op.getRouting()),

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
+#include "dialects/nn/NNBalance.h"
 
 using namespace mlir;
 using namespace moire;
@@ -39,8 +40,8 @@ KernelTable::get(Location loc, ArrayRef<Type> arguments,
 
 Lowering::Lowering(func::FuncOp func, const Folds &folds, const Placement &placement,
                    KernelTable &kernels)
-    : func(func), folds(folds), placement(placement), kernels(kernels), builder(func.getContext()),
-      loc(func.getLoc()) {}
+    : func(func), folds(folds), placement(placement), kernels(kernels), counted(func),
+      builder(func.getContext()), loc(func.getLoc()) {}
 
 //===----------------------------------------------------------------------===//
 // Places
@@ -234,7 +235,7 @@ LogicalResult Lowering::lower(Operation *op) {
     return lowerRows(op);
   if (isa<nn::RopeOp, nn::AttentionOp, nn::AttentionGradOp>(op))
     return lowerAttention(op);
-  if (isa<nn::RouterOp, nn::RouterGradOp, nn::RouteOp, nn::DispatchOp, nn::CombineOp,
+  if (isa<nn::ChoiceCountsOp, nn::CapacityOp, nn::RouterOp, nn::RouterGradOp, nn::RouteOp, nn::DispatchOp, nn::CombineOp,
           nn::CombineGradOp, nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp, nn::PerExpertOp,
           nn::PerExpertSumOp>(op))
     return lowerExperts(op);

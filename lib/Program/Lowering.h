@@ -5,6 +5,7 @@
 #ifndef MOIRE_LIB_PROGRAM_LOWERING_H
 #define MOIRE_LIB_PROGRAM_LOWERING_H
 
+#include "CountedRows.h"
 #include "Elementwise.h"
 #include "Placement.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -50,6 +51,7 @@ private:
   const Folds &folds;
   const Placement &placement;
   KernelTable &kernels;
+  CountedRows counted;
   mlir::Block *body = nullptr; ///< the new one
   mlir::OpBuilder builder;
   mlir::Location loc; ///< of the op at work
@@ -106,7 +108,8 @@ private:
   mlir::LogicalResult lowerCollective(mlir::Operation *op);
   mlir::LogicalResult lowerAccumulate(pipe::AccumulateOp op);
   /// Launches over the windows' common shape after joining what dims it can.
-  /// `index`: the dims whose coordinates the kernel takes.
+  /// `index`: the dims whose coordinates the kernel takes. Of results that are
+  /// counted rows only those that are there are computed.
   mlir::LogicalResult launch(mlir::FlatSymbolRefAttr kernel,
                              llvm::ArrayRef<std::pair<mlir::Value, Layout>> inputs,
                              llvm::ArrayRef<std::pair<mlir::Value, Layout>> outputs,

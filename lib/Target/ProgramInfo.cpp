@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "ProgramInfo.h"
+#include "dialects/pipe/PipeBalance.h"
 #include "Text.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"
@@ -196,6 +197,12 @@ LogicalResult Collector::readUpdates() {
   llvm::StringSet<> updated;
   std::optional<pipe::Optimizer> rule;
   for (Operation &op : func.getBody().front().without_terminator()) {
+    if (auto balance = dyn_cast<pipe::BalanceOp>(op)) {
+      info.parameters[info.parameterOf.lookup(balance.getParameter())].balanceRate =
+          balance.getRate().convertToDouble();
+      updated.insert(balance.getParameter());
+      continue;
+    }
     auto update = dyn_cast<pipe::UpdateOp>(op);
     if (!update)
       return op.emitError("has no statement in @optimizer_step of a CPU program");

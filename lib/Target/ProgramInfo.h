@@ -20,6 +20,7 @@ struct ParameterEntry {
   llvm::SmallVector<int64_t> shape; ///< of what a rank holds
   bool trainable = false;
   int reduceGroup = -1, shardGroup = -1; ///< indices into ProgramInfo::groups
+  double balanceRate = 0;                ///< of a router's bias; 0: the optimizer moves it
   int64_t elements = 0;
   int64_t offset = 0; ///< in elements from the start of the params block
 };

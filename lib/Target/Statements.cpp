@@ -69,7 +69,7 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
       .Case([&](exec::RopeOp op) { return rope(op); })
       .Case([&](exec::AttentionOp op) { return attention(op); })
       .Case([&](exec::AttentionGradOp op) { return attentionGrad(op); })
-      .Case<exec::RouterOp, exec::RouterGradOp, exec::RouteOp, exec::DispatchOp, exec::CombineOp,
+      .Case<exec::ChoiceCountsOp, exec::CapacityOp, exec::RouterOp, exec::RouterGradOp, exec::RouteOp, exec::DispatchOp, exec::CombineOp,
             exec::CombineGradOp, exec::PerExpertOp, exec::PerExpertSumOp, exec::GroupedGemmOp,
             exec::GroupedGemmGradWeightOp>([&](Operation *op) { return experts(op); })
       .Case<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::SplitOp,
@@ -88,7 +88,13 @@ FailureOr<std::string> StatementWriter::launch(exec::LaunchOp op) {
   auto shape = placeOf(op.getOutputs().front()).getShape();
   Launch used;
   used.kernel = op.getKernel().str();
-  std::vector<std::string> arguments{"ctx", braces(shape)};
+  std::string space = braces(shape);
+  if (op.getRows()) {
+    int64_t rows = cast<nn::RoutingType>(op.getRows().getType()).getRows();
+    space = "filled(" + space + ", " + routing(op.getRows()) + ".count(), " +
+            std::to_string(rows) + ")";
+  }
+  std::vector<std::string> arguments{"ctx", space};
   auto add = [&](Value place, bool isOutput) {
     MemRefType type = placeOf(place);
     SmallVector<int64_t> strides = exec::stridesOf(type);

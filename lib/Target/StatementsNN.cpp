@@ -261,6 +261,26 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
       .Case([&](exec::RouteOp op) -> Result {
         return call("route", {"ctx", routing(op.getRouting()), pointer(op.getIds())});
       })
+      .Case([&](exec::ChoiceCountsOp op) -> Result {
+        auto ids = placeOf(op.getIds()).getShape();
+        return call("choiceCounts", {"ctx", std::to_string(ids[0]), std::to_string(ids[1]),
+                                     width(op.getCounts()), pointer(op.getIds()),
+                                     pointer(op.getCounts())});
+      })
+      .Case([&](exec::CapacityOp op) -> Result {
+        auto counts = placeOf(op.getCounts()).getShape();
+        std::string fields = Fields()
+                                 .add("tokens", placeOf(op.getIds()).getShape()[0])
+                                 .add("k", counts[1])
+                                 .add("experts", counts[2])
+                                 .add("shards", counts[0])
+                                 .add("slots", op.getSlots())
+                                 .addIf(op.getChoicesFirst(), "choicesFirst", "true")
+                                 .str();
+        return call("limitToCapacity",
+                    {"ctx", fields, pointer(op.getIds()), pointer(op.getCounts()),
+                     pointer(op.getShard()), pointer(op.getKept())});
+      })
       .Case([&](exec::DispatchOp op) -> Result {
         return call("dispatch", {"ctx", routing(op.getRouting()), width(op.getInput()),
                                  pointer(op.getInput()), pointer(op.getRows())});

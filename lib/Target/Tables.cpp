@@ -59,8 +59,8 @@ static FailureOr<std::string> constantTable(exec::ConstantOp op, StringRef name)
 /// whole's shape and the blocks.
 static std::string addSharding(const ProgramInfo &info, const ParameterEntry &p, size_t index,
                                std::string &before) {
-  if (!info.mesh)
-    return "";
+  if (!info.mesh) // what follows is given by position
+    return p.balanceRate > 0 ? ", nullptr, 0, {}, -1, -1" : "";
   std::string number = std::to_string(index), whole = "nullptr", shards;
   int count = 0;
   if (dist::ShardingAttr sharding = p.op.getShardingAttr(); sharding && !sharding.isReplicated()) {
@@ -142,7 +142,8 @@ static LogicalResult addParameter(const ProgramInfo &info, const ParameterEntry 
           std::to_string(p.shape.size()) + ", " + shape + ", " + (p.trainable ? "true" : "false") +
           ", Init::" + init + ", " + (init == "normal" ? literal(std) : "0") +
           ", at::" + p.identifier + ", " + std::to_string(p.op.getSources().size()) + ", " +
-          sources + addSharding(info, p, index, before) + "},\n";
+          sources + addSharding(info, p, index, before) +
+          (p.balanceRate > 0 ? ", " + literal(static_cast<float>(p.balanceRate)) : "") + "},\n";
   return success();
 }
 

@@ -10,10 +10,13 @@
 // A file that holds its loss divides by its own count, n of one micro-batch.
 // That division is taken back:  sum / n  ~~>  sum * scale. What stands beside
 // such a mean (a router's auxiliary loss) is an average over micro-batches
-// weighted by n:  aux  ~~>  aux * (n * scale).
+// weighted by n:  aux  ~~>  aux * (n * scale). So are the losses of --aux-loss and
+// --z-loss, whose n is that of all ranks' parts of the micro-batch.
 //
 //===----------------------------------------------------------------------===//
 #include "LossChoice.h"
+#include "RouterLoss.h"
+#include "dialects/nn/NNBalance.h"
 #include "moire/Interp/Evaluator.h"
 #include "moire/Train/Passes.h"
 #include "mlir/IR/Matchers.h"
@@ -102,8 +105,9 @@ Count whatCounts(Value value, BlockArgument labels) {
 
 class LossBuilder {
 public:
-  LossBuilder(func::FuncOp func, const LossChoice &choice)
-      : func(func), choice(choice), builder(func.getBody().front().getTerminator()),
+  LossBuilder(func::FuncOp func, const LossChoice &choice, const TrainLossOptions &options,
+              ArrayRef<nn::RouterOp> routers)
+      : func(func), choice(choice), options(options), routers(routers), builder(func.getBody().front().getTerminator()),
         loc(choice.output.value.getLoc()),
         scalar(RankedTensorType::get({}, choice.output.type().getElementType())) {}
 
@@ -123,10 +127,15 @@ private:
   arith::DivFOp findMean(Value v);
   Value rescale(Value v, arith::DivFOp mean, Value weight);
   Value addAux(Value loss);
+  Value addRouterLosses(Value loss);
+  /// Whether terms of the loss are weighted by the labels that count here.
+  bool needsCount() const { return !choice.aux.empty() || !routers.empty(); }
   void describe();
 
   func::FuncOp func;
   const LossChoice &choice;
+  const TrainLossOptions &options;
+  ArrayRef<nn::RouterOp> routers; ///< that --aux-loss and --z-loss look at
   OpBuilder builder;
   Location loc;
   RankedTensorType scalar;
@@ -181,7 +190,7 @@ Value LossBuilder::crossEntropy() {
   Value flat = builder.createOrFold<nn::ReshapeOp>(
       loc, labelType.clone(ArrayRef<int64_t>{rows}), labels);
   auto losses = builder.create<nn::CrossEntropyOp>(loc, logits, flat);
-  if (!choice.aux.empty()) {
+  if (needsCount()) {
     Value counts = builder.create<arith::CmpIOp>(loc, arith::CmpIPredicate::ne, flat,
                                                  constant(flat.getType(), kIgnored));
     Type each = losses.getLosses().getType();
@@ -197,7 +206,7 @@ Value LossBuilder::squaredError() {
   scale = addArgument(scalar, "scale", "scale");
   batch = type.getRank() ? type.getDimSize(0) : 1;
   seq = type.getRank() > 2 ? type.getDimSize(1) : 0;
-  if (!choice.aux.empty())
+  if (needsCount())
     counted = constant(scalar, type.getNumElements());
   Value difference = builder.create<arith::SubFOp>(loc, choice.output.value, labels);
   return multiply(sum(multiply(difference, difference)), scale);
@@ -291,6 +300,15 @@ Value LossBuilder::addAux(Value loss) {
   return loss;
 }
 
+Value LossBuilder::addRouterLosses(Value loss) {
+  if (routers.empty())
+    return loss;
+  Value n = builder.create<nn::BatchSumOp>(loc, counted ? counted : constant(scalar, 1));
+  Value terms = buildRouterLosses(builder, routers, options.auxLoss, options.zLoss);
+  terms = nn::castElements(builder, loc, terms, scalar.getElementType());
+  return add(loss, multiply(terms, multiply(n, scale)));
+}
+
 /// The module attributes that tell the runtime what to feed.
 void LossBuilder::describe() {
   // Sizes of the data where the loss does not tell them: the first input of
@@ -351,7 +369,7 @@ LogicalResult LossBuilder::run() {
     loss = lossInFile();
     break;
   }
-  loss = addAux(loss);
+  loss = addRouterLosses(addAux(loss));
 
   for (BlockArgument argument : func.getArguments())
     if (!func.getArgAttr(argument.getArgNumber(), "moire.role"))
@@ -378,7 +396,19 @@ struct TrainLoss : train::impl::TrainLossBase<TrainLoss> {
       return signalPassFailure();
     }
     auto choice = chooseLoss(forward, loss, std::vector<std::string>(aux.begin(), aux.end()));
-    if (failed(choice) || failed(LossBuilder(forward, *choice).run()))
+    if (failed(choice))
+      return signalPassFailure();
+    SmallVector<nn::RouterOp> routers;
+    if (auxLoss != 0 || zLoss != 0) {
+      auto found = findRouters(forward, auxLoss != 0 ? "--aux-loss" : "--z-loss");
+      if (failed(found))
+        return signalPassFailure();
+      routers = *found;
+    }
+    TrainLossOptions options;
+    options.auxLoss = auxLoss;
+    options.zLoss = zLoss;
+    if (failed(LossBuilder(forward, *choice, options, routers).run()))
       signalPassFailure();
   }
 };

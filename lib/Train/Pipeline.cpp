@@ -14,6 +14,8 @@ void train::buildTrainPipeline(OpPassManager &passes, const TrainOptions &option
   TrainLossOptions loss;
   loss.loss = options.loss;
   loss.aux = options.aux;
+  loss.auxLoss = options.auxLoss;
+  loss.zLoss = options.zLoss;
   passes.addPass(createTrainLoss(std::move(loss)));
   // The other outputs are dead now; what they alone needed is not differentiated.
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
@@ -33,6 +35,10 @@ void train::buildTrainPipeline(OpPassManager &passes, const TrainOptions &option
   if (mixed)
     passes.addNestedPass<func::FuncOp>(createTrainCasts());
   passes.addPass(createTrainOptimizer({options.optimizer}));
+  if (options.capacityFactor != 0)
+    passes.addPass(createTrainCapacity({options.capacityFactor, options.dropOrder}));
+  if (options.routerBiasRate != 0)
+    passes.addPass(createTrainRouterBias({options.routerBiasRate}));
   // Last, because CSE would merge what this repeats with the original again.
   passes.addNestedPass<func::FuncOp>(createTrainRecompute());
 }

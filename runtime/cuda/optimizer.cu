@@ -166,12 +166,15 @@ int64_t elements(const ParameterInfo &p) {
   return n;
 }
 
-/// The trained parameters, those that touch and decay alike as one.
+/// Whether the optimizer moves it: routers' biases have a rule of their own.
+bool isMoved(const ParameterInfo &p) { return p.trainable && !(p.balanceRate > 0); }
+
+/// The parameters that the optimizer moves, those that touch and decay alike as one.
 std::vector<Range> trainedRanges(const Program &program, bool decayMatricesOnly) {
   std::vector<Range> ranges;
   for (int64_t i = 0; i < program.numParameters; ++i) {
     const ParameterInfo &p = program.parameters[i];
-    if (!p.trainable)
+    if (!isMoved(p))
       continue;
     ranges.push_back({p.offset, elements(p), !decayMatricesOnly || p.rank >= 2});
   }
@@ -188,6 +191,27 @@ std::vector<Range> trainedRanges(const Program &program, bool decayMatricesOnly)
       merged.push_back(r);
   }
   return merged;
+}
+
+/// Down where the load was more than the mean, up where it was less.
+__global__ void balanceKernel(const Scalars *scalars, float rate, int64_t n, float *p,
+                              const float *excess) {
+  const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (scalars->update && i < n)
+    p[i] -= excess[i] > 0 ? rate : excess[i] < 0 ? -rate : 0.0f;
+}
+
+void balanceBiases(Context &ctx) {
+  const Program &program = *ctx.program;
+  for (int64_t i = 0; i < program.numParameters; ++i) {
+    const ParameterInfo &p = program.parameters[i];
+    if (!p.trainable || !(p.balanceRate > 0))
+      continue;
+    const int64_t n = elements(p);
+    MOIRE_LAUNCH(streamOf(ctx), unsigned((n + kThreads - 1) / kThreads), kThreads, 0,
+                 balanceKernel, ctx.scalars.as<Scalars>(), p.balanceRate, n,
+                 ctx.param(p.offset), ctx.grad(p.offset));
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -276,7 +300,7 @@ double sumOverRanks(Context &ctx) {
   std::vector<int64_t> parameters;
   int64_t count = 0;
   for (int64_t i = 0; i < p.numParameters; ++i) {
-    if (const int64_t n = elements(p.parameters[i]); p.parameters[i].trainable && n > 0) {
+    if (const int64_t n = elements(p.parameters[i]); isMoved(p.parameters[i]) && n > 0) {
       ranges.push_back({p.parameters[i].offset, n, false});
       parameters.push_back(i);
       count += piecesOf(ranges.back());
@@ -336,6 +360,7 @@ void endStep(Context &ctx) {
     updateRanges<SGD>(ctx, ranges, blocks);
   else
     updateRanges<AdamW>(ctx, ranges, blocks);
+  balanceBiases(ctx);
 }
 
 double globalNorm(Context &ctx) {

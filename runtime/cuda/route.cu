@@ -59,6 +59,8 @@ __global__ void histogramKernel(int64_t pairs, int32_t k, int32_t experts, Cut c
     if (p >= pairs)
       continue;
     const int64_t id = ids[p];
+    if (id == -1) // no expert
+      continue;
     if (id < 0 || id >= experts)
       report(fault, FaultKind::expert, id, p / k, experts - 1);
     atomicAdd(&table[bounded(id, experts)], 1);
@@ -111,13 +113,17 @@ __global__ void placeKernel(Routing r, Cut cut, const int64_t *ids, const int32_
       r.offsets[experts] = start;
   }
   __syncthreads();
+  // Rows that no pair fills are gathered, too: from the first pair.
+  if (blockIdx.x == 0)
+    for (int64_t row = r.offsets[experts] + threadIdx.x; row < r.tokens * r.k; row += blockDim.x)
+      r.rowToPair[row] = 0;
 
   for (int32_t round = 0; round < cut.rounds; ++round) {
     for (int32_t i = threadIdx.x; i < cut.warps * experts; i += blockDim.x)
       table[first + i] = 0;
     __syncthreads();
     const int64_t p = (int64_t(blockIdx.x) * cut.rounds + round) * blockDim.x + threadIdx.x;
-    const bool valid = p < r.tokens * r.k;
+    const bool inside = p < r.tokens * r.k, valid = inside && ids[p] != -1;
     const int32_t e = valid ? bounded(ids[p], experts) : 0;
     unsigned same = __ballot_sync(kFullWarp, valid);
     for (int32_t bit = 1; bit < experts; bit *= 2) {
@@ -142,6 +148,8 @@ __global__ void placeKernel(Routing r, Cut cut, const int64_t *ids, const int32_
       const int32_t row = table[first + warp * experts + e] + rank;
       r.rowToPair[row] = int32_t(p);
       r.pairToRow[p] = row;
+    } else if (inside) {
+      r.pairToRow[p] = -1;
     }
     __syncthreads();
   }

@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/routing.h"
+#include "moire/rt/tensor.h"
 #include "rows.cuh"
 #include "warp.cuh"
 
@@ -79,7 +80,10 @@ __global__ void combineKernel(int64_t tokens, int32_t k, int64_t vectors, const 
     }
 #pragma unroll 4
     for (int32_t j = 0; j < k; ++j) {
-      const Pack<T, N> v = from[pairToRow[t * k + j] * vectors + c];
+      const int64_t row = pairToRow[t * k + j];
+      if (row < 0) // no expert
+        continue;
+      const Pack<T, N> v = from[row * vectors + c];
       const float w = weights ? weights[t * k + j] : 1.0f;
 #pragma unroll
       for (int i = 0; i < N; ++i)
@@ -114,12 +118,12 @@ void combineRows(Context &ctx, const Routing &r, int64_t width, const T *from, c
 
 /// A warp to a row: the product with dy is summed by lanes, then over the warp.
 template <typename T, int N>
-__global__ void combineGradKernel(int64_t count, int32_t k, int64_t vectors,
+__global__ void combineGradKernel(const int32_t *count, int32_t k, int64_t vectors,
                                   const int32_t *rowToPair, const Pack<T, N> *from,
                                   const float *weights, const Pack<T, N> *dy, Pack<T, N> *drows,
                                   float *dweights) {
   const int64_t row = rows::row();
-  if (row >= count) // the whole warp
+  if (row >= *count) // the whole warp
     return;
   const int32_t pair = rowToPair[row];
   dy += pair / k * vectors;
@@ -153,9 +157,11 @@ __global__ void combineGradKernel(int64_t count, int32_t k, int64_t vectors,
 template <typename T, int N>
 void combineGradVectors(Context &ctx, const Routing &r, int64_t width, const T *from,
                         const float *weights, const T *dy, T *drows, float *dweights) {
+  if (dweights) // pairs without an expert have no row that would set them
+    fill(ctx, r.rows(), 0.0f, dweights);
   const unsigned perBlock = rows::kThreads / kWarp;
   MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>((r.rows() + perBlock - 1) / perBlock)),
-               dim3(kWarp, perBlock), 0, combineGradKernel<T, N>, r.rows(), int32_t(r.k), width / N,
+               dim3(kWarp, perBlock), 0, combineGradKernel<T, N>, r.count(), int32_t(r.k), width / N,
                r.rowToPair, reinterpret_cast<const Pack<T, N> *>(from), weights,
                reinterpret_cast<const Pack<T, N> *>(dy), reinterpret_cast<Pack<T, N> *>(drows),
                dweights);
@@ -178,7 +184,7 @@ template <typename T, int N>
 __global__ void perExpertKernel(Routing r, int64_t vectors, const float *values,
                                 const Pack<T, N> *x, Pack<T, N> *to) {
   const int64_t row = rows::row();
-  if (row >= r.tokens * r.k)
+  if (row >= r.offsets[r.experts])
     return;
   const float *v = values + expertOf(r.offsets, int32_t(r.experts), int32_t(row)) * vectors * N;
   for (int64_t c = threadIdx.x; c < vectors; c += blockDim.x) {

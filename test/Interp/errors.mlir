@@ -28,8 +28,8 @@ func.func @index() -> tensor<2xf32> {
 }
 
 func.func @expert() {
-  %i = arith.constant dense<[[1], [-1]]> : tensor<2x1xi64>
-  // EXPERT: error: 'nn.route' op has expert id -1 at position 1, which must lie in 0..2
+  %i = arith.constant dense<[[1], [-2]]> : tensor<2x1xi64>
+  // EXPERT: error: 'nn.route' op has expert id -2 at position 1, which must lie in 0..2
   %r = nn.route %i : tensor<2x1xi64> -> !nn.routing<tokens = 2, k = 1, experts = 3>
   return
 }

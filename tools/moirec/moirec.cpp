@@ -89,6 +89,30 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("--aux", compile.aux, "Scalar outputs that are added to the loss")
       ->type_name("NAME=WEIGHT,...")
       ->delimiter(',');
+  app.add_option("--aux-loss", compile.auxLoss,
+                 "Weight of the load balance loss of each router, E * sum of (part of the pairs x "
+                 "mean score) over its E experts, taken over all ranks' tokens of a micro-batch")
+      ->type_name("WEIGHT")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--z-loss", compile.zLoss,
+                 "Weight of the mean over tokens of logsumexp(logits)^2 of each router")
+      ->type_name("WEIGHT")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--router-bias-rate", compile.routerBiasRate,
+                 "Move the biases that routers add for the choice alone, once a step: down by RATE "
+                 "for experts of more than the mean load, up for those of less")
+      ->type_name("RATE")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--capacity-factor", compile.capacityFactor,
+                 "Each expert takes ceil(FACTOR x pairs / experts) of the (token, choice) pairs of a "
+                 "micro-batch, over all ranks; pairs that find no room have the weight zero")
+      ->type_name("FACTOR")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--drop-order", compile.dropOrder,
+                 "Which pairs find room: gshard, second choices after all first choices; switch, "
+                 "tokens in order")
+      ->type_name("ORDER")
+      ->capture_default_str();
   app.add_option("--optimizer", compile.optimizer, "adamw or sgd")
       ->type_name("KIND")
       ->capture_default_str();

@@ -81,6 +81,23 @@ def DistributeTensor : Pass<"distribute-tensor", "::mlir::ModuleOp"> {
                            "::moire::dist::DistDialect", "::moire::nn::NNDialect"];
 }
 
+def DistributeBatch : Pass<"distribute-batch", "::mlir::ModuleOp"> {
+  let summary = "Takes over all ranks what belongs to a whole micro-batch";
+  let description = [{
+    The parts of a micro-batch lie on the dp x ep ranks. nn.batch_sum becomes a sum
+    over them; of a constant it is computed here. nn.capacity gets the counts of all
+    ranks and its own number among them, and so decides as one rank with all tokens
+    would.
+
+    ```mlir
+    %n = nn.batch_sum %load : tensor<8xf32>
+    ~~> // dp = 2, ep = 2
+    %n = dist.all_reduce %load over ["dp", "ep"] : tensor<8xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::dist::DistDialect"];
+}
+
 def DistributeData : Pass<"distribute-data", "::mlir::ModuleOp"> {
   let summary = "Sums the ranks' gradients once a step";
   let description = [{

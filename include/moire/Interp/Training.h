@@ -6,6 +6,7 @@
 #define MOIRE_INTERP_TRAINING_H
 
 #include "moire/Interp/ParameterStore.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace moire::interp {
 
@@ -62,6 +63,8 @@ private:
   mlir::ModuleOp module;
   TrainingOptions options;
   Meetings meetings;
+  /// Parameters that accumulate loads of experts instead of gradients.
+  llvm::StringMap<double> balanced;
   int64_t shards; ///< ranks with different tokens
   std::vector<std::unique_ptr<Rank>> ranks;
   mlir::func::FuncOp microStep;

@@ -26,6 +26,10 @@ struct CompileOptions {
   std::vector<std::string> bind;               ///< "batch=2": sizes of symbolic dims
   std::string loss = "auto";                   ///< auto, next-token, token, class, mse, output:NAME
   std::vector<std::string> aux;                ///< "NAME=WEIGHT": scalar outputs that count
+  double auxLoss = 0, zLoss = 0;               ///< weights of the routers' losses
+  double capacityFactor = 0;                   ///< slots of all experts / pairs; 0: no limit
+  std::string dropOrder = "gshard";            ///< gshard, switch
+  double routerBiasRate = 0;                   ///< how far routers' biases move in a step
   std::string optimizer = "adamw";             ///< sgd, adamw
   std::string precision = "f32";               ///< f32, bf16
   std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY" for ops by name

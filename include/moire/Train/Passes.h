@@ -27,6 +27,10 @@ namespace moire::train {
 struct TrainOptions {
   std::string loss = "auto";
   std::vector<std::string> aux;
+  double auxLoss = 0, zLoss = 0; ///< weights of the routers' losses; 0: none
+  double routerBiasRate = 0;     ///< 0: routers' biases stay
+  double capacityFactor = 0;     ///< 0: experts take every pair
+  std::string dropOrder = "gshard";
   std::string freeze; ///< empty: nothing is frozen
   std::string optimizer = "adamw";
   std::string precision = "f32"; ///< a policy of lib/Train/Precision.cpp

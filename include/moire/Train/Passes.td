@@ -42,6 +42,12 @@ def TrainLoss : Pass<"train-loss", "::mlir::ModuleOp"> {
     reason. An output under `aux` (NAME=WEIGHT) is averaged over micro-batches by
     the labels that each of them counts.
 
+    `aux-loss` A adds A * E * sum_e f_e * P_e of each nn.router of E experts: f_e is
+    the part of the pairs that expert e got (without derivative), P_e its mean share
+    of the scores. `z-loss` Z adds Z * mean(logsumexp(logits)^2). Both are taken over
+    all tokens of a micro-batch, also those of other ranks (nn.batch_sum), and
+    averaged over micro-batches as `aux` is.
+
     ```mlir
     func.func @forward(%x: ...) -> (tensor<2x10x96xf32> {onnx.name = "logits"})
     ~~>
@@ -58,7 +64,57 @@ def TrainLoss : Pass<"train-loss", "::mlir::ModuleOp"> {
   let options = [
     Option<"loss", "loss", "std::string", "\"auto\"",
            "auto, next-token, token, class, mse or output:NAME">,
-    ListOption<"aux", "aux", "std::string", "NAME=WEIGHT of a scalar output that is added">
+    ListOption<"aux", "aux", "std::string", "NAME=WEIGHT of a scalar output that is added">,
+    Option<"auxLoss", "aux-loss", "double", "0", "weight of the routers' load balance loss">,
+    Option<"zLoss", "z-loss", "double", "0", "weight of the squared log-sum-exp of routers' logits">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::nn::NNDialect"];
+}
+
+def TrainRouterBias : Pass<"train-router-bias", "::mlir::ModuleOp"> {
+  let summary = "Lets the selection bias of each router follow its experts' load";
+  let description = [{
+    The bias accumulates experts * load - pairs, in every micro-batch, and once a
+    step pipe.balance moves it by `rate` against the sign of the sum. Biases that
+    are not parameters, have a gradient or belong to two routers are refused.
+
+    ```mlir
+    %w, %ids = nn.router sigmoid %logits bias %b k 2 : ...
+    ~~>
+    %c = nn.choice_counts %ids : tensor<20x2xi64> -> tensor<2x8xf32>
+    %load = nn.reduce sum %c [0] : tensor<2x8xf32> -> tensor<8xf32>
+    %0 = arith.mulf %load, %eight : tensor<8xf32>
+    %1 = arith.subf %0, %forty : tensor<8xf32>
+    pipe.accumulate @bias, %1 : tensor<8xf32>
+    // in @optimizer_step
+    pipe.balance @bias rate 1.000000e-03
+    ```
+  }];
+  let options = [Option<"rate", "rate", "double", "0.001", "how far an entry moves in a step">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::nn::NNDialect"];
+}
+
+def TrainCapacity : Pass<"train-capacity", "::mlir::ModuleOp"> {
+  let summary = "Limits how many pairs of a micro-batch an expert takes";
+  let description = [{
+    An expert takes ceil(factor * pairs / experts) of a micro-batch's pairs, the
+    first ones in the order `gshard` (second choices after all first choices) or
+    `switch` (tokens in order). The others are routed nowhere: they have the weight
+    zero. What mixes rows of experts is an error.
+
+    ```mlir
+    %r = nn.route %ids : tensor<20x2xi64> -> <tokens = 20, k = 2, experts = 8>
+    ~~>
+    %0 = nn.choice_counts %ids : tensor<20x2xi64> -> tensor<2x8xf32>
+    %1 = nn.reshape %0 : tensor<2x8xf32> -> tensor<1x2x8xf32>
+    %kept = nn.capacity %ids counts %1 at %zero factor 1.25 choices_first
+      : tensor<20x2xi64>, tensor<1x2x8xf32>, tensor<i64>
+    %r = nn.route %kept : tensor<20x2xi64> -> <tokens = 20, k = 2, experts = 8>
+    ```
+  }];
+  let options = [
+    Option<"factor", "factor", "double", "1.25", "slots of all experts / pairs">,
+    Option<"order", "order", "std::string", "\"gshard\"", "gshard or switch">
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::moire::nn::NNDialect"];
 }

@@ -93,9 +93,17 @@ int64_t elements(const ParameterInfo &p) {
 }
 } // namespace
 
+/// Down where the load was more than the mean, up where it was less.
+static void balance(float rate, int64_t n, float *p, const float *excess) {
+  for (int64_t i = 0; i < n; ++i)
+    p[i] -= excess[i] > 0 ? rate : excess[i] < 0 ? -rate : 0.0f;
+}
+
 static void update(Context &ctx, const ParameterInfo &p) {
   const bool decay = !ctx.hyper.decayMatricesOnly || p.rank >= 2;
   float *value = ctx.param(p.offset), *grad = ctx.grad(p.offset);
+  if (p.balanceRate > 0)
+    return balance(p.balanceRate, elements(p), value, grad);
   float *m = ctx.m.size() ? ctx.m.as<float>() + p.offset : nullptr;
   if (ctx.program->optimizer == OptimizerKind::sgd)
     updateSGD(ctx, ctx.hyper, elements(p), decay, value, grad, m);
@@ -120,7 +128,7 @@ double globalNorm(Context &ctx) {
   const Program &program = *ctx.program;
   for (int64_t t = 0; t < program.numParameters; ++t) {
     const ParameterInfo &p = program.parameters[t];
-    if (!p.trainable)
+    if (!p.trainable || p.balanceRate > 0)
       continue;
     for (int64_t i = 0, n = elements(p); i < n; i += kPiece)
       pieces.push_back({ctx.grad(p.offset + i), std::min(kPiece, n - i), t});

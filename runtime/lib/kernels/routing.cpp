@@ -9,6 +9,7 @@
 #include "moire/rt/parallel.h"
 
 #include <cstring>
+#include <utility>
 
 namespace moire::rt {
 
@@ -33,6 +34,8 @@ void eachRow(const Routing &r, int64_t begin, int64_t end, Body &&body) {
 void route(Context &, const Routing &r, const int64_t *ids) {
   std::memset(r.offsets, 0, (r.experts + 1) * sizeof(int32_t));
   for (int64_t p = 0; p < r.rows(); ++p) {
+    if (ids[p] == -1)
+      continue;
     if (ids[p] < 0 || ids[p] >= r.experts)
       throw RunError("expert " + std::to_string(ids[p]) + " chosen by token " +
                      std::to_string(p / r.k) + " is outside 0.." +
@@ -43,6 +46,10 @@ void route(Context &, const Routing &r, const int64_t *ids) {
     r.offsets[e + 1] += r.offsets[e];
   // offsets[e] runs ahead while rows are placed, then all are moved back.
   for (int64_t p = 0; p < r.rows(); ++p) {
+    if (ids[p] == -1) {
+      r.pairToRow[p] = -1;
+      continue;
+    }
     int32_t row = r.offsets[ids[p]]++;
     r.rowToPair[row] = static_cast<int32_t>(p);
     r.pairToRow[p] = row;
@@ -55,7 +62,7 @@ void route(Context &, const Routing &r, const int64_t *ids) {
 template <typename T>
 void dispatch(Context &ctx, const Routing &r, int64_t width, const T *x,
               T *rows) {
-  parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
+  parallelFor(ctx, *r.count(), rowGrain(width), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
       std::memcpy(rows + row * width, x + r.rowToPair[row] / r.k * width,
                   width * sizeof(T));
@@ -78,10 +85,14 @@ void combine(Context &ctx, const Routing &r, int64_t width, const T *rows,
       float *yt = out.open(y + t * width);
       if (!std::is_same_v<T, float> && beta != 0)
         out.read(y + t * width);
+      bool begun = beta != 0;
       for (int64_t k = 0; k < r.k; ++k) {
-        const float *row = in.read(rows + r.pairToRow[t * r.k + k] * width);
+        const int64_t at = r.pairToRow[t * r.k + k];
+        if (at < 0)
+          continue;
+        const float *row = in.read(rows + at * width);
         const float w = weights ? weights[t * r.k + k] : 1.0f;
-        if (k == 0 && beta == 0) {
+        if (!std::exchange(begun, true)) {
 #pragma GCC ivdep
           for (int64_t i = 0; i < width; ++i)
             yt[i] = w * row[i];
@@ -91,6 +102,8 @@ void combine(Context &ctx, const Routing &r, int64_t width, const T *rows,
             yt[i] += w * row[i];
         }
       }
+      if (!begun)
+        std::fill(yt, yt + width, 0.0f);
       out.store(y + t * width);
     }
   });
@@ -100,7 +113,11 @@ template <typename T>
 void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows,
                  const float *weights, const T *dy, Same<T> *drows,
                  float *dweights) {
-  parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
+  if (dweights && *r.count() < r.rows())
+    for (int64_t p = 0; p < r.rows(); ++p)
+      if (r.pairToRow[p] < 0)
+        dweights[p] = 0;
+  parallelFor(ctx, *r.count(), rowGrain(width), [&](int64_t begin, int64_t end) {
     FloatRow<T> in(width), cotangent(width), out(width);
     for (int64_t row = begin; row < end; ++row) {
       const int64_t p = r.rowToPair[row];
@@ -122,7 +139,7 @@ void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows,
 template <typename T>
 void perExpert(Context &ctx, const Routing &r, int64_t width,
                const float *values, T *rows, const Same<T> *x) {
-  parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
+  parallelFor(ctx, *r.count(), rowGrain(width), [&](int64_t begin, int64_t end) {
     eachRow(r, begin, end, [&](int64_t row, int64_t e) {
       const float *v = values + e * width;
       T *out = rows + row * width;
@@ -160,7 +177,7 @@ void perExpertSum(Context &ctx, const Routing &r, int64_t width,
 
 void pairsToRows(Context &ctx, const Routing &r, int64_t width,
                  const float *pairs, float *rows) {
-  parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
+  parallelFor(ctx, *r.count(), rowGrain(width), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
       std::memcpy(rows + row * width, pairs + r.rowToPair[row] * width,
                   width * sizeof(float));
@@ -171,8 +188,11 @@ void rowsToPairs(Context &ctx, const Routing &r, int64_t width,
                  const float *rows, float *pairs) {
   parallelFor(ctx, r.rows(), rowGrain(width), [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p)
-      std::memcpy(pairs + p * width, rows + r.pairToRow[p] * width,
-                  width * sizeof(float));
+      if (r.pairToRow[p] < 0)
+        std::fill(pairs + p * width, pairs + (p + 1) * width, 0.0f);
+      else
+        std::memcpy(pairs + p * width, rows + r.pairToRow[p] * width,
+                    width * sizeof(float));
   });
 }
 

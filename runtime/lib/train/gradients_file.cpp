@@ -47,7 +47,7 @@ void writeGradients(Context &ctx, const std::string &path) {
   std::vector<std::vector<float>> gathered;
   for (int64_t i = 0; i < p.numParameters; ++i) {
     const ParameterInfo &param = p.parameters[i];
-    if (!param.trainable)
+    if (!param.trainable || param.balanceRate > 0)
       continue;
     std::string name = param.torchName;
     if (name.compare(0, prefix.size(), prefix) == 0)

@@ -782,3 +782,31 @@ func.func @all_to_all_width(%x: memref<4x3xf32>, %c: memref<9xi32>, %y: memref<8
   exec.all_to_all_rows %x, %c over ["ep"] to %y : memref<4x3xf32>, memref<9xi32> to memref<8x2xf32>
   return
 }
+
+// -----
+
+exec.kernel @k(%x: f32) {
+  exec.yield %x : f32
+}
+func.func @launch_rows(%x: memref<10xf32>, %b: memref<48xi32>) {
+  %r = exec.routing %b : memref<48xi32> to !nn.routing<tokens = 4, k = 1, experts = 2>
+  // expected-error @+1 {{first size of the iteration space 'memref<10xf32>' must be a multiple of the routing's 4 rows}}
+  exec.launch @k ins(%x : memref<10xf32>) rows(%r : !nn.routing<tokens = 4, k = 1, experts = 2>) outs(%x : memref<10xf32>)
+  return
+}
+
+// -----
+
+func.func @choice_counts(%ids: memref<20x2xi64>, %c: memref<3x8xf32>) {
+  // expected-error @+1 {{counts has shape [3, 8] but must have [2, 8]}}
+  exec.choice_counts %ids to %c : memref<20x2xi64> to memref<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @capacity(%ids: memref<20x2xi64>, %c: memref<4x3x8xf32>, %s: memref<i64>) {
+  // expected-error @+1 {{counts has shape [4, 3, 8] but must have [4, 2, 8]}}
+  exec.capacity %ids counts %c at %s slots 6 to %ids : memref<20x2xi64>, memref<4x3x8xf32>, memref<i64> to memref<20x2xi64>
+  return
+}

@@ -141,6 +141,16 @@ func.func @experts(%logits: memref<20x8xf32>, %weights: memref<20x2xf32>, %ids: 
   exec.router_grad softmax %logits, %ids, %weights to %logits {normalize, epsilon = 0.0, scale = 1.0} : memref<20x8xf32>, memref<20x2xi64>, memref<20x2xf32> to memref<20x8xf32>
   // CHECK: exec.route %arg2 to %[[R:.*]] : memref<20x2xi64> to {{(!nn.routing)?}}<tokens = 20, k = 2, experts = 8>
   exec.route %ids to %r : memref<20x2xi64> to !nn.routing<tokens = 20, k = 2, experts = 8>
+  // CHECK: exec.launch @kernel0 ins(%arg7 : memref<40x48xf32>) index [1] rows(%[[R]] : !nn.routing<tokens = 20, k = 2, experts = 8>) outs(%arg7, %{{.*}} : memref<40x48xf32>, memref<40x48xi64>)
+  %n = exec.buffer : memref<40x48xi64>
+  exec.launch @kernel0 ins(%wide : memref<40x48xf32>) index [1] rows(%r : !nn.routing<tokens = 20, k = 2, experts = 8>) outs(%wide, %n : memref<40x48xf32>, memref<40x48xi64>)
+  // CHECK: exec.choice_counts %arg2 to %[[C:.*]] : memref<20x2xi64> to memref<2x8xf32>
+  %counts = exec.buffer : memref<2x8xf32>
+  exec.choice_counts %ids to %counts : memref<20x2xi64> to memref<2x8xf32>
+  // CHECK: exec.capacity %arg2 counts %{{.*}} at %{{.*}} slots 6 choices_first to %arg2 :
+  %all = exec.view %counts : memref<2x8xf32> to memref<1x2x8xf32>
+  %shard = exec.buffer : memref<i64>
+  exec.capacity %ids counts %all at %shard slots 6 choices_first to %ids : memref<20x2xi64>, memref<1x2x8xf32>, memref<i64> to memref<20x2xi64>
   // CHECK: exec.dispatch %arg4, %[[R]] to %arg5 :
   exec.dispatch %x, %r to %rows : memref<20x32xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<40x32xf32>
   // CHECK: exec.grouped_gemm %arg5, %arg6, %[[R]] to %arg7 :

@@ -648,3 +648,36 @@ func.func @grouped_matmul_grad_weight_elements(%x: tensor<4x3xbf16>, %y: tensor<
   %0 = nn.grouped_matmul_grad_weight %x, %y, %r : tensor<4x3xbf16>, tensor<4x5xf32>, !nn.routing<tokens = 2, k = 2, experts = 2> -> tensor<2x3x5xf32>
   return
 }
+
+// -----
+
+func.func @choice_counts(%ids: tensor<4x2xi64>) {
+  // expected-error @+1 {{counts 'tensor<3x5xf32>' must be [K, E] of ids [T, K] 'tensor<4x2xi64>'}}
+  %0 = nn.choice_counts %ids : tensor<4x2xi64> -> tensor<3x5xf32>
+  return
+}
+
+// -----
+
+func.func @capacity_counts(%ids: tensor<4x2xi64>, %c: tensor<2x5xf32>, %s: tensor<i64>) {
+  // expected-error @+1 {{takes ids [T, K], counts [S, K, E] and a shard [], not 'tensor<4x2xi64>', 'tensor<2x5xf32>' and 'tensor<i64>'}}
+  %0 = nn.capacity %ids counts %c at %s factor 1.0 : tensor<4x2xi64>, tensor<2x5xf32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @capacity_factor(%ids: tensor<4x2xi64>, %c: tensor<1x2x5xf32>, %s: tensor<i64>) {
+  // expected-error @+1 {{factor must be more than 0}}
+  %0 = nn.capacity %ids counts %c at %s factor 0.0 : tensor<4x2xi64>, tensor<1x2x5xf32>, tensor<i64>
+  return
+}
+
+// -----
+
+func.func @log_sum_exp(%x: tensor<4x2x3xf32>) {
+  // expected-error @+2 {{input 'tensor<4x2x3xf32>' must have rank 2}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.log_sum_exp %x : tensor<4x2x3xf32> -> tensor<4xf32>
+  return
+}

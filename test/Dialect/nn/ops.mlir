@@ -110,6 +110,16 @@ func.func @experts(%x: tensor<4x8xf32>, %l: tensor<4x3xf32>, %b: tensor<3xf32>, 
   %0 = nn.router_grad softmax_selected %l, %i, %p {normalize} : tensor<4x3xf32>, tensor<4x2xi64>, tensor<4x2xf32>
   // CHECK: nn.route %{{.*}} : tensor<4x2xi64> -> <tokens = 4, k = 2, experts = 3>
   %r = nn.route %i : tensor<4x2xi64> -> !nn.routing<tokens = 4, k = 2, experts = 3>
+  // CHECK: %[[COUNTS:.*]] = nn.choice_counts %{{.*}} : tensor<4x2xi64> -> tensor<2x3xf32>
+  %counts = nn.choice_counts %i : tensor<4x2xi64> -> tensor<2x3xf32>
+  // CHECK: nn.batch_sum %[[COUNTS]] : tensor<2x3xf32>
+  %sum = nn.batch_sum %counts : tensor<2x3xf32>
+  %all = nn.reshape %sum : tensor<2x3xf32> -> tensor<1x2x3xf32>
+  %shard = arith.constant dense<0> : tensor<i64>
+  // CHECK: nn.log_sum_exp %{{.*}} : tensor<4x3xf32> -> tensor<4xf32>
+  %lse = nn.log_sum_exp %l : tensor<4x3xf32> -> tensor<4xf32>
+  // CHECK: nn.capacity %{{.*}} counts %{{.*}} at %{{.*}} factor 1.250000e+00 choices_first : tensor<4x2xi64>, tensor<1x2x3xf32>, tensor<i64>
+  %kept = nn.capacity %i counts %all at %shard factor 1.25 choices_first : tensor<4x2xi64>, tensor<1x2x3xf32>, tensor<i64>
   // CHECK: nn.dispatch %{{.*}}, %{{.*}} : tensor<4x8xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
   %1 = nn.dispatch %x, %r : tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
   // CHECK: nn.grouped_matmul %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<3x8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>

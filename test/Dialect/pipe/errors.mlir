@@ -66,3 +66,29 @@ func.func @f() {
   pipe.update @p with sgd
   return
 }
+
+// -----
+
+func.func @f() {
+  // expected-error @+1 {{'pipe.balance' op names @p, which is not a pipe.parameter}}
+  pipe.balance @p rate 0.001
+  return
+}
+
+// -----
+
+pipe.parameter @p : tensor<4xf32> frozen from [#pipe.source<"p", "", 0, 0, f32, same, 0>]
+func.func @f() {
+  // expected-error @+1 {{'pipe.balance' op parameter @p is frozen}}
+  pipe.balance @p rate 0.001
+  return
+}
+
+// -----
+
+pipe.parameter @p : tensor<4xf32> from [#pipe.source<"p", "", 0, 0, f32, same, 0>]
+func.func @f() {
+  // expected-error @+1 {{'pipe.balance' op rate 0.000000e+00 must be more than 0}}
+  pipe.balance @p rate 0.0
+  return
+}

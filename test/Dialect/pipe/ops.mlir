@@ -32,5 +32,7 @@ func.func @optimizer_step() {
   pipe.update @embed with adamw matrix
   // CHECK: pipe.update @experts with sgd
   pipe.update @experts with sgd
+  // CHECK: pipe.balance @embed rate 1.000000e-03
+  pipe.balance @embed rate 0.001
   return
 }

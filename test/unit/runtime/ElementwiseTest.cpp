@@ -109,3 +109,26 @@ TEST(Elementwise, InPlaceAndThreadsDoNotChangeBits) {
   EXPECT_EQ(p1, p2);
   EXPECT_EQ(one[5], x[5] + b[5] * 0.3f);
 }
+
+// Rows past the count keep what they hold, whether the row is the innermost dimension,
+// several indices of it or a dimension of its own.
+TEST(Elementwise, OnlyFilledRowsAreComputed) {
+  for (int threads : {1, 3})
+    for (auto [rows, width] : {std::pair<int64_t, int64_t>{6, 1}, {40, 24}, {300, 257}})
+      for (int32_t count : {0, 1, 5, int(rows)}) {
+        Context ctx(threads);
+        Floats x = random(rows * width, 1), joined(rows * width, NAN), apart = joined;
+        launch<Copy>(ctx, filled({rows * width}, &count, rows), in<1>(x.data()),
+                     out<1>(joined.data()));
+        Floats wide = random(rows * (width + 3), 2);
+        launch<Copy>(ctx, filled({rows, width}, &count, rows), in<1>(wide.data(), {width + 3}),
+                     out<1>(apart.data(), {width}));
+        for (int64_t i = 0; i < rows * width; ++i)
+          if (i / width < count) {
+            ASSERT_EQ(joined[i], x[i]);
+            ASSERT_EQ(apart[i], wide[i / width * (width + 3) + i % width]);
+          } else {
+            ASSERT_TRUE(std::isnan(joined[i]) && std::isnan(apart[i]));
+          }
+      }
+}

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "TestUtil.h"
+#include "moire/rt/device.h"
 #include "moire/rt/optimizer.h"
 
 using namespace moire::rt;
@@ -93,4 +94,38 @@ TEST(Optimizer, NormCountsTrainedParametersOnlyAndClipIsPyTorchs) {
   EXPECT_EQ(bits[0], bits[1]);
   EXPECT_DOUBLE_EQ(clipFactor(2, 1), 1 / (2 + 1e-6));
   EXPECT_DOUBLE_EQ(clipFactor(0.5, 1), 1);
+}
+
+// A router's bias moves by its rate against the sign of its excess, whatever the learning
+// rate and the clipping; its excess is no part of the norm.
+TEST(Optimizer, RoutersBiasesMoveByTheSignOfTheirExcess) {
+  const int64_t shape[] = {3};
+  ParameterInfo parameters[2] = {};
+  parameters[0] = {"w", "w", 1, shape, true, Init::ones, 0, 0, 0, nullptr};
+  parameters[1] = {"b", "b", 1, shape, true, Init::zeros, 0, 16, 0, nullptr};
+  parameters[1].balanceRate = 0.25f;
+  Program p{};
+  p.optimizer = OptimizerKind::sgd;
+  p.paramElements = p.gradElements = 32;
+  p.numParameters = 2;
+  p.parameters = parameters;
+  Context ctx(p, 1);
+  const float w[] = {1, 2, 3}, g[] = {3, 0, 4}, b[] = {0.5f, 0.5f, 0.5f}, excess[] = {12, 0, -4};
+  upload(ctx, ctx.param(0), w, sizeof w);
+  upload(ctx, ctx.grad(0), g, sizeof g);
+  upload(ctx, ctx.param(16), b, sizeof b);
+  upload(ctx, ctx.grad(16), excess, sizeof excess);
+  ctx.hyper.lr = 0.1;
+  ctx.hyper.maxNorm = 2.5;
+  beginStep(ctx);
+  endStep(ctx);
+  EXPECT_EQ(outcomeOfStep(ctx).norm, 5);
+  float gotW[3], gotB[3];
+  download(ctx, gotW, ctx.param(0), sizeof gotW);
+  download(ctx, gotB, ctx.param(16), sizeof gotB);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_NEAR(gotW[i], w[i] - 0.1f * g[i] / 2, 1e-6);
+  EXPECT_EQ(gotB[0], 0.25f);
+  EXPECT_EQ(gotB[1], 0.5f);
+  EXPECT_EQ(gotB[2], 0.75f);
 }

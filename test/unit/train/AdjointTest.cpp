@@ -143,6 +143,9 @@ const Case composite[] = {
     {"softmax", {{"x", "3x5", -2, 2}}, R"(
       %y = nn.softmax %x : tensor<3x5xf32>
       return %y : tensor<3x5xf32>)"},
+    {"log_sum_exp", {{"x", "3x5", -2, 2}}, R"(
+      %y = nn.log_sum_exp %x : tensor<3x5xf32> -> tensor<3xf32>
+      return %y : tensor<3xf32>)"},
     {"softmax_of_a_masked_row", {{"x", "2x3", -2, 2}}, R"(
       %inf = arith.constant dense<0xFF800000> : tensor<2x3xf32>
       %m = arith.constant dense<[[true, false, true], [false, false, false]]> : tensor<2x3xi1>

@@ -31,6 +31,11 @@
 // int64_t, int32_t, bool for uint8_t memory, and float for bf16 memory, where
 // outputs are rounded.
 //
+// filled({512, 1024}, count, rows) is a space whose first dimension is made of
+// `rows` rows (of one or more indices each), of which the first *count are
+// computed; what the kernel would write beyond them stays as it is. *count is read
+// where the loop runs: on the device, of a GPU.
+//
 // The loop is moire/rt/cpu/elementwise.h or, where CUDA is compiled,
 // moire/rt/cuda/elementwise.h.
 //
@@ -65,6 +70,8 @@ inline constexpr int kStrided = -1;
 struct Space {
   int64_t dims[kMaxDims] = {1, 1, 1, 1, 1, 1};
   int rank = 0;
+  const int32_t *count = nullptr; ///< rows that there are; null: all
+  int64_t rows = 1;               ///< of the first dimension
   Space(std::initializer_list<int64_t> list) {
     for (int64_t d : list)
       dims[rank++] = d;
@@ -77,6 +84,12 @@ struct Space {
     return n;
   }
 };
+
+inline Space filled(Space space, const int32_t *count, int64_t rows) {
+  space.count = count;
+  space.rows = rows;
+  return space;
+}
 
 template <typename T, int Inner, bool IsOutput> struct Operand {
   using Value = std::conditional_t<

@@ -23,6 +23,7 @@
 #include "moire/rt/norm.h"
 #include "moire/rt/optimizer.h"
 #include "moire/rt/program.h"
+#include "moire/rt/balance.h"
 #include "moire/rt/routing.h"
 #include "moire/rt/tensor.h"
 

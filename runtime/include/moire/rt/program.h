@@ -26,7 +26,7 @@ namespace moire::rt {
 struct Context;
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 4;
+inline constexpr uint32_t kAbiVersion = 5;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -101,6 +101,10 @@ struct ParameterInfo {
   ShardInfo shards[2] = {};
   int reduceGroup = -1; ///< over which its gradient is summed at a step's end; -1: none
   int shardGroup = -1;  ///< that holds its shards: the axes of shards; -1: not sharded
+
+  /// Of a router's bias: it moves by this against the sign of what it accumulates, the
+  /// excess of its experts' loads, which counts for no norm. 0: the optimizer moves it.
+  float balanceRate = 0;
 };
 
 enum class Role : uint8_t {

@@ -4,7 +4,9 @@
 //===----------------------------------------------------------------------===//
 //
 // T tokens choose K experts each; pair p = t · K + k is token t's k-th choice.
-// Rows are the pairs sorted by expert, stable in p: R = T · K rows.
+// Rows are the pairs sorted by expert, stable in p: R = T · K rows. A pair whose id is
+// -1 has no expert and no row: it gives nothing to its token, and the rows that there
+// are, *count(), are fewer than R. What lies past them is neither read nor written.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,9 +23,12 @@ struct Routing {
   int64_t tokens, k, experts;
   int32_t *offsets;   ///< [E + 1], rows of expert e are offsets[e] … offsets[e+1]
   int32_t *rowToPair; ///< [T · K]
-  int32_t *pairToRow; ///< [T · K]
+  int32_t *pairToRow; ///< [T · K], -1: none
 
   int64_t rows() const { return tokens * k; }
+  /// How many rows there are: fewer than rows() where pairs have no expert, or of
+  /// what came from other ranks.
+  const int32_t *count() const { return offsets + experts; }
   /// Bytes that the emitter reserves for a routing value.
   static constexpr int64_t bytes(int64_t tokens, int64_t k, int64_t experts) {
     return 4 * ((experts + 16) / 16 * 16 + 2 * ((tokens * k + 15) / 16 * 16));
@@ -54,7 +59,7 @@ void router(Context &ctx, const Router &r, const float *logits,
 void routerGrad(Context &ctx, const Router &r, const float *logits,
                 const int64_t *ids, const float *dweights, float *dlogits);
 
-/// Sorts the pairs of ids [T, K] by expert. An id outside [0, E) is a RunError.
+/// Sorts the pairs of ids [T, K] by expert. An id outside [0, E) but -1 is a RunError.
 void route(Context &ctx, const Routing &r, const int64_t *ids);
 
 /// Rows of T: float or bf16; weights, sums and per-expert values are float.

@@ -103,7 +103,10 @@ inline void rowLoop(int64_t n, std::tuple<Values...> *types,
 
 /// Runs F over the space. See the top of this file.
 template <typename F, typename... Ops>
-void launch(Context &ctx, const Space &space, const Ops &...ops) {
+void launch(Context &ctx, const Space &whole, const Ops &...ops) {
+  Space space = whole;
+  if (space.count)
+    space.dims[0] = space.dims[0] / space.rows * std::min<int64_t>(*space.count, space.rows);
   const int outerRank = space.rank ? space.rank - 1 : 0;
   const int64_t inner = space.inner(), total = space.outer() * inner;
   std::tuple<typename Ops::Value...> *types = nullptr;

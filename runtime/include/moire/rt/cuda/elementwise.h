@@ -147,7 +147,14 @@ __global__ void __launch_bounds__(kElementwiseThreads) elementwise(Walk walk, Op
         row = rest;
       }
   }
-  const int64_t left = walk.inner - at.column;
+  int64_t left = walk.inner - at.column;
+  if (walk.count) {
+    const int64_t end = *walk.count * walk.perRow - walk.offset[0];
+    if ((walk.outerRank ? int64_t(at.c[0]) : at.column) >= end)
+      return;
+    if (!walk.outerRank && end - at.column < left)
+      left = end - at.column;
+  }
   at.count = left < W ? int(left) : W;
   compute<F, W>(at.count, Slot<Ops, W>(ops, walk, at)...);
 }

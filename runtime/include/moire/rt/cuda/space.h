@@ -22,6 +22,8 @@ struct Walk {
   Divider dims[kMaxDims - 1];
   int64_t inner = 0;
   int64_t offset[kMaxDims] = {0}; ///< where this walk begins in the space
+  const int32_t *count = nullptr; ///< rows to compute, on the device; null: all
+  int64_t perRow = 1;             ///< indices of the first dimension to a row
 };
 
 /// Most operands of one kernel: their parameters fill at most 4 KiB.
@@ -31,7 +33,8 @@ inline constexpr int kMaxOperands = 64;
 /// operands' strides in it; the last one is the innermost dimension's.
 class Shape {
 public:
-  explicit Shape(const Space &space) : rank(space.rank ? space.rank : 1) {
+  explicit Shape(const Space &space)
+      : rank(space.rank ? space.rank : 1), countedRows(space.count), numRows(space.rows) {
     for (int d = 0; d < rank; ++d)
       dims[d] = space.dims[d];
     for (int d = 0; d < kMaxDims; ++d)
@@ -65,6 +68,8 @@ public:
   int64_t strides[kMaxOperands][kMaxDims] = {};
   bool pinned[kMaxDims] = {}; ///< an index operand reads its coordinate
   int number[kMaxDims];       ///< of an original dimension, now
+  const int32_t *countedRows; ///< Space::count: the first dimension keeps whole rows
+  int64_t numRows;
 
 private:
   bool oneStep(int d) const {
@@ -123,6 +128,8 @@ void forEachWalk(const Shape &shape, int width, Body &&body, int64_t *first = nu
   for (int d = 0; d < last; ++d)
     walk.dims[d] = Divider(uint32_t(dims[d]));
   walk.inner = dims[last];
+  walk.count = shape.countedRows;
+  walk.perRow = shape.dims[0] / shape.numRows;
   for (int d = 0; d < shape.rank; ++d)
     walk.offset[d] = first[d];
   body(walk, first);
