@@ -3,17 +3,18 @@
 #
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #===----------------------------------------------------------------------===//
-"""Compares --aux-loss, --z-loss, --capacity-factor and --router-bias-rate with PyTorch.
+"""Compares --aux-loss, --z-loss and --capacity-factor with PyTorch, and --expert-slots with one rank.
 
 What these take over a whole micro-batch must be the same however many ranks hold it:
 a plan of dp x ep ranks with micro-batches of b rows gives what one rank gives with
 b x dp x ep rows. Per case of test/Corpus/routers.json and plan: six SGD losses within
 1e-6 of PyTorch's in float64, the first gradients of the gates within 1e-5 of autograd's
-(moire-run --f64); with --binaries 2e-5 and 2e-4. The bias has no PyTorch: its plans are
-compared with one rank.
+(moire-run --f64); with --binaries 2e-5 and 2e-4. A model without stored losses is compared
+with one rank.
 
     check-routers.py               all plans, executed by moire-run
     check-routers.py --binaries 3  a sample of three, as compiled trainers
+    check-routers.py --slots       --expert-slots: parts of micro-batches give one rank's numbers
     check-routers.py --defects     a wrong program, which the above must tell
 
 Exits 1 where a plan differs, 77 without a corpus.
@@ -33,16 +34,18 @@ from importlib import import_module
 plans = import_module("check-plans")
 ROOT, ROWS = plans.ROOT, plans.ROWS
 FLAGS = {"aux": "--aux-loss", "z": "--z-loss", "factor": "--capacity-factor",
-         "order": "--drop-order", "rate": "--router-bias-rate"}
-BIASED = "deepseek3_batched_dyn18"
+         "order": "--drop-order"}
 
 
 def read_cases():
     """(name, model, micro-batches, options, reference or None)."""
     with open(os.path.join(ROOT, "test", "Corpus", "routers.json")) as file:
         stored = json.load(file)
-    return [(name, stored["model"], case["accumulate"], case["options"], case)
-            for name, case in stored["cases"].items()]
+    cases = [(name, stored["model"], case["accumulate"], case["options"], case)
+             for name, case in stored["cases"].items()]
+    # No PyTorch of these is stored.
+    return cases + [("groups", "deepseek3_batched_dyn18", 2,
+                     {"aux": 0.05, "z": 0.01, "factor": 0.75, "order": "switch"}, None)]
 
 
 def meshes(accumulate):
@@ -60,7 +63,7 @@ def once_per_rank(text):
 
 class Runs:
     def __init__(self, args, model, options, scratch):
-        self.args, self.scratch, self.defect = args, scratch, None
+        self.args, self.scratch, self.defect, self.said = args, scratch, None, ""
         self.entry = reference.Entry(os.path.join(args.corpus, model))
         self.flags = [word for key, value in options.items() for word in (FLAGS[key], str(value))]
 
@@ -84,9 +87,12 @@ class Runs:
                 with open(stem + ".mlir", "w") as file:
                     file.write(self.defect(text))
             command = [f"{tool}/moire-run", stem + ".mlir", "--f64"]
+        output = stem + ".txt"
         plans.run([*command, "--data", self.entry.path("batch16"), "--accumulate",
                    str(plan.accumulate), "--steps", "6", "--lr", "0.1", "--log", stem + ".jsonl",
-                   "--dump-grads", stem + ".safetensors"])
+                   "--dump-grads", stem + ".safetensors"], output)
+        with open(output) as file:
+            self.said = file.read()
         losses = [row["loss"] for row in reference.read_jsonl(stem + ".jsonl")]
         grads = {name: list(tensor.values)
                  for name, tensor in reference.read_safetensors(stem + ".safetensors").items()}
@@ -131,6 +137,32 @@ def check_case(args, case, chosen):
     return failed
 
 
+def check_slots(args):
+    """1 unless experts with few slots run micro-batches in parts and give one rank's numbers."""
+    model, plan, problems = "mixtral_batched_dyn18", plans.Plan(1, 4, 1, 1), []
+    args.binaries = 1
+    with tempfile.TemporaryDirectory(prefix="moire-routers-") as scratch:
+        runs = Runs(args, model, {}, scratch)
+        # The same parts of the work: one rank accumulates the ranks' micro-batches.
+        losses, grads = runs.execute(plans.Plan(1, 1, 1, 4))
+        runs.flags = ["--expert-slots", "1.1"]
+        problems = runs.check(plan, losses, grads)[2]
+        ran = re.search(r"experts' slots: (\d+) micro-batches .* all ran in (\d+) parts", runs.said)
+        if not ran or int(ran.group(2)) <= 6:
+            problems.append(f"no micro-batch ran in parts: {runs.said!r}")
+        runs.flags = ["--expert-slots", "0.2"]
+        try:
+            runs.execute(plan)
+            problems.append("a row that finds no room is not refused")
+        except plans.Failure as failure:
+            if "compile with a larger --expert-slots" not in str(failure):
+                problems.append(f"a row that finds no room: {failure}")
+    for problem in problems:
+        print(f"  {problem}")
+    print(f"slots    {'FAILED' if problems else 'ok'}     {ran.group(0) if ran else ''}")
+    return bool(problems)
+
+
 def check_defects(args, cases):
     """1 where the wrong program is not told."""
     _, model, accumulate, options, want = next(case for case in cases if case[0] == "aux")
@@ -156,6 +188,8 @@ def main():
     parser.add_argument("--sample", type=int, metavar="N", help="only N plans a case, at random")
     parser.add_argument("--binaries", type=int, metavar="N",
                         help="N plans of all cases, chosen at random, as compiled trainers")
+    parser.add_argument("--slots", action="store_true",
+                        help="a compiled trainer whose experts have too few slots")
     parser.add_argument("--defects", action="store_true", help="seed a defect, which must be told")
     parser.add_argument("--seed", type=int, default=1, help="of the choice")
     args = parser.parse_args()
@@ -164,6 +198,8 @@ def main():
               "give its place with --corpus")
         sys.exit(plans.SKIPPED)
     cases = read_cases()
+    if args.slots:
+        sys.exit(check_slots(args))
     if args.defects:
         sys.exit(check_defects(args, cases))
     chosen = [(case, plan) for case in cases for plan in meshes(case[2])

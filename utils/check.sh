@@ -65,6 +65,7 @@ step "plans: seeded defects are told" python3 utils/check-plans.py --build build
 step "routers: losses, capacity and biases under plans, against PyTorch" python3 utils/check-routers.py \
   --build build --sample 3
 step "routers: compiled trainers" python3 utils/check-routers.py --build build --binaries 2
+step "routers: micro-batches in parts" python3 utils/check-routers.py --build build --slots
 step "routers: a seeded defect is told" python3 utils/check-routers.py --build build --defects
 step "a generated folder builds alone" utils/check-standalone.sh build
 step "corpus: trainers, and the interpreter after each phase, against PyTorch" python3 utils/check-corpus.py --build build --phase all

@@ -370,6 +370,12 @@ LogicalResult ExchangeOp::verify() {
     return emitOpError() << routing.getExperts() << " experts cannot be held by " << *ranks
                          << " ranks in equal numbers";
   auto [local, exchange] = exchangeTypes(routing, getAxes(), *ranks);
+  // Slots of a stated size are fewer than the rows that can come.
+  const int64_t slots = getLocal().getType().getTokens();
+  if (slots >= 1 && slots < local.getTokens()) {
+    local = nn::RoutingType::get(getContext(), slots, 1, local.getExperts());
+    exchange = ExchangeType::get(getContext(), getAxes(), exchange.getSent(), slots);
+  }
   if (getLocal().getType() != local)
     return emitOpError("local routing ") << getLocal().getType() << " must be " << local;
   if (getExchange().getType() != exchange)

@@ -216,7 +216,8 @@ def Dist_ExchangeOp : Dist_Op<"exchange", [Pure]> {
     anything. It cannot be given to nn.dispatch or nn.combine: its rows belong
     to tokens of other ranks.
     Constraints: local experts = experts / ranks; local k = 1; local tokens =
-    received = ranks * tokens * min(k, local experts); sent = tokens * k.
+    received = ranks * tokens * min(k, local experts), or fewer: slots of a stated
+    size, in which rows may find no room; sent = tokens * k.
     ```mlir
     %local, %x = dist.exchange %routing over ["ep"]
       : <tokens = 20, k = 2, experts = 8> -> <tokens = 160, k = 1, experts = 2>,

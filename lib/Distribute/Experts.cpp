@@ -13,7 +13,9 @@
 // and backward need no different rules: all stand in one function.
 //
 //===----------------------------------------------------------------------===//
+#include "dialects/nn/NNBalance.h"
 #include "dialects/nn/NNRows.h"
+#include "dialects/pipe/PipeBalance.h"
 #include "mlir/IR/Matchers.h"
 #include "moire/Distribute/Passes.h"
 #include "llvm/ADT/SetVector.h"
@@ -38,8 +40,8 @@ namespace {
 /// Distributes the experts of one function.
 class Distribution {
 public:
-  Distribution(func::FuncOp func, dist::MeshAttr mesh)
-      : func(func), ranks(mesh.getSize("ep")),
+  Distribution(func::FuncOp func, dist::MeshAttr mesh, double slots)
+      : func(func), slots(slots), ranks(mesh.getSize("ep")),
         axes(ArrayAttr::get(func.getContext(), StringAttr::get(func.getContext(), "ep"))) {}
 
   /// Finds the parameters that hold experts' weights.
@@ -58,6 +60,8 @@ private:
   LogicalResult checkExperts(nn::RouteOp op, int64_t experts);
   LogicalResult rewriteRouted(Operation *op, OpOperand &routing, const Route &route);
   LogicalResult carryOn(Operation *op);
+  /// Gives the rows that come the slots of a stated size.
+  void limitRoom(dist::ExchangeOp exchange);
   /// Rows in the order of this rank's tokens, from where they are computed.
   Value bringBack(OpBuilder &builder, Value rows, const Route &route);
   void sendAway(Value rows, const Route &route);
@@ -67,6 +71,7 @@ private:
   }
 
   func::FuncOp func;
+  double slots; ///< rows that a rank has room for / pairs that it has; 0: all that can come
   int64_t ranks;
   ArrayAttr axes;
   llvm::DenseMap<Value, Route> routes;
@@ -182,6 +187,19 @@ LogicalResult Distribution::rewriteRouted(Operation *op, OpOperand &routing, con
       });
 }
 
+void Distribution::limitRoom(dist::ExchangeOp exchange) {
+  auto local = cast<nn::RoutingType>(exchange.getLocal().getType());
+  auto type = cast<dist::ExchangeType>(exchange.getExchange().getType());
+  const double wanted = std::ceil(slots * static_cast<double>(type.getSent()) * (1 - 1e-12));
+  if (wanted >= static_cast<double>(local.getTokens()))
+    return;
+  const auto room = static_cast<int64_t>(wanted);
+  MLIRContext *context = func.getContext();
+  exchange.getLocal().setType(nn::RoutingType::get(context, room, 1, local.getExperts()));
+  exchange.getExchange().setType(
+      dist::ExchangeType::get(context, type.getAxes(), type.getSent(), room));
+}
+
 LogicalResult Distribution::carryOn(Operation *op) {
   auto first = llvm::find_if(op->getOperands(), [&](Value v) { return changed.contains(v); });
   if (first == op->operand_end() || isa<pipe::AccumulateOp>(op))
@@ -244,6 +262,8 @@ LogicalResult Distribution::rewrite(const llvm::SetVector<StringAttr> &names) {
       builder.setInsertionPointAfter(op);
       auto exchange =
           builder.create<dist::ExchangeOp>(op->getLoc(), route.getRouting(), axes, ranks);
+      if (slots > 0)
+        limitRoom(exchange);
       routes[route.getRouting()] = {exchange.getLocal(), exchange.getExchange()};
       continue;
     }
@@ -260,13 +280,39 @@ namespace {
 struct DistributeExperts : distribute::impl::DistributeExpertsBase<DistributeExperts> {
   using DistributeExpertsBase::DistributeExpertsBase;
 
+  /// A micro-batch whose rows find no room is run again in parts, whose other labels do not count.
+  LogicalResult checkSlots(ModuleOp module, dist::MeshAttr mesh) {
+    if (!(slots > 0))
+      return emitError(module.getLoc(), "--expert-slots must be more than 0, as 1.5 is");
+    if (!mesh || mesh.getSize("ep") == 1)
+      return emitError(module.getLoc(), "--expert-slots is for experts on several ranks; give ep "
+                                        "in --mesh, or leave it out");
+    auto is = [&](StringRef name, StringRef value) {
+      auto attr = module->getAttrOfType<StringAttr>(name);
+      return attr && attr.getValue() == value;
+    };
+    if (is("moire.loss", "mse") || is("moire.count", "none"))
+      return emitError(module.getLoc(), "--expert-slots needs a loss of labels that count one by "
+                                        "one, which this model's is not; leave it out");
+    bool whole = false;
+    module.walk([&](Operation *op) { whole |= isa<nn::BatchSumOp, nn::CapacityOp, pipe::BalanceOp>(op); });
+    if (whole)
+      return emitError(module.getLoc(),
+                       "--expert-slots runs a micro-batch in parts where its rows find no room, and "
+                       "--aux-loss, --z-loss, --router-bias-rate and --capacity-factor look at all "
+                       "of it; leave out the one or the others");
+    return success();
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     dist::MeshAttr mesh = dist::meshOf(module);
+    if (slots != 0 && failed(checkSlots(module, mesh)))
+      return signalPassFailure();
     if (!mesh || mesh.getSize("ep") == 1)
       return;
     for (auto func : module.getOps<func::FuncOp>()) {
-      Distribution distribution(func, mesh);
+      Distribution distribution(func, mesh, slots);
       llvm::SetVector<StringAttr> names;
       if (failed(distribution.findParameters(names)) || failed(distribution.rewrite(names)))
         return signalPassFailure();

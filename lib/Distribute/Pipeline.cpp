@@ -51,13 +51,16 @@ struct SetMesh : distribute::impl::SetMeshBase<SetMesh> {
 
 // Without common subexpression elimination, which would undo train-recompute.
 void distribute::buildDistributePipeline(OpPassManager &passes, const DistributeOptions &options) {
-  if (options.mesh.empty())
+  if (options.mesh.empty()) {
+    if (options.expertSlots != 0) // which it refuses
+      passes.addPass(createDistributeExperts({options.expertSlots}));
     return;
+  }
   SmallVector<StringRef> parts;
   StringRef(options.mesh).split(parts, ',');
   SmallVector<std::string> axes(parts.begin(), parts.end());
   passes.addPass(createSetMesh({axes}));
-  passes.addPass(createDistributeExperts());
+  passes.addPass(createDistributeExperts({options.expertSlots}));
   passes.addPass(createDistributeTensor());
   passes.addPass(createDistributeBatch());
   passes.addPass(createDistributeData());

@@ -106,7 +106,8 @@ static LogicalResult run(Call &call, const Membership &member, dist::ExchangeOp 
   }
   if (local->offsets.back() > type.getRows())
     return call.error("gets " + Twine(local->offsets.back()) + " rows and has room for " +
-                      Twine(type.getRows()) + ": a token chose one expert twice");
+                      Twine(type.getRows()) + "; a token chose one expert twice, or --expert-slots is too small for "
+                      "moire-run, which runs no micro-batch in parts");
   call.results.push_back(std::shared_ptr<const Routing>(std::move(local)));
   call.results.push_back(std::shared_ptr<const Exchange>(std::move(exchange)));
   return success();

@@ -98,7 +98,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       break;
     }
     case Phase::distribute:
-      distribute::buildDistributePipeline(passes, {options.mesh});
+      distribute::buildDistributePipeline(passes, {options.mesh, options.expertSlots});
       break;
     case Phase::kernels:
       program::buildKernelsPipeline(passes);

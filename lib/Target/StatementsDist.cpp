@@ -61,8 +61,13 @@ StatementWriter::Statement StatementWriter::collective(Operation *op) {
         return call("memberIndex", {"ctx", group, pointer(op.getResult())});
       })
       .Case([&](exec::ExchangeOp op) {
-        return call("exchangeRouting", with({routing(op.getRouting()), routing(op.getLocal()),
-                                             pointer(op.getCounts())}));
+        auto whole = cast<nn::RoutingType>(op.getRouting().getType());
+        auto local = cast<nn::RoutingType>(op.getLocal().getType());
+        const int64_t most = whole.getExperts() / local.getExperts() * whole.getTokens() *
+                             std::min(whole.getK(), local.getExperts());
+        return call(local.getRows() < most ? "exchangeRoutingInSlots" : "exchangeRouting",
+                    with({routing(op.getRouting()), routing(op.getLocal()),
+                          pointer(op.getCounts())}));
       })
       .Case([&](exec::AllToAllRowsOp op) {
         MemRefType rows = placeOf(op.getRows());

@@ -106,7 +106,7 @@ Count whatCounts(Value value, BlockArgument labels) {
 class LossBuilder {
 public:
   LossBuilder(func::FuncOp func, const LossChoice &choice, const TrainLossOptions &options,
-              ArrayRef<nn::RouterOp> routers)
+              ArrayRef<Router> routers)
       : func(func), choice(choice), options(options), routers(routers), builder(func.getBody().front().getTerminator()),
         loc(choice.output.value.getLoc()),
         scalar(RankedTensorType::get({}, choice.output.type().getElementType())) {}
@@ -135,7 +135,7 @@ private:
   func::FuncOp func;
   const LossChoice &choice;
   const TrainLossOptions &options;
-  ArrayRef<nn::RouterOp> routers; ///< that --aux-loss and --z-loss look at
+  ArrayRef<Router> routers; ///< that --aux-loss and --z-loss look at
   OpBuilder builder;
   Location loc;
   RankedTensorType scalar;
@@ -398,7 +398,7 @@ struct TrainLoss : train::impl::TrainLossBase<TrainLoss> {
     auto choice = chooseLoss(forward, loss, std::vector<std::string>(aux.begin(), aux.end()));
     if (failed(choice))
       return signalPassFailure();
-    SmallVector<nn::RouterOp> routers;
+    SmallVector<Router> routers;
     if (auxLoss != 0 || zLoss != 0) {
       auto found = findRouters(forward, auxLoss != 0 ? "--aux-loss" : "--z-loss");
       if (failed(found))

@@ -42,8 +42,8 @@ struct TrainRouterBias : train::impl::TrainRouterBiasBase<TrainRouterBias> {
     if (failed(routers))
       return signalPassFailure();
     bool any = false;
-    for (nn::RouterOp router : *routers)
-      if (router.getSelectionBias()) {
+    for (const Router &router : *routers)
+      if (router.bias) {
         any = true;
         if (failed(follow(module, router, optimizerStep)))
           return signalPassFailure();
@@ -56,27 +56,28 @@ struct TrainRouterBias : train::impl::TrainRouterBiasBase<TrainRouterBias> {
     }
   }
 
-  LogicalResult follow(ModuleOp module, nn::RouterOp router, func::FuncOp optimizerStep) {
-    Value bias = router.getSelectionBias();
+  LogicalResult follow(ModuleOp module, const Router &router, func::FuncOp optimizerStep) {
+    Value bias = router.bias;
+    Operation *choice = router.ids.getDefiningOp();
     while (auto reshape = bias.getDefiningOp<nn::ReshapeOp>())
       bias = reshape.getInput();
     auto read = bias.getDefiningOp<pipe::ReadOp>();
     if (!read)
-      return router.emitError("--router-bias-rate needs a bias that is a parameter of the file, "
+      return choice->emitError("--router-bias-rate needs a bias that is a parameter of the file, "
                               "and this router's is computed; leave it out");
     auto parameter = module.lookupSymbol<pipe::ParameterOp>(read.getParameter());
-    for (Operation &other : *router->getBlock())
+    for (Operation &other : *choice->getBlock())
       if (auto accumulate = dyn_cast<pipe::AccumulateOp>(other))
         if (accumulate.getParameter() == read.getParameter())
-          return router.emitError("the bias @")
+          return choice->emitError("the bias @")
                  << read.getParameter()
                  << " has a gradient or belongs to two routers, so --router-bias-rate cannot move "
                     "it; leave it out";
-    OpBuilder b(router->getContext());
-    b.setInsertionPointAfter(router);
-    Location loc = router.getLoc();
-    auto ids = router.getIds().getType();
-    const int64_t k = router.getK(), experts = cast<RankedTensorType>(router.getLogits().getType()).getDimSize(1);
+    OpBuilder b(choice->getContext());
+    b.setInsertionPointAfter(choice);
+    Location loc = choice->getLoc();
+    auto ids = cast<RankedTensorType>(router.ids.getType());
+    const int64_t k = router.k(), experts = router.experts();
     auto counts = RankedTensorType::get({k, experts}, b.getF32Type());
     auto each = counts.clone(ArrayRef<int64_t>{experts});
     auto splat = [&](double value) {
@@ -84,7 +85,7 @@ struct TrainRouterBias : train::impl::TrainRouterBiasBase<TrainRouterBias> {
                                          DenseElementsAttr::get(each, b.getF32FloatAttr(value)));
     };
     Value load =
-        b.create<nn::ReduceOp>(loc, b.create<nn::ChoiceCountsOp>(loc, counts, router.getIds()),
+        b.create<nn::ReduceOp>(loc, b.create<nn::ChoiceCountsOp>(loc, counts, router.ids),
                                nn::ReduceKind::sum, ArrayRef<int64_t>{0});
     Value scaled = b.create<arith::MulFOp>(loc, load, splat(static_cast<double>(experts)));
     Value excess =

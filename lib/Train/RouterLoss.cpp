@@ -20,15 +20,60 @@ static Value chosenIds(nn::RouteOp route) {
   return ids;
 }
 
-FailureOr<SmallVector<nn::RouterOp>> train::findRouters(func::FuncOp func, StringRef flag) {
-  SmallVector<nn::RouterOp> routers;
+static bool isMatrix(Value v) { return cast<RankedTensorType>(v.getType()).getRank() == 2; }
+
+/// The bias [E] that is added to `scores` on the way to what top_k looks at.
+static Value biasOf(Value ranked, Value scores) {
+  SmallVector<Value> todo = {ranked};
+  llvm::DenseSet<Value> seen;
+  while (!todo.empty()) {
+    Operation *op = todo.pop_back_val().getDefiningOp();
+    if (auto add = dyn_cast_or_null<arith::AddFOp>(op))
+      for (auto [a, b] : {std::pair(add.getLhs(), add.getRhs()), {add.getRhs(), add.getLhs()}})
+        if (auto row = b.getDefiningOp<nn::BroadcastOp>(); a == scores && row)
+          return row.getInput();
+    if (op && (isa<nn::ReshapeOp, arith::SelectOp>(op)))
+      for (Value operand : op->getOperands())
+        if (seen.insert(operand).second)
+          todo.push_back(operand);
+  }
+  return {};
+}
+
+/// Fails where the weights of the chosen are not scores that were looked up.
+static std::optional<Router> routerOf(nn::TopKOp top) {
+  if (top.getSmallest() || !isMatrix(top.getIndices()))
+    return std::nullopt;
+  for (Operation *user : top.getIndices().getUsers()) {
+    auto lookup = dyn_cast<nn::GatherElementsOp>(user);
+    if (!lookup || lookup.getIndices() != top.getIndices() || (int64_t)lookup.getAxis() != 1 ||
+        !isMatrix(lookup.getInput()))
+      continue;
+    Value scores = lookup.getInput(), bias = biasOf(top.getInput(), scores);
+    if (auto sigmoid = scores.getDefiningOp<nn::SigmoidOp>())
+      return Router{sigmoid.getInput(), top.getIndices(), bias, nn::Scoring::sigmoid};
+    if (auto softmax = scores.getDefiningOp<nn::SoftmaxOp>())
+      return Router{softmax.getInput(), top.getIndices(), bias, nn::Scoring::softmax};
+  }
+  return std::nullopt;
+}
+
+FailureOr<SmallVector<Router>> train::findRouters(func::FuncOp func, StringRef flag) {
+  SmallVector<Router> routers;
   for (Operation &op : func.getBody().front()) {
     if (auto router = dyn_cast<nn::RouterOp>(op))
-      routers.push_back(router);
+      routers.push_back({router.getLogits(), router.getIds(), router.getSelectionBias(),
+                         router.getScoring()});
     auto route = dyn_cast<nn::RouteOp>(op);
     if (!route)
       continue;
-    if (!isa_and_nonnull<nn::RouterOp>(chosenIds(route).getDefiningOp()))
+    Value ids = chosenIds(route);
+    if (llvm::any_of(routers, [&](const Router &router) { return router.ids == ids; }))
+      continue;
+    auto top = ids.getDefiningOp<nn::TopKOp>();
+    if (auto router = top ? routerOf(top) : std::nullopt)
+      routers.push_back(*router);
+    else
       return route.emitError(flag)
                  << " needs every router's scores, but the choice of experts here is not "
                     "recognised as a router's; leave " << flag << " out",
@@ -60,8 +105,8 @@ struct Terms {
   Value div(Value a, Value c) { return b.create<arith::DivFOp>(loc, a, c); }
 
   /// Scores over all experts that add up to 1 for each token [T, E].
-  Value shares(nn::RouterOp router, Value logits) {
-    if (router.getScoring() != nn::Scoring::sigmoid)
+  Value shares(const Router &router, Value logits) {
+    if (router.scoring != nn::Scoring::sigmoid)
       return b.create<nn::SoftmaxOp>(loc, logits);
     Value scores = b.create<nn::SigmoidOp>(loc, logits);
     Value whole = sum(scores, {1});
@@ -71,21 +116,21 @@ struct Terms {
 };
 } // namespace
 
-Value train::buildRouterLosses(OpBuilder &b, ArrayRef<nn::RouterOp> routers, double auxWeight,
+Value train::buildRouterLosses(OpBuilder &b, ArrayRef<Router> routers, double auxWeight,
                                double zWeight) {
   Value total;
-  for (nn::RouterOp router : routers) {
-    Terms f{b, router.getLoc()};
-    Value logits = router.getLogits();
+  for (const Router &router : routers) {
+    Terms f{b, router.ids.getLoc()};
+    Value logits = router.logits;
     logits = nn::castElements(b, f.loc, logits, nn::wideElement(getElementTypeOrSelf(logits)));
     auto type = cast<RankedTensorType>(logits.getType());
     Type element = type.getElementType();
-    const int64_t experts = type.getDimSize(1), k = router.getK();
+    const int64_t experts = router.experts(), k = router.k();
     Value tokens = b.create<nn::BatchSumOp>(
         f.loc, f.scalar(element, static_cast<double>(type.getDimSize(0))));
     if (auxWeight != 0) {
       Value counts = b.create<nn::ChoiceCountsOp>(
-          f.loc, RankedTensorType::get({k, experts}, element), router.getIds());
+          f.loc, RankedTensorType::get({k, experts}, element), router.ids);
       Value load = b.create<nn::BatchSumOp>(f.loc, f.sum(counts, {0}));
       Value chosen = f.sum(f.mul(load, f.sum(f.shares(router, logits), {0})), {0});
       Value mean = f.div(f.div(chosen, tokens), tokens);

@@ -83,8 +83,10 @@ void runMicroStep(Context &ctx, bool last) {
 void loss(Context &ctx, const float *value) {
   double &sum = ctx.outcome.as<StepOutcome>()->loss;
   sum = (ctx.first() ? 0 : sum) + *value;
-  if (ctx.comm)
-    ctx.losses.as<double>()[ctx.microBatch] = *value;
+  if (ctx.comm) {
+    double &own = ctx.losses.as<double>()[ctx.microBatch];
+    own = (ctx.part.isFirst ? 0 : own) + *value;
+  }
 }
 StepOutcome outcomeOfStep(Context &ctx) { return *ctx.outcome.as<StepOutcome>(); }
 

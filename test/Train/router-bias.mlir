@@ -25,6 +25,31 @@ func.func @optimizer_step() {
 
 // -----
 
+// The same of a choice among groups.
+pipe.parameter @bias : tensor<4xf32> frozen from [#pipe.source<"b", "", 0, 0, f32, same, 0>]
+// CHECK-LABEL: func.func @micro_step
+func.func @micro_step(%x: tensor<6x4xf32>, %keep: tensor<6x4xi1>) -> tensor<6x2xf32> {
+  %zero = arith.constant dense<0.0> : tensor<6x4xf32>
+  %b = pipe.read @bias : tensor<4xf32>
+  %s = nn.sigmoid %x : tensor<6x4xf32>
+  %row = nn.broadcast %b [1] : tensor<4xf32> -> tensor<6x4xf32>
+  %biased = arith.addf %s, %row : tensor<6x4xf32>
+  %of = arith.select %keep, %biased, %zero : tensor<6x4xi1>, tensor<6x4xf32>
+  // CHECK: %{{.*}}, %[[IDS:.*]] = nn.top_k
+  // CHECK: nn.choice_counts %[[IDS]]
+  // CHECK: pipe.accumulate @bias,
+  %v, %ids = nn.top_k %of k 2 : tensor<6x4xf32> -> tensor<6x2xf32>, tensor<6x2xi64>
+  %w = nn.gather_elements %s[%ids] axis 1 : tensor<6x4xf32>, tensor<6x2xi64> -> tensor<6x2xf32>
+  %r = nn.route %ids : tensor<6x2xi64> -> <tokens = 6, k = 2, experts = 4>
+  return %w : tensor<6x2xf32>
+}
+// CHECK: pipe.balance @bias rate 2.500000e-01
+func.func @optimizer_step() {
+  return
+}
+
+// -----
+
 // expected-error @+1 {{--router-bias-rate moves the biases that routers add to scores for the choice alone, and no router of the model has one; leave it out}}
 module {
   func.func @micro_step(%x: tensor<6x4xf32>) -> tensor<6x2xf32> {

@@ -50,6 +50,26 @@ func.func @forward(%x: tensor<6x4xf32> {onnx.name = "x"}) -> tensor<6x2xf32> {
 
 // -----
 
+// A choice among groups is no nn.router; its scores are where its weights are looked up.
+// CHECK-LABEL: func.func @micro_step
+func.func @forward(%x: tensor<6x4xf32> {onnx.name = "x"}, %keep: tensor<6x4xi1> {onnx.name = "keep"}) -> tensor<6x2xf32> {
+  %zero = arith.constant dense<0.0> : tensor<6x4xf32>
+  // CHECK: %[[S:.*]] = nn.sigmoid
+  %s = nn.sigmoid %x : tensor<6x4xf32>
+  %of = arith.select %keep, %s, %zero : tensor<6x4xi1>, tensor<6x4xf32>
+  // CHECK: %{{.*}}, %[[IDS:.*]] = nn.top_k
+  %v, %ids = nn.top_k %of k 2 : tensor<6x4xf32> -> tensor<6x2xf32>, tensor<6x2xi64>
+  %w = nn.gather_elements %s[%ids] axis 1 : tensor<6x4xf32>, tensor<6x2xi64> -> tensor<6x2xf32>
+  %r = nn.route %ids : tensor<6x2xi64> -> <tokens = 6, k = 2, experts = 4>
+  // CHECK: nn.choice_counts %[[IDS]]
+  // CHECK: %[[AGAIN:.*]] = nn.sigmoid %arg0
+  // CHECK: nn.reduce sum %[[AGAIN]] [1]
+  // CHECK: nn.log_sum_exp %arg0
+  return %w : tensor<6x2xf32>
+}
+
+// -----
+
 // expected-error @+1 {{--aux-loss is for mixtures of experts, and the model has no router; leave --aux-loss out}}
 func.func @forward(%x: tensor<6x4xf32> {onnx.name = "x"}) -> tensor<6x4xf32> {
   return %x : tensor<6x4xf32>

@@ -113,6 +113,12 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
                  "tokens in order")
       ->type_name("ORDER")
       ->capture_default_str();
+  app.add_option("--expert-slots", compile.expertSlots,
+                 "With ep in --mesh: a rank has room for FACTOR times the rows that it sends to "
+                 "experts, not for all that can come. A micro-batch that finds no room is run in "
+                 "parts; no pair is dropped")
+      ->type_name("FACTOR")
+      ->check(CLI::PositiveNumber);
   app.add_option("--optimizer", compile.optimizer, "adamw or sgd")
       ->type_name("KIND")
       ->capture_default_str();
@@ -260,6 +266,9 @@ int main(int argc, char **argv) {
   planner::Plan plan;
   if (int code = readPlanFlags(app, line, plan))
     return code;
+  if (options.expertSlots != 0 && emit.target != target::TargetKind::cpu)
+    return usageError("--expert-slots with --target " + line.target +
+                      " is not possible; a micro-batch runs in parts with --target cpu alone");
   options.epilogues = emit.target != target::TargetKind::cpu;
   bool stops = !line.stopAfter.empty();
   if (stops)

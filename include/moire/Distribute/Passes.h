@@ -24,6 +24,7 @@ namespace moire::distribute {
 /// What a user asks of the distribute phase; moirec's flags of the same names.
 struct DistributeOptions {
   std::string mesh; ///< "dp=2,ep=4,tp=2"; empty: one rank
+  double expertSlots = 0; ///< rows that a rank has room for / pairs of a rank; 0: all that can come
 };
 
 /// The training step of one rank ~~> that of each rank of the mesh.

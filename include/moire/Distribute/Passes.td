@@ -43,7 +43,14 @@ def DistributeExperts : Pass<"distribute-experts", "::mlir::ModuleOp"> {
     %come = dist.all_to_all_rows %rows, %exchange : tensor<40x32xf32>, ... -> tensor<160x32xf32>
     %y = nn.grouped_matmul %come, %w, %local : tensor<160x32xf32>, tensor<2x32x48xf32>, ...
     ```
+
+    `slots` gives a rank room for that many times the pairs that it has itself, 40 in
+    the example, instead of all 160 that can come. A micro-batch whose rows find no
+    room on some rank is then run again in parts, by the runtime.
   }];
+  let options = [
+    Option<"slots", "slots", "double", "0", "rows that a rank has room for / its own pairs">
+  ];
 }
 
 def DistributeTensor : Pass<"distribute-tensor", "::mlir::ModuleOp"> {

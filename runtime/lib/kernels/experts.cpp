@@ -30,10 +30,31 @@ struct Exchange {
 };
 
 Group alone() { return {{0}, 0}; }
+
+/// Fills received [members, L] from what all members send [members, L].
+void exchangeWithinSlots(Comm &comm, const Group &g, const char *what, const Routing &local,
+                         const int32_t *sent, int32_t *received) {
+  const int64_t members = g.size(), experts = local.experts, all = members * experts;
+  std::vector<int32_t> counts(members * all); // [source, holder, L]
+  comm.allGather(g, what, sent, counts.data(), 1, all * int64_t(sizeof(int32_t)));
+  for (int64_t holder = 0; holder < members; ++holder) {
+    int64_t rows = 0;
+    for (int64_t source = 0; source < members; ++source)
+      for (int64_t l = 0; l < experts; ++l)
+        rows += counts[source * all + holder * experts + l];
+    if (rows > local.rows())
+      throw ExpertOverflow(std::string(what) + ": " + std::to_string(rows) +
+                           " rows go to a rank that has room for " +
+                           std::to_string(local.rows()));
+  }
+  for (int64_t source = 0; source < members; ++source)
+    for (int64_t l = 0; l < experts; ++l)
+      received[source * experts + l] = counts[source * all + g.index * experts + l];
+}
 } // namespace
 
-void exchangeRouting(Context &ctx, int group, const char *what, const Routing &global,
-                     const Routing &local, int32_t *exchange) {
+static void exchangeCounts(Context &ctx, int group, const char *what, const Routing &global,
+                           const Routing &local, int32_t *exchange, bool slots) {
   const Group g = ctx.comm ? ctx.comm->group(group) : alone();
   const int64_t members = g.size(), experts = local.experts;
   if (members * experts != global.experts)
@@ -44,7 +65,9 @@ void exchangeRouting(Context &ctx, int group, const char *what, const Routing &g
   int32_t *sent = exchange + 1, *received = sent + global.experts;
   for (int64_t e = 0; e < global.experts; ++e)
     sent[e] = global.offsets[e + 1] - global.offsets[e];
-  if (ctx.comm)
+  if (ctx.comm && slots)
+    exchangeWithinSlots(*ctx.comm, g, what, local, sent, received);
+  else if (ctx.comm)
     ctx.comm->allToAll(g, what, sent, received, experts * int64_t(sizeof(int32_t)));
   else
     std::copy(sent, sent + experts, received);
@@ -58,6 +81,16 @@ void exchangeRouting(Context &ctx, int group, const char *what, const Routing &g
                      " rows arrive where there is room for " + std::to_string(local.rows()));
     local.offsets[l + 1] = int32_t(rows);
   }
+}
+
+void exchangeRouting(Context &ctx, int group, const char *what, const Routing &global,
+                     const Routing &local, int32_t *exchange) {
+  exchangeCounts(ctx, group, what, global, local, exchange, false);
+}
+
+void exchangeRoutingInSlots(Context &ctx, int group, const char *what, const Routing &global,
+                            const Routing &local, int32_t *exchange) {
+  exchangeCounts(ctx, group, what, global, local, exchange, true);
 }
 
 void allToAllRows(Context &ctx, int group, const char *what, const void *from, void *to,

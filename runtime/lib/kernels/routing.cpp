@@ -31,10 +31,14 @@ void eachRow(const Routing &r, int64_t begin, int64_t end, Body &&body) {
 
 // Counting sort, stable in the pair: O(T K + E), serial (a pair costs about
 // 2 ns, so 4,096 tokens with 8 choices 65 us).
-void route(Context &, const Routing &r, const int64_t *ids) {
+void route(Context &ctx, const Routing &r, const int64_t *ids) {
+  const Context::Part &part = ctx.part;
+  const int64_t perRow = part.rows ? r.rows() / part.rows : 0; // pairs of one
+  const int64_t begin = part.begin * perRow, end = part.rows ? part.end * perRow : r.rows();
+  auto isLeftOut = [&](int64_t p) { return ids[p] == -1 || p < begin || p >= end; };
   std::memset(r.offsets, 0, (r.experts + 1) * sizeof(int32_t));
   for (int64_t p = 0; p < r.rows(); ++p) {
-    if (ids[p] == -1)
+    if (isLeftOut(p))
       continue;
     if (ids[p] < 0 || ids[p] >= r.experts)
       throw RunError("expert " + std::to_string(ids[p]) + " chosen by token " +
@@ -46,7 +50,7 @@ void route(Context &, const Routing &r, const int64_t *ids) {
     r.offsets[e + 1] += r.offsets[e];
   // offsets[e] runs ahead while rows are placed, then all are moved back.
   for (int64_t p = 0; p < r.rows(); ++p) {
-    if (ids[p] == -1) {
+    if (isLeftOut(p)) {
       r.pairToRow[p] = -1;
       continue;
     }

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/rank.h"
+#include "moire/rt/collectives.h"
 #include "moire/rt/device.h"
 #include "moire/rt/optimizer.h"
 #include "train/data.h"
@@ -44,6 +45,7 @@ public:
     if (!comm)
       return;
     const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+    reportOverflows();
     report->ranksEnd(comm->seconds() - before, all.count());
     comm->link().finish();
   }
@@ -172,8 +174,62 @@ private:
         else
           setInput(*ctx, i, block.data(), block.size());
       }
-      runMicroStep(*ctx, /*last=*/micro + 1 == o.accumulate);
+      ctx->part = {};
+      const int64_t before = parts;
+      runRows(0, p.batch, /*last=*/micro + 1 == o.accumulate);
+      overflows += parts > before + 1;
     }
+  }
+
+  /// Rows [begin, end) of the micro-batch; where they find no room at the experts, which
+  /// all ranks of these experts find, first one half of them and then the other.
+  void runRows(int64_t begin, int64_t end, bool last) {
+    if (end - begin < p.batch)
+      selectRows(begin, end);
+    try {
+      runMicroStep(*ctx, last);
+      ctx->part.isFirst = false;
+      ++parts;
+    } catch (const ExpertOverflow &e) {
+      if (end - begin <= 1)
+        throw RunError(std::string(e.what()) + ", with one row of the micro-batch; compile with "
+                                               "a larger --expert-slots");
+      const int64_t middle = (begin + end) / 2;
+      runRows(begin, middle, false);
+      runRows(middle, end, last);
+    }
+  }
+
+  /// Tokens of other rows go to no expert, and their labels do not count.
+  void selectRows(int64_t begin, int64_t end) {
+    ctx->part.begin = begin;
+    ctx->part.end = end;
+    ctx->part.rows = p.batch;
+    for (int64_t i = 0; i < p.numInputs; ++i) {
+      if (p.inputs[i].role != Role::labels)
+        continue;
+      const Block &block = batches[ctx->microBatch].blocks[i];
+      const int64_t labels = block.size() / int64_t(sizeof(int64_t)), perRow = labels / p.batch;
+      const auto *from = reinterpret_cast<const int64_t *>(block.data());
+      partLabels.assign(labels, -100);
+      std::copy(from + begin * perRow, from + end * perRow, partLabels.begin() + begin * perRow);
+      setInput(*ctx, i, partLabels.data(), block.size());
+    }
+  }
+
+  /// Of all ranks: micro-batches that ran in parts, and parts that they ran in.
+  void reportOverflows() {
+    // Ranks of the same experts and tokens run the same parts: one of them counts.
+    bool counts = true;
+    for (int axis = 0; axis < int(comm->mesh.numAxes()); ++axis)
+      counts = counts && (p.axes[axis].name == std::string("dp") || comm->axisIndex(axis) == 0);
+    double mine[2] = {double(overflows), double(parts)}, all[2];
+    if (!counts)
+      mine[0] = mine[1] = 0;
+    comm->allReduce(comm->groupOver("pp,dp,ep,tp"), "the count of overflows", mine, all, 2,
+                    Reduction::sum);
+    if (all[0] > 0)
+      report->overflows(int64_t(all[0]), int64_t(all[1]));
   }
 
   const RankSetup &s;
@@ -187,6 +243,8 @@ private:
   std::unique_ptr<Report> report;
   std::unique_ptr<Context> ctx;
   std::vector<MicroBatch> batches;
+  std::vector<int64_t> partLabels; ///< those of the part that runs
+  int64_t overflows = 0, parts = 0;
 };
 } // namespace
 

@@ -92,6 +92,15 @@ void Report::ranksEnd(double inCollectives, double seconds) {
   std::fflush(stdout);
 }
 
+void Report::overflows(int64_t microBatches, int64_t parts) {
+  if (silent)
+    return;
+  std::printf("experts' slots: %lld micro-batches of the ep groups did not find room; all ran in "
+              "%lld parts; a larger --expert-slots takes fewer\n",
+              (long long)microBatches, (long long)parts);
+  std::fflush(stdout);
+}
+
 void Report::step(const StepResult &r) {
   if (silent)
     return;

@@ -30,6 +30,8 @@ public:
   /// step.
   void start(const Context &ctx, const std::string &data, const std::string &ranks);
   void step(const StepResult &r);
+  /// How many micro-batches had more rows than slots, and the parts that all ran in.
+  void overflows(int64_t microBatches, int64_t parts);
   /// On many ranks, after the last step: how long this one was in collectives.
   void ranksEnd(double inCollectives, double seconds);
 

@@ -91,9 +91,9 @@ module attributes {dist.mesh = #dist.mesh<ep = 3>} {
 module attributes {dist.mesh = #dist.mesh<ep = 2>} {
   func.func @f(%ids: tensor<4x2xi64>) {
     %r = nn.route %ids : tensor<4x2xi64> -> <tokens = 4, k = 2, experts = 8>
-    // expected-error @+1 {{local routing '!nn.routing<tokens = 8, k = 1, experts = 4>' must be '!nn.routing<tokens = 16, k = 1, experts = 4>'}}
+    // expected-error @+1 {{local routing '!nn.routing<tokens = 17, k = 1, experts = 4>' must be '!nn.routing<tokens = 16, k = 1, experts = 4>'}}
     %l, %e = dist.exchange %r over ["ep"]
-      : <tokens = 4, k = 2, experts = 8> -> <tokens = 8, k = 1, experts = 4>, <["ep"], sent = 8, received = 16>
+      : <tokens = 4, k = 2, experts = 8> -> <tokens = 17, k = 1, experts = 4>, <["ep"], sent = 8, received = 16>
     return
   }
 }

@@ -71,11 +71,21 @@ void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count
 /// received [n, L], those that it gets from member m for its own expert l.
 constexpr int64_t exchangeLength(int64_t experts) { return 1 + 2 * experts; }
 
+/// The rows that go to the experts of some member of a group find no room there. All
+/// members throw it in the same exchange, before they have changed a gradient.
+struct ExpertOverflow : RunError {
+  using RunError::RunError;
+};
+
 /// Tells every member how many rows it gets. global: this rank's routing over all E
 /// experts. local: of the rows that arrive, L experts; only its offsets [L + 1] are
 /// written, and its rows() must be at least n · T · min(k, L), which is never exceeded.
 void exchangeRouting(Context &ctx, int group, const char *what, const Routing &global,
                      const Routing &local, int32_t *exchange);
+/// The same with a local.rows() that may be smaller: all members learn all counts, and
+/// where one of them gets more rows than it has room for, all throw ExpertOverflow.
+void exchangeRoutingInSlots(Context &ctx, int group, const char *what, const Routing &global,
+                            const Routing &local, int32_t *exchange);
 
 /// Moves rows to the ranks of their experts. Forward: from [T · k, rowBytes] sorted by
 /// global expert → to, grouped by (local expert, source member ascending), rows of one

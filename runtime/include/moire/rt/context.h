@@ -74,13 +74,19 @@ struct Context {
   float scale = 1;        ///< 1/N, also what the input of Role::scale points to
   int64_t microBatch = 0; ///< index among this rank's of the step
   int64_t microBatches = 1; ///< this rank's of a step
+  /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
+  /// expert. rows 0: all of them.
+  struct Part {
+    int64_t begin = 0, end = 0, rows = 0;
+    bool isFirst = true; ///< of its micro-batch
+  } part;
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
   /// True for the first micro-batch of a step: gradients are set, not added to.
-  bool first() const { return microBatch == 0; }
+  bool first() const { return microBatch == 0 && part.isFirst; }
   /// 0 for the first micro-batch of a step, else 1: the beta of the first write
   /// of a micro-step into a parameter's gradient. A parameter with several uses
   /// passes 1 at the later ones.
