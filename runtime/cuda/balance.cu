@@ -16,7 +16,6 @@
 namespace moire::rt {
 
 namespace {
-using namespace device;
 constexpr int kExpertsPerBlock = 4;
 
 /// body(pair, is this lane's pair one of the expert's?) for the pairs first,
