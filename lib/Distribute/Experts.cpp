@@ -41,7 +41,7 @@ namespace {
 class Distribution {
 public:
   Distribution(func::FuncOp func, dist::MeshAttr mesh, double slots)
-      : func(func), slots(slots), ranks(mesh.getSize("ep")),
+      : func(func), slots(slots), ranks(mesh.getSize("ep")), shards(ranks * mesh.getSize("dp")),
         axes(ArrayAttr::get(func.getContext(), StringAttr::get(func.getContext(), "ep"))) {}
 
   /// Finds the parameters that hold experts' weights.
@@ -60,8 +60,8 @@ private:
   LogicalResult checkExperts(nn::RouteOp op, int64_t experts);
   LogicalResult rewriteRouted(Operation *op, OpOperand &routing, const Route &route);
   LogicalResult carryOn(Operation *op);
-  /// Gives the rows that come the slots of a stated size.
-  void limitRoom(dist::ExchangeOp exchange);
+  /// Gives the rows that come the slots of a stated size, or those that a capacity leaves.
+  void limitRoom(dist::ExchangeOp exchange, nn::RouteOp route);
   /// Rows in the order of this rank's tokens, from where they are computed.
   Value bringBack(OpBuilder &builder, Value rows, const Route &route);
   void sendAway(Value rows, const Route &route);
@@ -73,6 +73,7 @@ private:
   func::FuncOp func;
   double slots; ///< rows that a rank has room for / pairs that it has; 0: all that can come
   int64_t ranks;
+  int64_t shards; ///< ranks with different tokens
   ArrayAttr axes;
   llvm::DenseMap<Value, Route> routes;
   llvm::DenseMap<Value, Entries> changed;
@@ -187,13 +188,30 @@ LogicalResult Distribution::rewriteRouted(Operation *op, OpOperand &routing, con
       });
 }
 
-void Distribution::limitRoom(dist::ExchangeOp exchange) {
+/// What limits the pairs that a routing holds, or null.
+static nn::CapacityOp capacityOf(nn::RouteOp route) {
+  Value ids = route.getIds();
+  while (auto reshape = ids.getDefiningOp<nn::ReshapeOp>())
+    ids = reshape.getInput();
+  return ids.getDefiningOp<nn::CapacityOp>();
+}
+
+void Distribution::limitRoom(dist::ExchangeOp exchange, nn::RouteOp route) {
   auto local = cast<nn::RoutingType>(exchange.getLocal().getType());
   auto type = cast<dist::ExchangeType>(exchange.getExchange().getType());
-  const double wanted = std::ceil(slots * static_cast<double>(type.getSent()) * (1 - 1e-12));
-  if (wanted >= static_cast<double>(local.getTokens()))
+  int64_t room = local.getTokens();
+  if (slots > 0) {
+    double wanted = std::ceil(slots * static_cast<double>(type.getSent()) * (1 - 1e-12));
+    room = static_cast<int64_t>(std::min(static_cast<double>(room), wanted));
+  }
+  if (nn::CapacityOp capacity = capacityOf(route)) {
+    // An expert takes as many pairs of all ranks' tokens as that.
+    int64_t each = nn::capacityOf(capacity.getFactor().convertToDouble(), type.getSent() * shards,
+                                  local.getExperts() * ranks);
+    room = std::min(room, each * local.getExperts());
+  }
+  if (room == local.getTokens())
     return;
-  const auto room = static_cast<int64_t>(wanted);
   MLIRContext *context = func.getContext();
   exchange.getLocal().setType(nn::RoutingType::get(context, room, 1, local.getExperts()));
   exchange.getExchange().setType(
@@ -262,8 +280,7 @@ LogicalResult Distribution::rewrite(const llvm::SetVector<StringAttr> &names) {
       builder.setInsertionPointAfter(op);
       auto exchange =
           builder.create<dist::ExchangeOp>(op->getLoc(), route.getRouting(), axes, ranks);
-      if (slots > 0)
-        limitRoom(exchange);
+      limitRoom(exchange, route);
       routes[route.getRouting()] = {exchange.getLocal(), exchange.getExchange()};
       continue;
     }
@@ -312,6 +329,8 @@ struct DistributeExperts : distribute::impl::DistributeExpertsBase<DistributeExp
     if (!mesh || mesh.getSize("ep") == 1)
       return;
     for (auto func : module.getOps<func::FuncOp>()) {
+      if (slots > 0) // rows may find no room in what is emitted
+        module->setAttr("moire.expert_slots", Builder(&getContext()).getF64FloatAttr(slots));
       Distribution distribution(func, mesh, slots);
       llvm::SetVector<StringAttr> names;
       if (failed(distribution.findParameters(names)) || failed(distribution.rewrite(names)))
