@@ -19,7 +19,10 @@ refusal must name one that does.
                                       plans every second with AdamW, the others with SGD
     check-plans.py --binaries 3 --target cuda-model --steps 2
                                       the CUDA programs, executed by the model of a GPU,
-                                      against one rank of the CPU target
+                                      against one rank of the CPU target: SGD through the
+                                      host, AdamW by a model of NCCL
+    check-plans.py --binaries 10 --target cuda --stage compile --keep DIR
+                                      CUDA programs, which must compile without a warning
     check-plans.py --defects          wrong programs and runtimes, which the above must tell
 
 Prints one line a model; exits 1 where a plan differs, 77 without a corpus.
@@ -142,8 +145,10 @@ class Runs:
             command = [os.path.join(stem, "trainer")]
             if plan.ranks > 1:
                 command += ["--ranks", str(plan.ranks)]
-                if self.args.stage == "build":
+                if self.args.stage in ("compile", "build"):
                     return None
+                if self.args.target == "cuda-model":
+                    command += ["--gpu-link", "nccl" if optimizer == "adamw" else "host"]
             if self.args.stage == "run":  # the model may lie elsewhere than when it was compiled
                 command += ["--weights", self.entry.path("model.onnx")]
         else:
@@ -177,9 +182,10 @@ class Runs:
 
     def check(self, plan, optimizer):
         """(worst relative error of a loss, of a gradient, problems)."""
-        got = self.execute(plan, optimizer)
+        got, problems = self.execute(plan, optimizer), []
+        if self.args.stage == "compile":
+            return 0.0, 0.0, problems
         want, want_grads = self.alone(plan, optimizer)
-        problems = []
         if got is None:  # only built
             return 0.0, 0.0, problems
         losses, grads = got
@@ -377,6 +383,19 @@ def check_entry(args, name, plans):
     return lines + [f"  {problem}" for problem in problems[:20]], failed
 
 
+def nccl(args):
+    """How many of the CUDA trainers in --keep are linked with NCCL."""
+    if args.target != "cuda" or args.stage == "run":
+        return ""
+    trainers = [os.path.join(folder, "trainer") for folder, _, files in os.walk(args.keep)
+                if "trainer" in files and "dp=1.ep=1.tp=1." not in folder]
+    linked = 0
+    for trainer in trainers:
+        with open(trainer, "rb") as file:
+            linked += b"libnccl.so" in file.read()
+    return f", {linked} of {len(trainers)} trainers link NCCL"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build folder")
@@ -391,9 +410,9 @@ def main():
                         help="N plans, chosen at random, as compiled trainers")
     parser.add_argument("--target", default="cpu", choices=["cpu", "cuda", "cuda-model"],
                         help="of --binaries: what plans are compiled for; one rank is for the CPU")
-    parser.add_argument("--stage", default="both", choices=["build", "run", "both"],
-                        help="of --binaries: only compile the plans and run one rank into --keep, "
-                        "or only run the plans that lie in --keep")
+    parser.add_argument("--stage", default="both", choices=["compile", "build", "run", "both"],
+                        help="of --binaries, in --keep: compile the plans; besides run one rank; "
+                        "only run the plans that are there")
     parser.add_argument("--keep", metavar="DIR", help="keep everything that is made in DIR")
     parser.add_argument("--steps", type=int, default=6, help="of each run (6)")
     parser.add_argument("--defects", action="store_true",
@@ -423,8 +442,8 @@ def main():
         for lines, count in pool.map(lambda c: check_entry(args, *c), [c for c in chosen if c[1]]):
             print("\n".join(lines), flush=True)
             failed += count
-    what = "compile" if args.stage == "build" else "give the numbers of one rank"
-    print(f"{len(plans) - failed} of {len(plans)} plans {what}")
+    what = "compile" if args.stage in ("compile", "build") else "give the numbers of one rank"
+    print(f"{len(plans) - failed} of {len(plans)} plans {what}{nccl(args)}")
     sys.exit(1 if failed else 0)
 
 

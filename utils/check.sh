@@ -44,7 +44,11 @@ compile_for_cuda() {
   fi
   local out rc=0
   out=$(mktemp -d)
-  python3 utils/check-corpus.py --build build --target cuda --stage build --no-batch16 --keep "$out" || rc=$?
+  python3 utils/check-corpus.py --build build --target cuda --stage build --no-batch16 --keep "$out" \
+    --entry gpt2_dyn18 llama_dyn23 llama_loss_dyn18 bert_dyn18 mixtral_contrib_moe_dyn20 \
+    qwen3moe_batched_dyn23 mixtral_deep_dyn18 || rc=$?
+  python3 utils/check-plans.py --build build --target cuda --stage compile --binaries 2 --seed 3 \
+    --entry llama_dyn18 mixtral_batched_dyn18 --tp 1 2 --keep "$out/plans" || rc=$?
   rm -rf "$out"
   return $rc
 }

@@ -8,6 +8,7 @@
 0. Kernels: each against a plain double-precision loop; their rates at the end.
 1. Numerics: six SGD and AdamW losses and all gradients of each corpus entry
    against PyTorch's record.
+   Then several ranks on the one GPU, through the host, against one CPU rank.
 2. compute-sanitizer (memcheck, racecheck) on the smallest programs.
 3. Speed: the benchmark models' steps, and PyTorch's (eager, compile,
    max-autotune) on the same GPU in the same run, as a ratio.
@@ -32,6 +33,7 @@ ROOT = os.path.dirname(HERE)
 VOCAB = {"gpt2-124m": 50257, "moe-512": 32000}
 SHAPE = {"gpt2-124m": (32, 1024), "moe-512": (16, 1024)}
 WARM_UP, STEPS = 4, 12
+PLAN_ENTRIES = ["gpt2_dyn18", "llama_dyn18", "mixtral_batched_dyn18"]  # of gpu-pack.sh
 SMALLEST = ["llama_dyn23", "mixtral_batched_dyn18"]
 SKIPPED = 77
 
@@ -73,6 +75,25 @@ class Run:
             elif line.startswith("  "):
                 print(line)
         self.data["corpus"] = {"exit": code, "text": text}
+
+    def plans(self):
+        """Several ranks of one process that share the GPU."""
+        folder = os.path.join(ROOT, "gpu/plans")
+        if not os.path.isdir(folder):
+            return self.row("plans", "skipped", "no gpu/plans")
+        code, text = output([sys.executable, os.path.join(HERE, "check-plans.py"), "--corpus",
+                             os.path.join(ROOT, "gpu/corpus"), "--entry", *PLAN_ENTRIES,
+                             "--target", "cuda", "--binaries", "6", "--stage", "run", "--keep",
+                             folder], min(180, self.left()))
+        for line in text.splitlines():
+            if " ok " in line or " FAILED " in line:
+                name, verdict = line.split()[:2]
+                self.row("plans " + name, verdict, " ".join(line.split()[4:])[:90])
+            elif line.startswith("  "):
+                print(line)
+        if code not in (0, 1):
+            self.row("plans", "late" if code == 124 else "FAILED", text.strip()[-90:])
+        self.data["plans"] = {"exit": code, "text": text}
 
     def sanitizer(self):
         tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
@@ -197,6 +218,7 @@ def main():
     run.data["gpu"] = name.strip()
     run.kernels()
     run.corpus()
+    run.plans()
     run.sanitizer()
     with tempfile.TemporaryDirectory(prefix="moire-gpu-") as folder:
         run.rates(folder)

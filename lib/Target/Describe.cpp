@@ -134,10 +134,17 @@ static std::string cpuRules() {
          "\t$(CXX) $(FLAGS) $(INCLUDE) -MMD -c -o $@ $<\n";
 }
 
-static std::string cudaRules(const EmitOptions &options) {
+static std::string cudaRules(const EmitOptions &options, bool ranks) {
   EmitOptions cuda = options;
   cuda.target = TargetKind::cuda;
   std::string kernels = llvm::join(kernelFlags(cuda), " ");
+  std::string nccl;
+  if (ranks)
+    nccl = "# Between GPUs, where it is there.\n"
+           "ifneq ($(wildcard $(CUDA_HOME)/include/nccl.h),)\n"
+           "NCCL = -DMOIRE_NCCL\n"
+           "NCCL_LIBRARY = -lnccl\n"
+           "endif\n";
   return "# Needs CUDA (tried with 13.0), CLI11 and nlohmann-json (Debian: libcli11-dev "
          "nlohmann-json3-dev).\n"
          "CXX ?= c++\n"
@@ -153,7 +160,8 @@ static std::string cudaRules(const EmitOptions &options) {
          "$(wildcard $(CUDA_HOME)/include/cudnn.h)),)\n"
          "CUDNN = -DMOIRE_CUDNN -isystem $(CUDNN_FRONTEND)\n"
          "CUDNN_LIBRARY = -Wl,--as-needed -lcudnn -lnvrtc\n"
-         "endif\n"
+         "endif\n" +
+         nccl +
          "RUNTIME = $(wildcard runtime/lib/*.cpp runtime/lib/comm/*.cpp runtime/lib/train/*.cpp "
          "runtime/cuda/*.cpp runtime/cuda/*.cu)\n"
          "OBJECTS = $(patsubst %,objects/%.o,$(PROGRAM) $(RUNTIME))\n"
@@ -161,13 +169,14 @@ static std::string cudaRules(const EmitOptions &options) {
          "trainer: $(OBJECTS)\n"
          "\t$(CXX) -fopenmp -o $@ $(OBJECTS) -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 " +
          llvm::join(libraryFlags(cuda), " ") +
+         (ranks ? " $(NCCL_LIBRARY)" : "") +
          " $(CUDNN_LIBRARY)\n"
          "objects/src/%.cpp.o: FLAGS = " +
          llvm::join(callerFlags(cuda), " ") +
          "\n"
          "objects/runtime/%.cpp.o: FLAGS = " +
          llvm::join(callerFlags(cuda), " ") +
-         " -O3 $(CUDNN)\n"
+         (ranks ? " -O3 $(CUDNN) $(NCCL)\n" : " -O3 $(CUDNN)\n") +
          "objects/%.cpp.o: %.cpp\n"
          "\t@mkdir -p $(@D)\n"
          "\t$(CXX) $(FLAGS) $(INCLUDE) -MMD -c -o $@ $<\n"
@@ -187,7 +196,7 @@ std::string target::makefileText(const ProgramInfo &info, ArrayRef<SourceFile> s
          "#   make -j2\n"
          "PROGRAM =" +
          all + "\n" +
-         (info.options.target == TargetKind::cpu ? cpuRules() : cudaRules(info.options)) +
+         (info.options.target == TargetKind::cpu ? cpuRules() : cudaRules(info.options, bool(info.mesh))) +
          "clean:\n"
          "\trm -rf objects trainer\n"
          ".PHONY: clean\n"

@@ -261,6 +261,8 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     field("axes", "axes");
     number("numGroups", info.groups.size());
     field("groups", "groups");
+    if (info.options.target != TargetKind::cpu)
+      field("connect", "linkByNccl");
   }
   return text + "};\n";
 }

@@ -155,5 +155,12 @@ Expected<Toolchain> moire::target::findToolchain(const EmitOptions &options,
         extend(tools.libraries, {"-Wl,--as-needed", "-lcudnn", "-lnvrtc"});
         break;
       }
+  if (options.target == TargetKind::cuda)
+    // A program of one rank does not refer to it.
+    for (const char *folder : {"/lib64", "/lib"})
+      if (fs::exists(path::parent_path(path::parent_path(findNvcc())) + folder + "/libnccl.so")) {
+        extend(tools.libraries, {"-Wl,--as-needed", "-lnccl"});
+        break;
+      }
   return tools;
 }

@@ -114,7 +114,11 @@ void chooseDevice(int localRank) {
     MOIRE_CUDA(cudaSetDevice(localRank % count));
 }
 
-void connectDevices(Context &ctx) { ctx.link = linkThroughHost(); }
+std::string gpuIdentity(Context &ctx) {
+  cudaDeviceProp p;
+  MOIRE_CUDA(cudaGetDeviceProperties(&p, ctx.device->number));
+  return std::string(p.uuid.bytes, sizeof p.uuid.bytes);
+}
 
 void checkMemory(const Context &, int64_t bytes) {
   size_t free = 0, total = 0;

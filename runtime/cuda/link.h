@@ -17,8 +17,11 @@
 #define MOIRE_RT_CUDA_LINK_H
 
 #include "moire/rt/context.h"
+#include "moire/rt/program.h"
 
 #include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 namespace moire::rt {
@@ -34,7 +37,8 @@ class DeviceLink {
 public:
   virtual ~DeviceLink() = default;
   /// Moves all messages, after what the rank's stream was given before; what it is
-  /// given next finds them moved. At most one message per peer and direction; both
+  /// given next finds them moved. At most one message per peer and direction; what one
+  /// rank sends as its message number i the other must receive as its number i. Both
   /// ends skip a message of no bytes. what: as Transport::exchange has it.
   virtual void exchange(Context &ctx, const char *what, const std::vector<DeviceMessage> &sends,
                         const std::vector<DeviceMessage> &receives) = 0;
@@ -52,6 +56,10 @@ public:
 };
 
 std::shared_ptr<DeviceLink> linkThroughHost();
+// linkByNccl() is in program.h.
+
+/// Which GPU the context's is, anywhere: at most 16 bytes. Of the target.
+std::string gpuIdentity(Context &ctx);
 
 } // namespace moire::rt
 

@@ -40,9 +40,14 @@ std::string describeDevice(const Context &ctx) {
 #endif
 void chooseDevice(int) {}
 #ifdef MOIRE_CUDA_MODEL
-void connectDevices(Context &ctx) { ctx.link = linkThroughHost(); }
+std::string gpuIdentity(Context &) { return "the model"; } // so that it is shared
 #else
-void connectDevices(Context &) {}
+void checkLink(GpuLink wish) {
+  if (wish != GpuLink::automatic)
+    throw InputError("--gpu-link is of programs for GPUs; compile with --target cuda, or leave "
+                     "it out");
+}
+Connected connectDevices(Context &, GpuLink) { return {}; }
 #endif
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.

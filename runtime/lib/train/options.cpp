@@ -126,6 +126,15 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "delay messages between ranks, e.g. latency=5,bandwidth=25: "
                  "microseconds, and GB/s of each rank's link")
       ->type_name("TEXT");
+  app.add_option("--rendezvous", o.rendezvous,
+                 "a new file that all ranks see, through which they find rank 0 where the "
+                 "launcher does not say where it listens")
+      ->type_name("FILE");
+  std::string gpuLink = "auto";
+  app.add_option("--gpu-link", gpuLink,
+                 "how GPU memory goes to other ranks: nccl, host (through the host's memory), or "
+                 "auto: NCCL where each rank has a GPU of its own")
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp &) {
@@ -164,6 +173,11 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   need(o.commTimeout >= 0.5 && o.commTimeout <= 86400, "--comm-timeout", text(o.commTimeout),
        "0.5 to 86400 seconds");
   o.network = parseNetwork(network);
+  need(gpuLink == "auto" || gpuLink == "nccl" || gpuLink == "host", "--gpu-link",
+       "'" + gpuLink + "'", "auto, nccl or host");
+  o.gpuLink = gpuLink == "auto"   ? GpuLink::automatic
+              : gpuLink == "nccl" ? GpuLink::nccl
+                                  : GpuLink::host;
   need(o.warmup >= 0, "--warmup", std::to_string(o.warmup), "0 or more");
   need(std::isfinite(o.lr) && o.lr >= 0, "--lr", text(o.lr), "0 or more");
   need(o.clip >= 0, "--clip", text(o.clip), "0 or more");

@@ -8,6 +8,7 @@
 
 #include "moire/rt/comm.h"
 #include "moire/rt/context.h"
+#include "moire/rt/device.h"
 
 #include <string>
 
@@ -28,6 +29,8 @@ struct Options {
   int ranks = 0;          ///< 0: not given
   double commTimeout = 10; ///< seconds
   Network network;
+  std::string rendezvous; ///< the file where ranks find rank 0; empty: as the launcher says
+  GpuLink gpuLink = GpuLink::automatic;
   Hyper hyper; ///< betas, eps, decay, momentum; lr and step change every step
 };
 

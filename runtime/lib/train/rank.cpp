@@ -46,7 +46,8 @@ public:
       return;
     const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
     reportOverflows();
-    report->ranksEnd(comm->seconds() - before, all.count());
+    if (connected.hostWaits) // else its time is the GPU's
+      report->ranksEnd(comm->seconds() - before, all.count());
     comm->link().finish();
   }
 
@@ -86,8 +87,10 @@ private:
     double first = 0;
     const Group all = comm->groupOver("pp,dp,ep,tp");
     comm->allReduce(all, "the start of the run", &mine, &first, 1, Reduction::max);
-    if (first == 0)
-      return connectDevices(*ctx);
+    if (first == 0) {
+      connected = connectDevices(*ctx, o.gpuLink);
+      return report->connected(connected.how);
+    }
     comm->link().finish();
     if (mine == first)
       std::rethrow_exception(error);
@@ -95,6 +98,7 @@ private:
   }
 
   void prepare() {
+    checkLink(o.gpuLink);
     data = openData(o.data, p, o.accumulate, o.seed, shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
@@ -245,6 +249,7 @@ private:
   std::vector<MicroBatch> batches;
   std::vector<int64_t> partLabels; ///< those of the part that runs
   int64_t overflows = 0, parts = 0;
+  Connected connected;
 };
 } // namespace
 

@@ -84,6 +84,13 @@ void Report::start(const Context &ctx, const std::string &data, const std::strin
   std::fflush(stdout);
 }
 
+void Report::connected(const std::string &how) {
+  if (silent || how.empty())
+    return;
+  std::printf("collectives: %s\n", how.c_str());
+  std::fflush(stdout);
+}
+
 void Report::ranksEnd(double inCollectives, double seconds) {
   if (silent)
     return;

@@ -32,6 +32,8 @@ public:
   void step(const StepResult &r);
   /// How many micro-batches had more rows than slots, and the parts that all ran in.
   void overflows(int64_t microBatches, int64_t parts);
+  /// How GPU memory goes to other ranks; empty: nothing to say.
+  void connected(const std::string &how);
   /// On many ranks, after the last step: how long this one was in collectives.
   void ranksEnd(double inCollectives, double seconds);
 

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "comm/launch.h"
+#include "comm/meeting_file.h"
 #include "moire/rt/device.h"
 #include "train/rank.h"
 
@@ -146,17 +147,21 @@ void runThreads(const RankSetup &setup, int ranks) {
 }
 
 std::unique_ptr<Transport> connect(const Launch &launch, const Options &o) {
-  if (launch.by == Launch::By::openMpi)
+  if (launch.by == Launch::By::openMpi && o.rendezvous.empty())
     return connectMpi(launch.size, o.commTimeout, o.network);
-  if (launch.host.empty() || !launch.port)
+  std::unique_ptr<MeetingFile> file;
+  if (!o.rendezvous.empty())
+    file = std::make_unique<MeetingFile>(o.rendezvous, launch.rank, 0.8 * o.commTimeout,
+                                         launch.host);
+  else if (launch.host.empty() || !launch.port)
     throw InputError("rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) +
-                     " does not know where rank 0 listens; set "
-                     "MASTER_ADDR to its host and MASTER_PORT to a free port there");
+                     " does not know where rank 0 listens; set MASTER_ADDR to its host and "
+                     "MASTER_PORT to a free port there, or give --rendezvous a new file");
   TcpOptions tcp;
   tcp.rank = launch.rank;
   tcp.size = launch.size;
-  tcp.host = launch.host;
-  tcp.port = launch.port;
+  tcp.host = file ? file->host : launch.host;
+  tcp.port = file ? file->port : launch.port;
   tcp.timeout = o.commTimeout;
   tcp.network = o.network;
   return connectTcp(tcp);

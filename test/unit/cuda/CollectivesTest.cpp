@@ -11,10 +11,12 @@
 #include "CommUtil.h"
 #include "TestUtil.h"
 #include "cuda/link.h"
+#include "cuda/model/nccl.h"
 #include "moire/rt/collectives.h"
 #include "moire/rt/device.h"
 
 #include <cmath>
+#include <thread>
 
 using namespace moire::rt;
 using namespace moire::rt::test;
@@ -53,15 +55,22 @@ void require(bool holds, const std::string &what) {
 template <typename T> bool same(T a, T b) { return float(a) == float(b); }
 
 /// body(ctx) on every rank of a mesh whose groups are: all; the ranks of a column; of a row.
-void onRanks(int64_t rows, int64_t columns, const std::function<void(Context &)> &body) {
+std::vector<std::string> onRanks(int64_t rows, int64_t columns, bool nccl,
+                                 const std::function<void(Context &)> &body) {
   const Mesh mesh({{"dp", rows}, {"tp", columns}});
-  const auto errors = onThreads(mesh, {{0, 1}, {0}, {1}}, [&](Comm &comm) {
+  return onThreads(mesh, {{0, 1}, {0}, {1}}, [&](Comm &comm) {
     Context ctx(1);
     ctx.comm = &comm;
-    connectDevices(ctx);
+    ctx.link = nccl ? linkByNccl(ctx) : linkThroughHost();
     body(ctx);
+    comm.barrier(comm.group(0), "the end");
   });
-  EXPECT_EQ(errors, std::vector<std::string>(rows * columns));
+}
+/// By both links.
+void onRanks(int64_t rows, int64_t columns, const std::function<void(Context &)> &body) {
+  for (bool nccl : {false, true})
+    EXPECT_EQ(onRanks(rows, columns, nccl, body), std::vector<std::string>(rows * columns))
+        << (nccl ? "NCCL" : "through the host");
 }
 
 template <typename T> void checkSums(Context &ctx) {
@@ -148,4 +157,62 @@ TEST(DeviceCollectives, MovesAlongAnyDimension) {
       require(flags[0] == (root % 2 == 0) && flags[1] == (root % 3 == 0) && flags[2], "broadcast");
     }
   });
+}
+
+// More peers than one group of NCCL's may have operations for. No kernels: 130 ranks have
+// no room for the stacks of their threads.
+TEST(DeviceCollectives, ManyPeers) {
+  constexpr int kRanks = 130;
+  onRanks(kRanks, 1, [](Context &ctx) {
+    const int me = ctx.comm->rank();
+    int32_t mine = me * 3;
+    std::vector<int32_t> all(kRanks, -1);
+    std::vector<DeviceMessage> sends, receives;
+    for (int i = 1; i < kRanks; ++i) {
+      const int previous = (me + kRanks - i) % kRanks;
+      sends.push_back({(me + i) % kRanks, &mine, 4});
+      receives.push_back({previous, &all[previous], 4});
+    }
+    ctx.link->exchange(ctx, "exchange", sends, receives);
+    for (int m = 0; m < kRanks; ++m)
+      require(all[m] == (m == me ? -1 : 3 * m), "exchange");
+  });
+}
+
+// A rank whose network fails while it waits for one that does not come.
+TEST(NcclLink, AnErrorWhileWaitingEndsTheWaitWithOneSentence) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto errors = onRanks(2, 1, true, [](Context &ctx) {
+    if (ctx.comm->rank() == 1) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      throw std::runtime_error("left");
+    }
+    model::breakNccl();
+    float x = 1;
+    allReduce(ctx, 0, "all_reduce of h/0", &x, &x, 1);
+  });
+  EXPECT_EQ(errors[0],
+            "NCCL fails in all_reduce of h/0 on rank 0 of 2: remote process exited or there was a "
+            "network error (the test broke it); NCCL_DEBUG=WARN tells more, --gpu-link host does "
+            "without NCCL");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
+// One that fails between exchanges: the watchdog sees it, and the end of the step throws.
+TEST(NcclLink, TheWatchdogSeesAnErrorWhileTheHostWaitsElsewhere) {
+  const auto errors = onRanks(2, 1, true, [](Context &ctx) {
+    float x = 1;
+    allReduce(ctx, 0, "all_reduce of h/0", &x, &x, 1);
+    require(x == 2, "wrong sum");
+    if (ctx.comm->rank() == 0)
+      model::breakNccl();
+    for (int i = 0; i < 1000; ++i) { // as long as the host would wait for the stream
+      ctx.link->check();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (ctx.comm->rank() == 1)
+        return;
+    }
+  });
+  EXPECT_EQ(errors[0].rfind("NCCL fails in all_reduce of h/0 on rank 0 of 2: ", 0), 0u)
+      << errors[0];
 }

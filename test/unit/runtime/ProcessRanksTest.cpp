@@ -101,6 +101,32 @@ TEST(OpenMpi, CollectivesGiveTheBitsOfThreads) {
     EXPECT_TRUE(read(p.dir / ("bits." + std::to_string(rank))) == want[rank]);
 }
 
+TEST(Tcp, RanksMeetThroughAFile) {
+  TempFolder dir;
+  const std::string data = tokens(dir), file = dir / "meet";
+  auto arguments = [&](const std::string &name) {
+    return std::vector<std::string>{kProgram, "dp=2",  "--data", data,
+                                    "--log",  dir / name, "--steps", "3"};
+  };
+  Processes threads(arguments("threads"), 1, 0, 0);
+  ASSERT_EQ(threads.wait(60)[0].code, 0);
+  auto meeting = arguments("file");
+  meeting.insert(meeting.end(), {"--rendezvous", file});
+  Processes processes(meeting, 2, 2, /*port=*/1); // not where rank 0 listens
+  for (const Processes::Ended &end : processes.wait(60))
+    EXPECT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(stepsOf(dir / "file"), stepsOf(dir / "threads"));
+  EXPECT_FALSE(std::filesystem::exists(file));
+
+  write(file, std::string("127.0.0.1 1")); // of a run that was lost
+  Processes again(meeting, 1, 2, 1);
+  const Processes::Ended end = again.wait(60)[0];
+  EXPECT_EQ(end.code, 1);
+  EXPECT_EQ(end.err, "error: --rendezvous '" + file +
+                         "' is there already, perhaps of a run that was lost; remove it, or "
+                         "name another file\n");
+}
+
 TEST(Tcp, AndMpiTrainWithTheNumbersOfThreads) {
   TempFolder dir;
   const std::string data = tokens(dir);

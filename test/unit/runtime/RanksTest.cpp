@@ -206,6 +206,19 @@ TEST(Ranks, WrongNumbersOfRanksAreRefused) {
                          "bandwidth=GB/S, both 0 or more\n");
 }
 
+TEST(Ranks, GpuLinksThatAreNotThereAreRefused) {
+  Ranks t;
+  const Result wrong = t.run(RankProgram("dp=2").p, {"--gpu-link", "maybe"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_EQ(wrong.err, "error: --gpu-link is 'maybe'; use auto, nccl or host\n");
+#ifndef MOIRE_CUDA_MODEL
+  const Result host = t.run(RankProgram("dp=2").p, {"--gpu-link", "host"});
+  EXPECT_EQ(host.code, 1);
+  EXPECT_EQ(host.err, "error: --gpu-link is of programs for GPUs; compile with --target cuda, or "
+                      "leave it out\n");
+#endif
+}
+
 TEST(Ranks, ALossThatIsNotFiniteStopsAllWithOneSentence) {
   Ranks t;
   const Result r = t.run(RankProgram("dp=2,tp=2").p, {"--steps", "9", "--lr", "1e38"});

@@ -24,9 +24,18 @@ std::string describeDevice(const Context &ctx);
 /// Before this thread makes a context: which of the machine's devices it uses, by the
 /// rank's number among those of the machine.
 void chooseDevice(int localRank);
-/// Once ctx.comm is there, by all ranks at the same time: connects their devices, where
-/// kernels' memory is not the host's.
-void connectDevices(Context &ctx);
+
+/// How GPU memory goes to other ranks: by NCCL where each rank has a GPU of its own and
+/// else through the host, or as the user wishes.
+enum class GpuLink : uint8_t { automatic, nccl, host };
+/// Throws InputError where the program cannot do what is wished.
+void checkLink(GpuLink wish);
+struct Connected {
+  std::string how;       ///< for the log; empty: kernels' memory is the host's
+  bool hostWaits = true; ///< a collective is done when it returns
+};
+/// Once ctx.comm is there, by all ranks at the same time: connects their devices.
+Connected connectDevices(Context &ctx, GpuLink wish = GpuLink::automatic);
 /// Throws RunError, before anything is allocated, where `bytes` do not fit.
 void checkMemory(const Context &ctx, int64_t bytes);
 /// What the target needs besides the context's blocks: a place for each input, the

@@ -20,10 +20,12 @@
 #define MOIRE_RT_PROGRAM_H
 
 #include <cstdint>
+#include <memory>
 
 namespace moire::rt {
 
 struct Context;
+class DeviceLink;
 
 /// Changes whenever a struct of this header or the meaning of a field does.
 inline constexpr uint32_t kAbiVersion = 5;
@@ -221,7 +223,13 @@ struct Program {
   const AxisInfo *axes = nullptr;
   int64_t numGroups = 0;
   const GroupInfo *groups = nullptr;
+  /// How ranks that have a GPU each are connected; null: through their hosts.
+  std::shared_ptr<DeviceLink> (*connect)(Context &) = nullptr;
 };
+
+/// What the programs of many ranks for GPUs name as `connect`, so that others need no
+/// NCCL. Null where the runtime was built without it.
+std::shared_ptr<DeviceLink> linkByNccl(Context &ctx);
 
 /// Parses the command line, trains, returns the exit code: 0 done, 1 wrong
 /// input or usage, 2 failed in the run. Errors go to stderr as `error: …`.
