@@ -5,9 +5,10 @@
 #===----------------------------------------------------------------------===//
 """Trains corpus models under many plans and compares them with one rank.
 
-A plan is a mesh, a size of the micro-batch and a number of micro-batches that
-each rank accumulates; together they always take the same sixteen rows. Its
-reference is one rank that runs the same micro-batches in the same order. Per
+A plan is a mesh, what its ranks divide (--zero), a size of the micro-batch and a
+number of micro-batches that each rank accumulates; together they always take the
+same sixteen rows. Its reference is one rank that runs the same micro-batches in
+the same order. Per
 plan: six SGD losses, clipped by the global norm, within 1e-5, six AdamW losses
 within 1e-4, the first step's gradients within 1e-6 (of the 2-norm), where tp is 1
 the first loss equal to the last bit; and unclipped SGD losses are PyTorch's
@@ -77,17 +78,18 @@ def run(command, output=None):
 class Plan:
     """A mesh with the work of a step: `batch` rows a micro-batch, `accumulate` of them."""
 
-    def __init__(self, dp, ep, tp, accumulate):
-        self.dp, self.ep, self.tp, self.accumulate = dp, ep, tp, accumulate
+    def __init__(self, dp, ep, tp, accumulate, zero=0):
+        self.dp, self.ep, self.tp, self.accumulate, self.zero = dp, ep, tp, accumulate, zero
         self.batch = ROWS // (dp * ep * accumulate)
         self.ranks = dp * ep * tp
 
     def mesh(self):
         axes = [f"{axis}={getattr(self, axis)}" for axis in ("dp", "ep", "tp")]
-        return ["--mesh", ",".join(axes)] if self.ranks > 1 else []
+        zero = ["--zero", str(self.zero)] if self.zero else []
+        return ["--mesh", ",".join(axes), *zero] if self.ranks > 1 else []
 
     def __str__(self):
-        return (f"dp={self.dp},ep={self.ep},tp={self.tp} batch {self.batch} "
+        return (f"dp={self.dp},ep={self.ep},tp={self.tp} zero {self.zero} batch {self.batch} "
                 f"accumulate {self.accumulate}")
 
     def alone(self):
@@ -95,12 +97,14 @@ class Plan:
         return Plan(1, 1, 1, ROWS // self.batch)
 
 
-def all_plans(name, tp):
+def all_plans(name, tp, zeros):
     """All plans of more than one rank whose micro-batches are whole rows."""
     tp = [size for size in tp if ENTRIES[name] % size == 0]
     for dp, ep, t, accumulate in itertools.product((1, 2, 4), (1, 2, 4, 8), tp, (1, 2, 4)):
         if dp * ep * accumulate <= ROWS and dp * ep * t > 1:
-            yield Plan(dp, ep, t, accumulate)
+            # Without dp and ep nothing can be divided.
+            for zero in zeros if dp * ep > 1 else [0]:
+                yield Plan(dp, ep, t, accumulate, zero)
 
 
 class Runs:
@@ -253,6 +257,16 @@ def forget_a_sum_over_tp(text):
                   r"nn.reshape \1 : \2 -> \2", text, count=1)
 
 
+def leave_parameters_in_pieces(text):
+    """Updated pieces of one bucket stay where they are."""
+    return re.sub(r" *pipe\.gather .*\n", "", text, count=1)
+
+
+def keep_own_summand(text):
+    """A rank accumulates its piece of its own gradient, not of the sum."""
+    return text.replace("dist.reduce_scatter", "dist.split", 1)
+
+
 # What is wrong, the model, the plan, and how the program is spoilt.
 PROGRAM_DEFECTS = [
     ("an expert's gradient scaled by ep", "mixtral_batched_dyn18", (1, 2, 1, 2),
@@ -261,6 +275,8 @@ PROGRAM_DEFECTS = [
     ("dense gradients not summed over ep", "mixtral_batched_dyn18", (2, 2, 1, 1),
      sum_over_wrong_ranks),
     ("a sum over tp left out", "gpt2_dyn18", (1, 1, 2, 2), forget_a_sum_over_tp),
+    ("parameters left in pieces", "llama_dyn18", (2, 1, 1, 2, 1), leave_parameters_in_pieces),
+    ("a piece of one rank's gradient", "mixtral_batched_dyn18", (2, 2, 1, 1, 2), keep_own_summand),
 ]
 
 
@@ -405,6 +421,8 @@ def main():
                         help="default: $MOIRE_CORPUS, else ../shared/corpus")
     parser.add_argument("--entry", nargs="+", metavar="NAME", default=list(ENTRIES), choices=list(ENTRIES))
     parser.add_argument("--tp", nargs="+", type=int, default=[1, 2, 4], help="sizes of the axis tp")
+    parser.add_argument("--zero", nargs="+", type=int, default=[0, 1, 2, 3],
+                        help="what ranks of dp and ep divide")
     parser.add_argument("--sample", type=int, metavar="N", help="only N plans, chosen at random")
     parser.add_argument("--binaries", type=int, metavar="N",
                         help="N plans, chosen at random, as compiled trainers")
@@ -433,7 +451,8 @@ def main():
                  "build folder with --build")
     if args.defects:
         sys.exit(1 if check_defects(args) else 0)
-    plans = [(name, plan) for name in args.entry for plan in all_plans(name, args.tp)]
+    zeros = args.zero if args.target == "cpu" else [0]
+    plans = [(name, plan) for name in args.entry for plan in all_plans(name, args.tp, zeros)]
     if args.sample or args.binaries:
         plans = random.Random(args.seed).sample(plans, args.sample or args.binaries)
     failed = 0

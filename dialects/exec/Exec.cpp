@@ -135,7 +135,7 @@ static LogicalResult verifyParameter(Operation *op, FlatSymbolRefAttr name, MemR
   auto parameter = tables.lookupNearestSymbolFrom<pipe::ParameterOp>(op, name);
   if (!parameter)
     return op->emitOpError("names ") << name << ", which is not a pipe.parameter";
-  auto expected = parameter.getLocalType();
+  auto expected = gradient ? parameter.getGradientType() : parameter.getHeldType();
   if (expected.getShape() != type.getShape())
     return op->emitOpError("type ")
            << type << " must have the shape of the parameter's " << expected;

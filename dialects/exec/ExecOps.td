@@ -123,11 +123,12 @@ class Exec_ParameterPlace<string mnemonic, string what>
   let assemblyFormat = "$parameter attr-dict `:` type($result)";
 }
 def Exec_ParamOp : Exec_ParameterPlace<"param", "The value of a parameter"> {
-  let description = [{ Constraints: names a pipe.parameter; shape is the parameter's. }];
+  let description = [{ Constraints: names a pipe.parameter; shape is that of what a rank keeps. }];
 }
 def Exec_GradOp : Exec_ParameterPlace<"grad", "The gradient of a parameter"> {
   let description = [{
-    Constraints: names a pipe.parameter that is not frozen; shape is the parameter's.
+    Constraints: names a pipe.parameter that is not frozen; shape is that of the
+    gradient that a rank keeps.
   }];
 }
 
@@ -135,7 +136,7 @@ def Exec_ShadowOp : Exec_Op<"shadow", [Pure, DeclareOpInterfaceMethods<SymbolUse
   let summary = "A parameter rounded to bf16";
   let description = [{
     Lies in a block of the runtime's and is made once a step, by @prepare.
-    Constraints: names a pipe.parameter; shape is the parameter's.
+    Constraints: names a pipe.parameter; shape is that of what a rank keeps.
     ```mlir
     %0 = exec.shadow @fc.weight : memref<128x32xbf16>
     ```

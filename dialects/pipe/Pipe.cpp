@@ -33,6 +33,38 @@ void PipeDialect::initialize() {
   addBalanceOps();
 }
 
+/// Whether `axes` are of the mesh, each once.
+static LogicalResult checkAxes(Operation *op, ArrayAttr axes) {
+  moire::dist::MeshAttr mesh = moire::dist::meshOf(op);
+  for (auto [i, axis] : llvm::enumerate(axes)) {
+    if (!mesh || !llvm::is_contained(mesh.getAxes(), axis))
+      return op->emitOpError("names axis ") << axis << ", which is not in the mesh " << mesh;
+    if (llvm::is_contained(axes.getValue().take_front(i), axis))
+      return op->emitOpError("names axis ") << axis << " twice";
+  }
+  return success();
+}
+
+static LogicalResult verifyZero(ParameterOp op) {
+  ArrayAttr axes = op.getZeroAxesAttr();
+  if (op.getZero().has_value() != static_cast<bool>(axes))
+    return op.emitOpError("must have zero and zero_axes together");
+  if (!axes)
+    return success();
+  if (op.getZeroLevel() < 1 || op.getZeroLevel() > 3)
+    return op.emitOpError("zero is ") << op.getZeroLevel() << " but must be 1, 2 or 3";
+  if (op.getFrozen())
+    return op.emitOpError("is frozen and cannot have zero: it has neither gradient nor state");
+  if (axes.empty())
+    return op.emitOpError("needs an axis to divide it over");
+  if (failed(checkAxes(op, axes)))
+    return failure();
+  for (auto axis : axes.getAsRange<StringAttr>())
+    if (op.getShardingAttr() && op.getShardingAttr().isSplitBy(axis))
+      return op.emitOpError("is divided over axis ") << axis << ", which splits it";
+  return success();
+}
+
 LogicalResult ParameterOp::verify() {
   auto type = cast<RankedTensorType>(getType());
   if (!type.hasStaticShape() || !isa<FloatType>(type.getElementType()))
@@ -54,12 +86,13 @@ LogicalResult ParameterOp::verify() {
   for (auto [i, c] : llvm::enumerate(covered))
     if (sliced && !c)
       return emitOpError("slice ") << i << " of " << covered.size() << " has no source";
-  dist::ShardingAttr sharding = getShardingAttr();
-  if (!sharding)
-    return success();
-  if (!sharding.getUnreduced().empty())
-    return emitOpError("cannot be unreduced");
-  return sharding.getLocalType(type, dist::meshOf(*this), [&] { return emitOpError(); });
+  if (dist::ShardingAttr sharding = getShardingAttr()) {
+    if (!sharding.getUnreduced().empty())
+      return emitOpError("cannot be unreduced");
+    if (failed(sharding.getLocalType(type, dist::meshOf(*this), [&] { return emitOpError(); })))
+      return failure();
+  }
+  return verifyZero(*this);
 }
 
 RankedTensorType ParameterOp::getLocalType() {
@@ -67,6 +100,18 @@ RankedTensorType ParameterOp::getLocalType() {
   dist::ShardingAttr sharding = getShardingAttr();
   return sharding ? *sharding.getLocalType(type, dist::meshOf(*this), [&] { return emitOpError(); })
                   : type;
+}
+
+RankedTensorType ParameterOp::getPieceType() {
+  RankedTensorType local = getLocalType();
+  int64_t members = dist::meshOf(*this).getSize(getZeroAxesAttr());
+  int64_t size = llvm::alignTo(llvm::divideCeil(local.getNumElements(), members), 16);
+  return RankedTensorType::get({size}, local.getElementType());
+}
+
+std::pair<int64_t, int64_t> ParameterOp::getPiece(int64_t index) {
+  int64_t size = getPieceType().getNumElements(), all = getLocalType().getNumElements();
+  return {std::min(all, index * size), std::min(all, (index + 1) * size)};
 }
 
 /// The parameter that a symbol use names, or an error.
@@ -78,10 +123,9 @@ static FailureOr<ParameterOp> lookUp(Operation *op, FlatSymbolRefAttr name,
   return parameter;
 }
 
-static LogicalResult checkType(Operation *op, ParameterOp parameter, Type type) {
-  if (parameter.getLocalType() != type)
-    return op->emitOpError("type ")
-           << type << " must be the parameter's " << parameter.getLocalType();
+static LogicalResult checkType(Operation *op, Type type, Type wanted) {
+  if (type != wanted)
+    return op->emitOpError("type ") << type << " must be the parameter's " << wanted;
   return success();
 }
 
@@ -93,14 +137,14 @@ static LogicalResult checkTrained(Operation *op, ParameterOp parameter) {
 
 LogicalResult ReadOp::verifySymbolUses(SymbolTableCollection &tables) {
   auto parameter = lookUp(*this, getParameterAttr(), tables);
-  return failed(parameter) ? failure() : checkType(*this, *parameter, getType());
+  return failed(parameter) ? failure() : checkType(*this, getType(), parameter->getHeldType());
 }
 
 LogicalResult AccumulateOp::verifySymbolUses(SymbolTableCollection &tables) {
   auto parameter = lookUp(*this, getParameterAttr(), tables);
   if (failed(parameter) || failed(checkTrained(*this, *parameter)))
     return failure();
-  return checkType(*this, *parameter, getGradient().getType());
+  return checkType(*this, getGradient().getType(), parameter->getGradientType());
 }
 
 LogicalResult UpdateOp::verifySymbolUses(SymbolTableCollection &tables) {
@@ -109,13 +153,8 @@ LogicalResult UpdateOp::verifySymbolUses(SymbolTableCollection &tables) {
 }
 
 LogicalResult ReduceGradsOp::verifySymbolUses(SymbolTableCollection &tables) {
-  dist::MeshAttr mesh = dist::meshOf(*this);
-  for (auto [i, axis] : llvm::enumerate(getAxes())) {
-    if (!mesh || !llvm::is_contained(mesh.getAxes(), axis))
-      return emitOpError("names axis ") << axis << ", which is not in the mesh " << mesh;
-    if (llvm::is_contained(getAxes().getValue().take_front(i), axis))
-      return emitOpError("names axis ") << axis << " twice";
-  }
+  if (failed(checkAxes(*this, getAxes())))
+    return failure();
   for (auto name : getParameters().getAsRange<FlatSymbolRefAttr>()) {
     auto parameter = lookUp(*this, name, tables);
     if (failed(parameter) || failed(checkTrained(*this, *parameter)))
@@ -124,6 +163,24 @@ LogicalResult ReduceGradsOp::verifySymbolUses(SymbolTableCollection &tables) {
     for (auto axis : getAxes().getAsRange<StringAttr>())
       if (sharding && sharding.isSplitBy(axis))
         return emitOpError("sums ") << name << " over axis " << axis << ", which splits it";
+    if (getScatter() &&
+        (parameter->getZeroLevel() != 1 || parameter->getZeroAxesAttr() != getAxes()))
+      return emitOpError("scatters ") << name << ", which must have zero 1 over the same axes";
+    if (!getScatter() && parameter->getZeroLevel() > 0)
+      return emitOpError("sums all of ") << name << ", of which each rank keeps a piece (zero "
+                                         << parameter->getZeroLevel() << ")";
+  }
+  return success();
+}
+
+LogicalResult GatherOp::verifySymbolUses(SymbolTableCollection &tables) {
+  for (auto name : getParameters().getAsRange<FlatSymbolRefAttr>()) {
+    auto parameter = lookUp(*this, name, tables);
+    if (failed(parameter))
+      return failure();
+    if (parameter->getZeroLevel() < 1 || parameter->getZeroLevel() > 2 ||
+        parameter->getZeroAxesAttr() != getAxes())
+      return emitOpError("gathers ") << name << ", which must have zero 1 or 2 over the same axes";
   }
   return success();
 }

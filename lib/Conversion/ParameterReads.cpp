@@ -191,6 +191,7 @@ void ParameterReads::createParameters(ModuleOp module) {
         TypeAttr::get(reads[i].getType()),
         p.torchName.empty() ? StringAttr() : b.getStringAttr(p.torchName), b.getArrayAttr(sources),
         p.frozen ? b.getUnitAttr() : UnitAttr(), b.getStringAttr(init.kind),
-        normal ? b.getF64FloatAttr(init.std) : FloatAttr(), /*sharding=*/nullptr);
+        normal ? b.getF64FloatAttr(init.std) : FloatAttr(), /*sharding=*/nullptr,
+        /*zero=*/nullptr, /*zero_axes=*/nullptr);
   }
 }

@@ -5,6 +5,7 @@
 #include "moire/Distribute/Explain.h"
 #include "dialects/dist/Dist.h"
 #include "dialects/pipe/Pipe.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -47,6 +48,22 @@ static std::string summed(Value value) {
   return op ? ("partial results of " + op->getName().getStringRef()).str() : "partial results";
 }
 
+/// A parameter's name where `value` is its piece, or the piece rounded.
+static std::string parameterOf(Value value) {
+  auto round = value.getDefiningOp<arith::TruncFOp>();
+  auto read = (round ? round.getIn() : value).getDefiningOp<pipe::ReadOp>();
+  return read ? ("@" + read.getParameter()).str() : "";
+}
+
+/// Bytes of the shards of several parameters.
+static double bytesOf(Operation *op, ArrayAttr parameters) {
+  double bytes = 0;
+  for (auto name : parameters.getAsRange<FlatSymbolRefAttr>())
+    bytes +=
+        bytesOf(SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(op, name).getLocalType());
+  return bytes;
+}
+
 namespace {
 struct Cost {
   std::string reason;
@@ -69,14 +86,20 @@ static std::optional<Cost> costOf(Operation *op, double n, bool forward) {
         return {"sum of " + summed(sum.getInput()), 2 * others * bytesOf(sum.getType())};
       })
       .Case([&](dist::ReduceScatterOp sum) -> Cost {
+        for (Operation *user : sum->getUsers())
+          if (auto accumulate = dyn_cast<pipe::AccumulateOp>(user))
+            return {("piece of the gradient of @" + accumulate.getParameter()).str(),
+                    others * bytesOf(sum.getInput().getType())};
         return {"pieces of the sum of " + summed(sum.getInput()),
                 others * bytesOf(sum.getInput().getType())};
       })
       .Case([&](dist::AllGatherOp gather) -> Cost {
+        const double bytes = (n - 1) * bytesOf(gather.getInput().getType());
+        if (std::string name = parameterOf(gather.getInput()); !name.empty())
+          return {"pieces of parameter " + name, bytes};
         if (isOverTokens(gather.getAxes()))
-          return {"which pairs find room at their experts",
-                  (n - 1) * bytesOf(gather.getInput().getType())};
-        return {"the next op needs all pieces", (n - 1) * bytesOf(gather.getInput().getType())};
+          return {"which pairs find room at their experts", bytes};
+        return {"the next op needs all pieces", bytes};
       })
       .Case([&](dist::ExchangeOp exchange) -> Cost {
         return {"how many rows go to which expert",
@@ -93,13 +116,15 @@ static std::optional<Cost> costOf(Operation *op, double n, bool forward) {
         return {what, others * width * static_cast<double>(rows.getExchange().getType().getSent())};
       })
       .Case([&](pipe::ReduceGradsOp sum) -> Cost {
-        double bytes = 0;
-        for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
-          bytes += bytesOf(
-              SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(sum, name).getLocalType());
-        return {llvm::formatv("gradients of {0} parameters whose ranks saw other tokens",
+        return {llvm::formatv("{0} of {1} parameters whose ranks saw other tokens",
+                              sum.getScatter() ? "pieces of gradients" : "gradients",
                               sum.getParameters().size()),
-                2 * others * bytes};
+                (sum.getScatter() ? 1 : 2) * others * bytesOf(sum, sum.getParameters())};
+      })
+      .Case([&](pipe::GatherOp gather) -> Cost {
+        return {llvm::formatv("{0} parameters whose pieces were updated",
+                              gather.getParameters().size()),
+                others * bytesOf(gather, gather.getParameters())};
       })
       .Default([](Operation *) { return std::nullopt; });
 }
@@ -109,7 +134,7 @@ std::vector<Collective> distribute::findCollectives(ModuleOp module) {
   dist::MeshAttr mesh = dist::meshOf(module);
   if (!mesh)
     return found;
-  for (StringRef name : {"micro_step", "reduce_gradients"}) {
+  for (StringRef name : {"micro_step", "reduce_gradients", "optimizer_step"}) {
     auto func = module.lookupSymbol<func::FuncOp>(name);
     if (!func || func.getBody().empty())
       continue;

@@ -64,4 +64,6 @@ void distribute::buildDistributePipeline(OpPassManager &passes, const Distribute
   passes.addPass(createDistributeTensor());
   passes.addPass(createDistributeBatch());
   passes.addPass(createDistributeData());
+  if (options.zero > 0)
+    passes.addPass(createDistributeZero({options.zero}));
 }

@@ -9,6 +9,7 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include <cmath>
+#include <limits>
 #include <random>
 
 using namespace mlir;
@@ -158,12 +159,40 @@ LogicalResult ParameterStore::init(ModuleOp module, uint64_t seed) {
   return success();
 }
 
+/// Not to be read: wrong wherever it is.
+static const double kNothing = std::numeric_limits<double>::quiet_NaN();
+
+/// A member's piece of a shard.
+static Tensor pieceOf(pipe::ParameterOp op, const Tensor &shard, int64_t member) {
+  Tensor piece(op.getPieceType());
+  auto to = piece.edit<double>();
+  std::fill(to.begin(), to.end(), kNothing);
+  auto [begin, end] = op.getPiece(member);
+  llvm::copy(shard.floats().slice(begin, end - begin), to.begin());
+  return piece;
+}
+
+/// Forgets what lies outside of [begin, end).
+static void keep(Tensor &tensor, int64_t begin, int64_t end) {
+  auto values = tensor.edit<double>();
+  std::fill(values.begin(), values.begin() + begin, kNothing);
+  std::fill(values.begin() + end, values.end(), kNothing);
+}
+
+std::pair<int64_t, int64_t> ParameterStore::ownedOf(pipe::ParameterOp op) const {
+  if (op.getZeroLevel() == 0)
+    return {0, op.getLocalType().getNumElements()};
+  return op.getPiece(membership->place(op.getZeroAxesAttr()).first);
+}
+
 ParameterStore::ParameterStore(const ParameterStore &whole, const Membership &membership)
     : f64(whole.f64), membership(&membership) {
   for (const auto &[name, parameter] : whole.parameters) {
     pipe::ParameterOp op = parameter.op;
     Tensor shard =
         shardOf(parameter.value, op.getShardingAttr(), membership.mesh(), membership.rank);
+    if (op.getZeroLevel() >= 3)
+      shard = pieceOf(op, shard, membership.place(op.getZeroAxesAttr()).first);
     parameters[name] = {op, std::move(shard), {}, {}, {}};
   }
 }
@@ -219,6 +248,28 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
       parameter->gradient = sumOf(*given);
       if (!f64)
         parameter->gradient->round();
+      if (reduce.getScatter()) {
+        auto [begin, end] = ownedOf(parameter->op);
+        keep(*parameter->gradient, begin, end);
+      }
+    }
+    return success();
+  }
+  if (auto gather = dyn_cast<pipe::GatherOp>(op)) {
+    if (!membership)
+      return op->emitOpError("needs the other ranks of the mesh, which are not at hand here");
+    for (auto name : gather.getParameters().getAsRange<FlatSymbolRefAttr>()) {
+      Parameter *parameter = find(name.getAttr());
+      if (!parameter)
+        return unknown(name.getValue());
+      auto given = membership->meet(op, gather.getAxes(), parameter->value);
+      if (failed(given))
+        return failure();
+      auto to = parameter->value.edit<double>();
+      for (auto [member, value] : llvm::enumerate(*given)) {
+        auto [begin, end] = parameter->op.getPiece(member);
+        llvm::copy(value.tensor().floats().slice(begin, end - begin), to.begin() + begin);
+      }
     }
     return success();
   }
@@ -263,7 +314,8 @@ void ParameterStore::beginUpdate(const HyperParameters &values, int64_t number, 
 // torch.optim.AdamW: p *= 1 - rate * decay;  m = beta1 * m + (1 - beta1) * g;
 //                    v = beta2 * v + (1 - beta2) * g^2;
 //                    p -= rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps).
-// A parameter without a gradient is left alone.
+// A parameter without a gradient is left alone. Of a divided one (zero) the owned
+// elements move.
 void ParameterStore::update(Parameter &parameter, pipe::UpdateOp op) {
   if (!parameter.gradient)
     return;
@@ -272,22 +324,27 @@ void ParameterStore::update(Parameter &parameter, pipe::UpdateOp op) {
   if (hyper.decayMatricesOnly && !op.getMatrix())
     decay = 0;
   bool isFirst = !parameter.first;
+  int64_t level = parameter.op.getZeroLevel();
+  auto [begin, end] = ownedOf(parameter.op);
+  int64_t size = end - begin;
+  RankedTensorType state = level > 0 ? parameter.op.getPieceType() : parameter.op.getLocalType();
   if (isFirst)
-    parameter.first = Tensor(parameter.value.type());
+    parameter.first = Tensor(state);
   if (adamw && !parameter.second)
-    parameter.second = Tensor(parameter.value.type());
-  auto p = parameter.value.edit<double>(), m = parameter.first->edit<double>();
-  auto gradient = parameter.gradient->floats();
+    parameter.second = Tensor(state);
+  auto p = parameter.value.edit<double>().slice(level >= 3 ? 0 : begin, size);
+  auto m = parameter.first->edit<double>();
+  auto gradient = parameter.gradient->floats().slice(level >= 2 ? 0 : begin, size);
   if (adamw) {
     auto v = parameter.second->edit<double>();
-    double size = hyper.rate / (1 - std::pow(hyper.beta1, step));
+    double rate = hyper.rate / (1 - std::pow(hyper.beta1, step));
     double correction = std::sqrt(1 - std::pow(hyper.beta2, step));
     for (size_t i = 0; i < p.size(); ++i) {
       double g = gradient[i] * gradientScale;
       p[i] *= 1 - hyper.rate * decay;
       m[i] = hyper.beta1 * m[i] + (1 - hyper.beta1) * g;
       v[i] = hyper.beta2 * v[i] + (1 - hyper.beta2) * g * g;
-      p[i] -= size * m[i] / (std::sqrt(v[i]) / correction + hyper.epsilon);
+      p[i] -= rate * m[i] / (std::sqrt(v[i]) / correction + hyper.epsilon);
     }
   } else {
     for (size_t i = 0; i < p.size(); ++i) {
@@ -296,6 +353,8 @@ void ParameterStore::update(Parameter &parameter, pipe::UpdateOp op) {
       p[i] -= hyper.rate * m[i];
     }
   }
+  if (level == 1 || level == 2)
+    keep(parameter.value, begin, end);
   if (f64)
     return;
   parameter.value.round();

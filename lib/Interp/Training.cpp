@@ -188,14 +188,30 @@ static ArrayAttr splitAxes(pipe::ParameterOp parameter) {
   return ArrayAttr::get(parameter.getContext(), axes);
 }
 
+std::optional<Tensor> Training::shardGradient(StringAttr name, int64_t holder) const {
+  const auto &own = ranks[holder]->parameters.getParameters().find(name)->second;
+  pipe::ParameterOp op = own.op;
+  if (!own.gradient || op.getZeroLevel() == 0)
+    return own.gradient;
+  Tensor shard(op.getLocalType());
+  auto to = shard.edit<double>();
+  SmallVector<int64_t> group = meetings.getMesh().getGroup(holder, op.getZeroAxesAttr());
+  for (auto [member, rank] : llvm::enumerate(group)) {
+    const Tensor &gradient = *ranks[rank]->parameters.getParameters().find(name)->second.gradient;
+    auto [begin, end] = op.getPiece(member);
+    llvm::copy(gradient.floats().slice(op.getZeroLevel() >= 2 ? 0 : begin, end - begin),
+               to.begin() + begin);
+  }
+  return shard;
+}
+
 double Training::gradientNorm() const {
   double sum = 0;
   for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
     if (balanced.contains(name.getValue()))
       continue;
     for (int64_t holder : meetings.getMesh().getGroup(0, splitAxes(first.op)))
-      if (const auto &gradient =
-              ranks[holder]->parameters.getParameters().find(name)->second.gradient)
+      if (auto gradient = shardGradient(name, holder))
         for (double g : gradient->floats())
           sum += g * g;
   }
@@ -211,8 +227,8 @@ std::vector<NamedTensor> Training::namedGradients() const {
     pipe::ParameterOp op = first.op;
     Tensor whole(cast<RankedTensorType>(op.getType()));
     for (int64_t holder : meetings.getMesh().getGroup(0, splitAxes(op)))
-      insertShard(whole, *ranks[holder]->parameters.getParameters().find(name)->second.gradient,
-                  op.getShardingAttr(), meetings.getMesh(), holder);
+      insertShard(whole, *shardGradient(name, holder), op.getShardingAttr(), meetings.getMesh(),
+                  holder);
     StringRef known = op.getTorchName().value_or(name.getValue());
     if (prefix)
       known.consume_front(prefix.getValue());
@@ -227,7 +243,8 @@ LogicalResult Training::checkReplicas() {
     pipe::ParameterOp op = first.op;
     SmallVector<Attribute> others;
     for (StringAttr axis : mesh.getAxes())
-      if (!llvm::is_contained(splitAxes(op), axis))
+      if (!llvm::is_contained(splitAxes(op), axis) &&
+          !(op.getZeroLevel() >= 3 && llvm::is_contained(op.getZeroAxesAttr(), axis)))
         others.push_back(axis);
     for (int64_t rank = 0; rank < mesh.getRanks(); ++rank) {
       int64_t like = mesh.getGroup(rank, ArrayAttr::get(op.getContext(), others)).front();

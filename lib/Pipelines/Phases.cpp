@@ -98,7 +98,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       break;
     }
     case Phase::distribute:
-      distribute::buildDistributePipeline(passes, {options.mesh, options.expertSlots});
+      distribute::buildDistributePipeline(passes,
+                                          {options.mesh, options.expertSlots, options.zero});
       break;
     case Phase::kernels:
       program::buildKernelsPipeline(passes);

@@ -106,7 +106,7 @@ Value Lowering::place(Value tensor, const Layout &layout) {
   const Root &root = placement.root(p.root);
   if (root.kind == Root::Grad) {
     auto parameter = SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(func, root.parameter);
-    return view(gradPlace(root.parameter, parameter.getLocalType()), layout);
+    return view(gradPlace(root.parameter, parameter.getGradientType()), layout);
   }
   return view(rootPlace(p.root), layout);
 }

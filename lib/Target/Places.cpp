@@ -40,7 +40,8 @@ std::string StatementWriter::pointer(Value place) {
   else if (auto shadow = place.getDefiningOp<exec::ShadowOp>())
     base = "ctx.shadow<bf16>(shadows::" + info.parameters[info.parameterOf.lookup(shadow.getParameter())].identifier + ")";
   else if (auto grad = place.getDefiningOp<exec::GradOp>())
-    base = "ctx.grad(at::" + info.parameters[info.parameterOf.lookup(grad.getParameter())].identifier + ")";
+    base = std::string(info.divides() ? "ctx.grad(grads::" : "ctx.grad(at::") +
+           info.parameters[info.parameterOf.lookup(grad.getParameter())].identifier + ")";
   else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {
     auto [it, isNew] = tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});
     if (isNew) {

@@ -171,21 +171,30 @@ LogicalResult Collector::readParameters() {
     entry.identifier = identifiers.make(op.getSymName());
     entry.shape.assign(type.getShape().begin(), type.getShape().end());
     entry.trainable = !op.getFrozen();
-    entry.elements = type.getNumElements();
+    entry.zero = op.getZeroLevel();
+    entry.elements = op.getHeldType().getNumElements();
+    entry.gradElements = op.getGradientType().getNumElements();
+    entry.stateElements = entry.zero ? op.getPieceType().getNumElements() : entry.elements;
     info.parameterOf[op.getSymName()] = info.parameters.size();
     info.parameters.push_back(std::move(entry));
   }
   // Trained ones first, so that gradients and moments have the same offsets in
-  // shorter blocks; each at a cache line.
-  int64_t next = 0;
-  for (bool trainable : {true, false}) {
-    for (ParameterEntry &entry : info.parameters)
-      if (entry.trainable == trainable) {
-        entry.offset = next;
-        next += llvm::alignTo(entry.elements, 16);
-      }
-    (trainable ? info.gradElements : info.paramElements) = next;
-  }
+  // shorter blocks where nothing is divided; each at a cache line.
+  auto take = [](int64_t &next, int64_t elements) {
+    int64_t offset = next;
+    next += llvm::alignTo(elements, 16);
+    return offset;
+  };
+  for (bool trainable : {true, false})
+    for (ParameterEntry &entry : info.parameters) {
+      if (entry.trainable != trainable)
+        continue;
+      entry.offset = take(info.paramElements, entry.elements);
+      if (!trainable)
+        continue;
+      entry.gradOffset = take(info.gradElements, entry.gradElements);
+      entry.stateOffset = take(info.stateElements, entry.stateElements);
+    }
   return success();
 }
 
@@ -194,13 +203,18 @@ LogicalResult Collector::readUpdates() {
   auto func = module.lookupSymbol<func::FuncOp>("optimizer_step");
   if (!func)
     return module.emitError("has no function @optimizer_step; phase train makes it");
-  llvm::StringSet<> updated;
+  llvm::StringSet<> updated, gathered;
   std::optional<pipe::Optimizer> rule;
   for (Operation &op : func.getBody().front().without_terminator()) {
     if (auto balance = dyn_cast<pipe::BalanceOp>(op)) {
       info.parameters[info.parameterOf.lookup(balance.getParameter())].balanceRate =
           balance.getRate().convertToDouble();
       updated.insert(balance.getParameter());
+      continue;
+    }
+    if (auto gather = dyn_cast<pipe::GatherOp>(op)) {
+      for (auto name : gather.getParameters().getAsRange<FlatSymbolRefAttr>())
+        gathered.insert(name.getValue());
       continue;
     }
     auto update = dyn_cast<pipe::UpdateOp>(op);
@@ -215,6 +229,8 @@ LogicalResult Collector::readUpdates() {
     if (entry.trainable != updated.contains(entry.op.getSymName()))
       return entry.op.emitError("is ") << (entry.trainable ? "not frozen but not" : "frozen but")
                                        << " updated in @optimizer_step";
+    else if ((entry.zero == 1 || entry.zero == 2) && !gathered.contains(entry.op.getSymName()))
+      return entry.op.emitError("is updated in pieces but not gathered in @optimizer_step");
   if (!rule)
     return module.emitError("has no parameter to train; check --freeze");
   info.optimizer = rule == pipe::Optimizer::sgd ? "sgd" : "adamw";
@@ -232,6 +248,10 @@ LogicalResult Collector::readMesh() {
       info.groups.insert(axes);
   });
   for (ParameterEntry &entry : info.parameters) {
+    if (entry.zero) {
+      info.groups.insert(entry.op.getZeroAxesAttr());
+      entry.reduceGroup = info.groupOf(entry.op.getZeroAxesAttr());
+    }
     SmallVector<Attribute> axes;
     if (dist::ShardingAttr sharding = entry.op.getShardingAttr())
       for (ArrayAttr dim : sharding.getDims())

@@ -21,8 +21,11 @@ struct ParameterEntry {
   bool trainable = false;
   int reduceGroup = -1, shardGroup = -1; ///< indices into ProgramInfo::groups
   double balanceRate = 0;                ///< of a router's bias; 0: the optimizer moves it
-  int64_t elements = 0;
-  int64_t offset = 0; ///< in elements from the start of the params block
+  int64_t zero = 0;                      ///< what the members of reduceGroup divide
+  /// What a rank keeps of the value, the gradient and each state of the optimizer.
+  int64_t elements = 0, gradElements = 0, stateElements = 0;
+  /// In elements from the start of the block of parameters, of gradients, of state.
+  int64_t offset = 0, gradOffset = 0, stateOffset = 0;
 };
 
 struct InputEntry {
@@ -63,7 +66,11 @@ struct ProgramInfo {
   int64_t batch = 0, seq = 0, vocab = 0, tokenVocab = 0;
   int64_t arenaBytes = 0;
   std::vector<PeakLine> peak;
-  int64_t paramElements = 0, gradElements = 0;
+  int64_t paramElements = 0, gradElements = 0, stateElements = 0;
+  /// Whether gradients, and state, lie at other offsets than their parameters.
+  bool divides() const {
+    return llvm::any_of(parameters, [](const ParameterEntry &p) { return p.zero > 0; });
+  }
   std::vector<ParameterEntry> parameters; ///< in model order
   std::vector<InputEntry> inputs;
   llvm::StringMap<unsigned> parameterOf;   ///< by symbol

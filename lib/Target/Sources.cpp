@@ -145,10 +145,20 @@ void SourceWriter::writeHeader() {
     text += "  " + p.identifier + " = " + std::to_string(p.offset) + ", // [";
     for (auto [i, size] : llvm::enumerate(p.shape))
       text += (i ? ", " : "") + std::to_string(size);
-    text += p.trainable ? "]\n" : "] frozen\n";
+    text += p.trainable ? "]" : "] frozen";
+    text += p.zero >= 3 ? ", a piece\n" : "\n";
   }
-  text += "};\n} // namespace at\n\n"
-          "/// The arguments of a micro-step.\nnamespace inputs {\nenum {\n";
+  text += "};\n} // namespace at\n\n";
+  if (info.divides()) {
+    text += "/// Where each gradient begins in the grads block: a rank keeps less of it than of "
+            "the\n/// parameter, or less of the parameters before it.\n"
+            "namespace grads {\nenum : int64_t {\n";
+    for (const ParameterEntry &p : info.parameters)
+      if (p.trainable)
+        text += "  " + p.identifier + " = " + std::to_string(p.gradOffset) + ",\n";
+    text += "};\n} // namespace grads\n\n";
+  }
+  text += "/// The arguments of a micro-step.\nnamespace inputs {\nenum {\n";
   for (const InputEntry &input : info.inputs)
     text += "  " + input.identifier + ",\n";
   text += "};\n} // namespace inputs\n\n";

@@ -86,6 +86,18 @@ static std::string addSharding(const ProgramInfo &info, const ParameterEntry &p,
          std::to_string(p.reduceGroup) + ", " + std::to_string(p.shardGroup);
 }
 
+/// The fields behind those: of a router's bias, and of what is divided.
+static std::string lastFields(const ProgramInfo &info, const ParameterEntry &p) {
+  const bool divides = info.divides() && p.trainable;
+  std::string text;
+  if (p.balanceRate > 0 || divides)
+    text += ", " + (p.balanceRate > 0 ? literal(static_cast<float>(p.balanceRate)) : "0");
+  if (divides)
+    text += ", " + std::to_string(p.zero) + ", grads::" + p.identifier + ", " +
+            std::to_string(p.stateOffset);
+  return text;
+}
+
 /// Axes and groups of the mesh.
 static std::string meshTables(const ProgramInfo &info) {
   std::string text = "static const AxisInfo axes[] = {";
@@ -142,8 +154,7 @@ static LogicalResult addParameter(const ProgramInfo &info, const ParameterEntry 
           std::to_string(p.shape.size()) + ", " + shape + ", " + (p.trainable ? "true" : "false") +
           ", Init::" + init + ", " + (init == "normal" ? literal(std) : "0") +
           ", at::" + p.identifier + ", " + std::to_string(p.op.getSources().size()) + ", " +
-          sources + addSharding(info, p, index, before) +
-          (p.balanceRate > 0 ? ", " + literal(static_cast<float>(p.balanceRate)) : "") + "},\n";
+          sources + addSharding(info, p, index, before) + lastFields(info, p) + "},\n";
   return success();
 }
 
@@ -172,9 +183,10 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   text += before + "\n";
   text +=
       std::string("// name, PyTorch's name, rank, shape, trained, fresh values, offset, sources") +
-      (info.mesh ? ",\n// whole shape, shards {dim, axis, blocks}, group that sums the gradient, "
-                   "group that shards\n"
-                 : "\n") +
+      (info.mesh ? std::string(",\n// whole shape, shards {dim, axis, blocks}, group that sums the "
+                               "gradient, group that shards") +
+                       (info.divides() ? ",\n// rate of balance, zero, offsets of gradient and state\n" : "\n")
+                 : std::string("\n")) +
       "static const ParameterInfo parameters[] = {\n" + rows + "};\n\n";
   // 3. Inputs.
   for (auto [i, input] : llvm::enumerate(info.inputs))
@@ -263,6 +275,8 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     field("groups", "groups");
     if (info.options.target != TargetKind::cpu)
       field("connect", "linkByNccl");
+    if (info.divides())
+      number("stateElements", info.stateElements);
   }
   return text + "};\n";
 }

@@ -16,8 +16,9 @@ Context::Context(int threadCount)
 Context::Context(const Program &p, int threadCount, bool momentum) : Context(threadCount) {
   program = &p;
   const bool adamw = p.optimizer == OptimizerKind::adamw;
-  const int64_t first = adamw || momentum ? p.gradElements * 4 : 0;
-  const int64_t second = adamw ? p.gradElements * 4 : 0;
+  const int64_t state = p.stateElements < 0 ? p.gradElements : p.stateElements;
+  const int64_t first = adamw || momentum ? state * 4 : 0;
+  const int64_t second = adamw ? state * 4 : 0;
   checkMemory(*this, p.paramElements * 4 + p.gradElements * 4 + first + second + p.arenaBytes +
                          p.tableBytes + p.shadowBytes + reserveBytes(p));
   params = DeviceBlock(p.paramElements * 4);

@@ -54,6 +54,7 @@ std::optional<std::string> moire::searchPlan(const AutoPlan &request,
   // The model of one rank: what it is distributed to is the question.
   CompileOptions alone = options;
   alone.mesh.clear();
+  alone.zero = 0;
   alone.dumpPhases.clear();
   alone.explain = false;
   alone.stopAfter = Phase::program;
@@ -73,7 +74,8 @@ std::optional<std::string> moire::searchPlan(const AutoPlan &request,
   search.recompute = {cost::Recompute::None};
   search.microBatch = {
       static_cast<int>(std::max<int64_t>(1, cost->tokens / std::max(1, cost->model.sequence)))};
-  search.zero = {0};
+  if (request.zero)
+    search.zero = {*request.zero};
   const long batch = request.globalBatch > 0
                          ? request.globalBatch
                          : static_cast<long>(search.microBatch.front()) * cluster.devices();

@@ -16,6 +16,7 @@ struct AutoPlan {
   std::string cluster;  ///< a file, or the name of one that comes with the project
   long gpus = 0;        ///< devices of it to use; 0: all
   long globalBatch = 0; ///< sequences of a step
+  std::optional<int> zero; ///< held to this
 };
 
 /// Searches the fastest plan that a program can follow, for the model, batch and precision of

@@ -19,10 +19,8 @@ std::string moire::applyPlan(const planner::Plan &plan, const std::string &name,
     options.mesh = "dp=" + std::to_string(plan.dp) + ",ep=" + std::to_string(plan.ep) +
                    ",tp=" + std::to_string(plan.tp);
   options.precision = plan.precision;
-  if (plan.zero > 0 && plan.dp * plan.ep > 1)
-    warnings +=
-        "the plan has zero = " + std::to_string(plan.zero) +
-        ", but every rank keeps all of what it could share: more memory, the same numbers\n";
+  // Ranks of tp alone hold nothing alike.
+  options.zero = plan.dp * plan.ep > 1 ? plan.zero : 0;
   if (plan.recompute != cost::Recompute::None)
     warnings +=
         std::string("the plan has recompute = \"") + cost::name(plan.recompute) +

@@ -136,12 +136,18 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
                  "Ranks as a grid: dp and ep ranks hold different tokens, ep ranks different "
                  "experts, tp ranks pieces of each layer: --mesh dp=2,ep=4")
       ->type_name("AXIS=SIZE,...");
+  app.add_option("--zero", compile.zero,
+                 "What ranks of dp and ep divide of what they hold alike: 1 the optimizer's state, "
+                 "2 gradients too, 3 parameters too; 0 nothing")
+      ->type_name("LEVEL")
+      ->check(CLI::Range(0, 3))
+      ->capture_default_str();
   app.add_option(
          "--plan", line.plan,
-         "Mesh and precision of a plan that moire-plan --search wrote, instead of --mesh and "
-         "--precision; its micro-batch must be the batch of --bind. auto: the fastest plan that "
-         "the cost model finds for --cluster and --global-batch; --mesh then holds the axes that "
-         "it names")
+         "Mesh, zero and precision of a plan that moire-plan --search wrote, instead of --mesh, "
+         "--zero and --precision; its micro-batch must be the batch of --bind. auto: the fastest "
+         "plan that the cost model finds for --cluster and --global-batch; --mesh and --zero then "
+         "hold what they name")
       ->type_name("FILE.toml|auto");
   app.add_option("--cluster", line.automatic.cluster,
                  "Of --plan auto: a file, or a name that moire-plan --help lists")
@@ -211,12 +217,14 @@ static int readPlanFlags(const CLI::App &app, CommandLine &line, planner::Plan &
     if (line.automatic.cluster.empty())
       return usageError("--plan auto needs to know for what; give --cluster with a file or a name "
                         "that moire-plan --help lists");
+    if (app.count("--zero"))
+      line.automatic.zero = static_cast<int>(line.compile.zero);
     std::string report;
     if (auto error = searchPlan(line.automatic, line.compile, plan, report))
       return error->empty() ? 1 : usageError(*error);
     llvm::outs() << report << "\n";
   } else {
-    for (const char *other : {"--mesh", "--precision"})
+    for (const char *other : {"--mesh", "--zero", "--precision"})
       if (app.count(other))
         return usageError(std::string("--plan and ") + other +
                           " both say it; leave one of them out");
@@ -269,6 +277,13 @@ int main(int argc, char **argv) {
   if (options.expertSlots != 0 && emit.target != target::TargetKind::cpu)
     return usageError("--expert-slots with --target " + line.target +
                       " is not possible; a micro-batch runs in parts with --target cpu alone");
+  if (options.zero > 0 && options.mesh.empty() && line.plan.empty())
+    return usageError("--zero " + llvm::Twine(options.zero) +
+                      " divides what ranks hold alike, and there is one rank; give --mesh dp=2 or "
+                      "more, or leave --zero out");
+  if (options.zero > 0 && emit.target != target::TargetKind::cpu)
+    return usageError("--zero " + llvm::Twine(options.zero) + " with --target '" + line.target +
+                      "' is not possible yet; use --zero 0, or --target cpu");
   options.epilogues = emit.target != target::TargetKind::cpu;
   bool stops = !line.stopAfter.empty();
   if (stops)

@@ -24,7 +24,7 @@ struct Collective {
   double bytes;
 };
 
-/// The collectives of @micro_step, then of @reduce_gradients, in their order.
+/// The collectives of @micro_step, @reduce_gradients and @optimizer_step, in their order.
 std::vector<Collective> findCollectives(mlir::ModuleOp module);
 
 /// Prints them as a table, with the sums per micro-batch and per step.

@@ -25,6 +25,7 @@ namespace moire::distribute {
 struct DistributeOptions {
   std::string mesh; ///< "dp=2,ep=4,tp=2"; empty: one rank
   double expertSlots = 0; ///< rows that a rank has room for / pairs of a rank; 0: all that can come
+  int64_t zero = 0; ///< what dp and ep ranks divide: 1 state, 2 gradients, 3 parameters too
 };
 
 /// The training step of one rank ~~> that of each rank of the mesh.

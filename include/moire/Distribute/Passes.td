@@ -127,4 +127,40 @@ def DistributeData : Pass<"distribute-data", "::mlir::ModuleOp"> {
   ];
 }
 
+def DistributeZero : Pass<"distribute-zero", "::mlir::ModuleOp"> {
+  let summary = "Divides the optimizer's state, gradients and parameters over ranks";
+  let description = [{
+    Each parameter whose gradient is summed over a group is divided among its
+    ranks (ZeRO; Rajbhandari et al., 2020): `level` 1 divides the optimizer's
+    state, 2 gradients too, 3 parameters too. After distribute-data.
+
+    At level 1 the sums at the step's end leave each rank its piece, which it
+    updates, and @optimizer_step gathers the parameters. From level 2 on a
+    gradient is summed in each micro-batch, as soon as it is complete, and its
+    piece accumulated; @reduce_gradients holds nothing of it. At level 3 a
+    parameter is gathered before it is used, in the forward and again in the
+    backward; it stays between two uses where what is gathered between them is
+    smaller. What is only needed in bf16 is rounded by its owners and gathered
+    as bf16.
+
+    ```mlir
+    pipe.parameter @w : tensor<32x64xf32> from [...]
+    pipe.accumulate @w, %g : tensor<32x64xf32>
+    pipe.reduce_grads [@w] over ["dp"]
+    pipe.update @w with adamw matrix
+    ~~> // dp = 2, level = 2
+    pipe.parameter @w : tensor<32x64xf32> from [...] zero 2 over ["dp"]
+    %flat = nn.reshape %g : tensor<32x64xf32> -> tensor<2048xf32>
+    %piece = dist.reduce_scatter %flat dim 0 over ["dp"] : tensor<2048xf32> -> tensor<1024xf32>
+    pipe.accumulate @w, %piece : tensor<1024xf32>
+    pipe.update @w with adamw matrix
+    pipe.gather [@w] over ["dp"]
+    ```
+  }];
+  let options = [
+    Option<"level", "level", "int64_t", "1", "1, 2 or 3">
+  ];
+  let dependentDialects = ["::moire::dist::DistDialect", "::moire::nn::NNDialect"];
+}
+
 #endif // MOIRE_DISTRIBUTE_PASSES

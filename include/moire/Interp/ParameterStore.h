@@ -26,14 +26,14 @@ struct HyperParameters {
 };
 
 /// Values, gradients and moments of the module's parameters; executes the pipe
-/// dialect's ops on them.
+/// dialect's ops on them. What another rank owns (zero) is NaN, so that nobody reads it.
 class ParameterStore : public ParameterAccess {
 public:
   struct Parameter {
     pipe::ParameterOp op;
-    Tensor value;
-    std::optional<Tensor> gradient; ///< nothing before the first accumulate
-    std::optional<Tensor> first;    ///< AdamW's first moment, SGD's momentum
+    Tensor value;                   ///< of the op's held type
+    std::optional<Tensor> gradient; ///< of its gradient type; nothing before the first accumulate
+    std::optional<Tensor> first;    ///< AdamW's first moment, SGD's momentum; its shard or piece
     std::optional<Tensor> second;   ///< AdamW's second moment
   };
 
@@ -58,6 +58,8 @@ public:
   const llvm::MapVector<mlir::StringAttr, Parameter> &getParameters() const { return parameters; }
 
 private:
+  /// The elements of its shard that this rank owns: [begin, end).
+  std::pair<int64_t, int64_t> ownedOf(pipe::ParameterOp op) const;
   void update(Parameter &parameter, pipe::UpdateOp op);
 
   bool f64;

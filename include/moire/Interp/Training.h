@@ -56,6 +56,8 @@ private:
 
   mlir::FailureOr<Tensor> prepareLabels(const Tensor &labels);
   int64_t countLabels(const Tensor &labels);
+  /// The gradient of a holder's shard, put together from the pieces that its ranks own.
+  std::optional<Tensor> shardGradient(mlir::StringAttr name, int64_t holder) const;
   double gradientNorm() const;
   mlir::LogicalResult runOnAllRanks(llvm::StringRef function);
   mlir::LogicalResult checkReplicas();

@@ -36,6 +36,7 @@ struct CompileOptions {
   std::string freeze;                          ///< parameters whose names match are not trained
   std::string mesh;                            ///< "dp=2,ep=4,tp=2"; empty: one rank
   double expertSlots = 0;                      ///< rows that a rank has room for / its pairs; 0: all
+  int64_t zero = 0; ///< what dp and ep ranks divide: 1 state, 2 gradients, 3 parameters too
   int64_t logitsLimit = 256;                   ///< MiB of logits that are stored at once
   bool epilogues = false;           ///< the target's products take GELU and residuals along
   bool init = false;                ///< fresh weights; the weight file may be missing

@@ -7,6 +7,7 @@
 #include "moire/rt/collectives.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/device.h"
+#include "moire/rt/pieces.h"
 
 #include <algorithm>
 #include <tuple>
@@ -20,8 +21,10 @@ std::vector<Bucket> bucketsOf(const Program &program, int64_t most) {
     int64_t n = 1;
     for (int64_t d = 0; d < p.rank; ++d)
       n *= p.shape[d];
-    if (p.trainable && p.reduceGroup >= 0 && n > 0)
-      ranges.push_back({p.reduceGroup, p.offset, p.offset + n});
+    if (p.trainable && p.reduceGroup >= 0 && p.zero == 0 && n > 0) {
+      const int64_t at = p.gradOffset < 0 ? p.offset : p.gradOffset;
+      ranges.push_back({p.reduceGroup, at, at + n});
+    }
   }
   // Neighbours in memory, up to the padding between them. Not in the order of groups:
   // a parameter of another group lies between those of one.
@@ -51,6 +54,7 @@ void reduceStep(Context &ctx) {
   for (const Bucket &b : bucketsOf(*ctx.program, kBucket))
     allReduce(ctx, b.group, "all_reduce of gradients", ctx.grad(b.begin), ctx.grad(b.begin),
               b.end - b.begin);
+  sumPieces(ctx);
 
   // Atom number a · S + s lies at shard s, in its accumulation a.
   const Group data = comm.groupOver("dp,ep");
@@ -66,14 +70,15 @@ void reduceStep(Context &ctx) {
   upload(ctx, &ctx.outcome.as<StepOutcome>()->loss, &sum, sizeof sum);
 }
 
-void sumShards(Context &ctx, double *squares) {
+/// Sums squares of the parameters for which `groupOf` gives a group, over it.
+template <typename GroupOf> static void sumOver(Context &ctx, double *squares, GroupOf groupOf) {
   Comm &comm = *ctx.comm;
   const Program &p = *ctx.program;
   for (int group = 0; group < int(p.numGroups); ++group) {
     std::vector<int64_t> which;
     std::vector<double> values;
     for (int64_t i = 0; i < p.numParameters; ++i)
-      if (p.parameters[i].trainable && p.parameters[i].shardGroup == group) {
+      if (p.parameters[i].trainable && groupOf(p.parameters[i]) == group) {
         which.push_back(i);
         values.push_back(squares[i]);
       }
@@ -82,6 +87,11 @@ void sumShards(Context &ctx, double *squares) {
     for (size_t i = 0; i < which.size(); ++i)
       squares[which[i]] = values[i];
   }
+}
+
+void sumShards(Context &ctx, double *squares) {
+  sumOver(ctx, squares, [](const ParameterInfo &p) { return p.zero ? p.reduceGroup : -1; });
+  sumOver(ctx, squares, [](const ParameterInfo &p) { return p.shardGroup; });
 }
 
 } // namespace moire::rt

@@ -6,6 +6,7 @@
 #include "moire/rt/optimizer.h"
 #include "moire/rt/gradients.h"
 #include "moire/rt/parallel.h"
+#include "moire/rt/pieces.h"
 
 #include <cmath>
 #include <vector>
@@ -84,15 +85,6 @@ void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
   });
 }
 
-namespace {
-int64_t elements(const ParameterInfo &p) {
-  int64_t n = 1;
-  for (int64_t i = 0; i < p.rank; ++i)
-    n *= p.shape[i];
-  return n;
-}
-} // namespace
-
 /// Down where the load was more than the mean, up where it was less.
 static void balance(float rate, int64_t n, float *p, const float *excess) {
   for (int64_t i = 0; i < n; ++i)
@@ -101,15 +93,16 @@ static void balance(float rate, int64_t n, float *p, const float *excess) {
 
 static void update(Context &ctx, const ParameterInfo &p) {
   const bool decay = !ctx.hyper.decayMatricesOnly || p.rank >= 2;
-  float *value = ctx.param(p.offset), *grad = ctx.grad(p.offset);
+  const Owned mine = owned(ctx, p);
+  float *value = ctx.param(ownedValueAt(p, mine)), *grad = ctx.grad(ownedGradAt(p, mine));
   if (p.balanceRate > 0)
-    return balance(p.balanceRate, elements(p), value, grad);
-  float *m = ctx.m.size() ? ctx.m.as<float>() + p.offset : nullptr;
+    return balance(p.balanceRate, mine.size(), value, grad);
+  float *m = ctx.m.size() ? ctx.m.as<float>() + ownedStateAt(p) : nullptr;
   if (ctx.program->optimizer == OptimizerKind::sgd)
-    updateSGD(ctx, ctx.hyper, elements(p), decay, value, grad, m);
+    updateSGD(ctx, ctx.hyper, mine.size(), decay, value, grad, m);
   else
-    updateAdamW(ctx, ctx.hyper, elements(p), decay, value, grad, m,
-                ctx.v.as<float>() + p.offset);
+    updateAdamW(ctx, ctx.hyper, mine.size(), decay, value, grad, m,
+                ctx.v.as<float>() + ownedStateAt(p));
 }
 
 static void updateAll(Context &ctx) {
@@ -130,8 +123,10 @@ double globalNorm(Context &ctx) {
     const ParameterInfo &p = program.parameters[t];
     if (!p.trainable || p.balanceRate > 0)
       continue;
-    for (int64_t i = 0, n = elements(p); i < n; i += kPiece)
-      pieces.push_back({ctx.grad(p.offset + i), std::min(kPiece, n - i), t});
+    const Owned mine = owned(ctx, p);
+    const float *g = ctx.grad(ownedGradAt(p, mine));
+    for (int64_t i = 0, n = mine.size(); i < n; i += kPiece)
+      pieces.push_back({g + i, std::min(kPiece, n - i), t});
   }
   std::vector<double> partial(pieces.size());
   parallelTasks(ctx, pieces.size(), [&](int64_t i) {
@@ -167,6 +162,8 @@ void endStep(Context &ctx) {
   Hyper &h = ctx.hyper;
   h.gradScale = h.maxNorm > 0 ? clipFactor(outcome.norm, h.maxNorm) : 1;
   updateAll(ctx);
+  if (ctx.comm)
+    gatherPieces(ctx);
 }
 
 double clipFactor(double norm, double maxNorm) {

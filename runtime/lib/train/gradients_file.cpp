@@ -5,6 +5,7 @@
 
 #include "train/gradients_file.h"
 #include "moire/rt/device.h"
+#include "moire/rt/pieces.h"
 #include "train/safetensors.h"
 #include "train/shards.h"
 #include "train/weights.h"
@@ -39,6 +40,20 @@ static std::vector<float> gatherShards(Comm &comm, const ParameterInfo &p, const
   return whole;
 }
 
+/// A divided parameter's gradient of the whole shard, on the first member of its group.
+static std::vector<float> gatherDivided(const Context &ctx, const ParameterInfo &p,
+                                        const float *grads) {
+  const Group &group = ctx.comm->group(p.reduceGroup);
+  const int64_t n = shardElements(p);
+  std::vector<int64_t> sizes;
+  for (int m = 0; m < group.size(); ++m)
+    sizes.push_back(ownedBy(m, n, group.size()).size() * int64_t(sizeof(float)));
+  std::vector<float> shard(n);
+  ctx.comm->gather(group, "gather of gradients", grads + ownedGradAt(p, owned(ctx, p)),
+                   shard.data(), sizes);
+  return shard;
+}
+
 void writeGradients(Context &ctx, const std::string &path) {
   const Program &p = *ctx.program;
   const HostCopy grads(ctx, ctx.grads, /*read=*/true);
@@ -52,7 +67,12 @@ void writeGradients(Context &ctx, const std::string &path) {
     std::string name = param.torchName;
     if (name.compare(0, prefix.size(), prefix) == 0)
       name = name.substr(prefix.size());
-    const float *values = grads.as<float>() + param.offset;
+    const float *values =
+        grads.as<float>() + (param.gradOffset < 0 ? param.offset : param.gradOffset);
+    if (ctx.comm && param.zero) {
+      gathered.push_back(gatherDivided(ctx, param, grads.as<float>()));
+      values = gathered.back().data();
+    }
     if (ctx.comm && param.shardGroup >= 0) {
       gathered.push_back(gatherShards(*ctx.comm, param, values));
       values = gathered.back().data();

@@ -7,6 +7,7 @@
 #include "moire/rt/checksum.h"
 #include "moire/rt/device.h"
 #include "moire/rt/parallel.h"
+#include "moire/rt/pieces.h"
 #include "train/convert.h"
 #include "train/onnx_file.h"
 #include "train/philox.h"
@@ -19,13 +20,6 @@
 #include <vector>
 
 namespace moire::rt {
-
-int64_t elements(const ParameterInfo &p) {
-  int64_t n = 1;
-  for (int64_t i = 0; i < p.rank; ++i)
-    n *= p.shape[i];
-  return n;
-}
 
 std::string commonPrefix(const Program &p) {
   if (p.namePrefix)
@@ -58,7 +52,21 @@ struct Values {
     return ctx.comm ? Part::ofRank(p, ctx.comm->mesh, ctx.comm->rank())
                     : Part::ofRank(p, Mesh(), 0);
   }
+  /// Which elements of that part the block has.
+  Owned kept(const ParameterInfo &p) const {
+    return p.zero >= 3 ? owned(ctx, p) : Owned{0, shardElements(p)};
+  }
 };
+
+/// Calls body(at, whole, count) as eachPiece() does, for places [begin, end) of the part.
+template <typename Body>
+void eachPieceWithin(const Part &part, int64_t begin, int64_t end, Body &&body) {
+  eachPiece(part, [&](int64_t at, int64_t whole, int64_t count) {
+    const int64_t first = std::max(at, begin), last = std::min(at + count, end);
+    if (first < last)
+      body(first, whole + first - at, last - first);
+  });
+}
 
 /// Row 2i of the file is row i of the parameter, row 2i + 1 is row rows/2 + i.
 Runs interleaved(const Runs &runs, int64_t rows) {
@@ -69,8 +77,9 @@ Runs interleaved(const Runs &runs, int64_t rows) {
   return stored;
 }
 
-/// Writes the rank's part of one stored tensor into its part of the parameter. Reads
-/// no other bytes: what a rank does not hold stays in the file.
+/// Writes what the rank holds of one stored tensor into its part of the parameter. What
+/// it does not hold stays in the file, but for pieces of a shard that is stored
+/// transposed, for which it reads the shard.
 void place(const Values &values, const ParameterInfo &p, const Source &s, DType type,
            const unsigned char *bytes, int64_t size, const std::string &where) {
   const bool sliced =
@@ -78,7 +87,7 @@ void place(const Values &values, const ParameterInfo &p, const Source &s, DType 
   const bool transposed = s.transform == Transform::transposeLast2 ||
                           s.transform == Transform::sliceTranspose;
   Part part = values.part(p);
-  float *to = values.data + p.offset;
+  int64_t before = 0; // in the shard, of the elements from this tensor
   int64_t n = part.wholeElements();
   if (sliced)
     n /= part.dims[0];
@@ -89,40 +98,50 @@ void place(const Values &values, const ParameterInfo &p, const Source &s, DType 
                      shapeText(globalShape(p)) + " needs " + std::to_string(n) +
                      " floats");
   if (sliced) {
-    int64_t before = 0;
+    int64_t rows = 0;
     const Run *found = nullptr;
     for (const Run &run : part.runs[0]) {
       if (s.index >= run.begin && s.index < run.begin + run.count) {
         found = &run;
         break;
       }
-      before += run.count;
+      rows += run.count;
     }
     if (!found)
       return; // another rank's
-    const int64_t index = before + s.index - found->begin;
+    const int64_t index = rows + s.index - found->begin;
     part.dims.erase(part.dims.begin());
     part.runs.erase(part.runs.begin());
-    to += index * part.elements();
+    before = index * part.elements();
   }
   const size_t rank = part.dims.size();
   if (s.transform == Transform::interleaveHalvesDim1)
     part.runs[1] = interleaved(part.runs[1], part.dims[1]);
-  // The part of the stored tensor, in its own layout.
-  std::vector<float> stored;
-  if (transposed) {
-    std::swap(part.dims[rank - 2], part.dims[rank - 1]);
-    std::swap(part.runs[rank - 2], part.runs[rank - 1]);
-    stored.resize(part.elements());
+  // Of the tensor's part the places that are kept, and where its first one would lie.
+  const Owned kept = values.kept(p);
+  const int64_t all = part.elements();
+  const int64_t begin = std::clamp<int64_t>(kept.begin - before, 0, all);
+  const int64_t end = std::clamp<int64_t>(kept.end - before, 0, all);
+  if (begin >= end)
+    return;
+  float *to = values.data + p.offset + before - kept.begin;
+  if (!transposed) {
+    eachPieceWithin(part, begin, end, [&](int64_t at, int64_t whole, int64_t count) {
+      toFloat(type, bytes + whole * bytesOf(type), count, to + at);
+    });
+    return;
   }
-  float *landing = transposed ? stored.data() : to;
+  // In the stored layout first.
+  std::swap(part.dims[rank - 2], part.dims[rank - 1]);
+  std::swap(part.runs[rank - 2], part.runs[rank - 1]);
+  std::vector<float> stored(all), turned(end - begin < all ? all : 0);
   eachPiece(part, [&](int64_t at, int64_t whole, int64_t count) {
-    toFloat(type, bytes + whole * bytesOf(type), count, landing + at);
+    toFloat(type, bytes + whole * bytesOf(type), count, stored.data() + at);
   });
-  if (transposed && part.elements() > 0) {
-    const int64_t cols = part.size(rank - 2), rows = part.size(rank - 1);
-    swapAxes(part.elements() / (rows * cols), cols, rows, 1, stored.data(), to);
-  }
+  const int64_t cols = part.size(rank - 2), rows = part.size(rank - 1);
+  swapAxes(all / (rows * cols), cols, rows, 1, stored.data(), turned.empty() ? to : turned.data());
+  if (!turned.empty())
+    std::copy(turned.begin() + begin, turned.begin() + end, to + begin);
 }
 
 std::string modelFolder(const Program &p, const std::string &executable) {
@@ -248,21 +267,23 @@ void loadSafetensors(const Values &values, const std::string &path,
 /// parameter's name and i, whichever rank holds it.
 void initialize(const Values &values, const ParameterInfo &p, uint64_t seed) {
   const uint64_t name = fnv1a(p.torchName, std::strlen(p.torchName));
-  eachPiece(values.part(p), [&](int64_t at, int64_t whole, int64_t count) {
-    float *to = values.data + p.offset + at - whole; // indexed by the logical element
-    const int64_t first = whole / 4, groups = (whole + count + 3) / 4 - first;
-    parallelFor(values.ctx, groups, kElementwiseGrain / 4, [&](int64_t begin, int64_t end) {
-      for (int64_t group = first + begin; group < first + end; ++group) {
-        const auto words = philox(seed, name, group);
-        const auto a = normalPair(words[0], words[1]), b = normalPair(words[2], words[3]);
-        const double normal[4] = {a[0], a[1], b[0], b[1]};
-        for (int64_t i = std::max(whole, 4 * group);
-             i < std::min(whole + count, 4 * group + 4); ++i)
-          to[i] = p.init == Init::normal ? float(normal[i - 4 * group] * p.initStd)
-                                         : (p.init == Init::ones ? 1.0f : 0.0f);
-      }
-    });
-  });
+  const Owned kept = values.kept(p);
+  eachPieceWithin(
+      values.part(p), kept.begin, kept.end, [&](int64_t at, int64_t whole, int64_t count) {
+        float *to = values.data + p.offset + at - kept.begin - whole; // by the logical element
+        const int64_t first = whole / 4, groups = (whole + count + 3) / 4 - first;
+        parallelFor(values.ctx, groups, kElementwiseGrain / 4, [&](int64_t begin, int64_t end) {
+          for (int64_t group = first + begin; group < first + end; ++group) {
+            const auto words = philox(seed, name, group);
+            const auto a = normalPair(words[0], words[1]), b = normalPair(words[2], words[3]);
+            const double normal[4] = {a[0], a[1], b[0], b[1]};
+            for (int64_t i = std::max(whole, 4 * group); i < std::min(whole + count, 4 * group + 4);
+                 ++i)
+              to[i] = p.init == Init::normal ? float(normal[i - 4 * group] * p.initStd)
+                                             : (p.init == Init::ones ? 1.0f : 0.0f);
+          }
+        });
+      });
 }
 
 /// What --weights names: a folder is searched for one file.

@@ -22,9 +22,6 @@ void loadWeights(Context &ctx, const std::string &weights, uint64_t seed,
 /// The leading component ("m.") that all names share, see Program::namePrefix.
 std::string commonPrefix(const Program &program);
 
-/// Of the shard that a rank holds.
-int64_t elements(const ParameterInfo &parameter);
-
 } // namespace moire::rt
 
 #endif // MOIRE_RT_WEIGHTS_H

@@ -4,7 +4,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "RankProgram.h"
+#include "moire/rt/comm.h"
 #include "moire/rt/kernels.h"
+#include "moire/rt/pieces.h"
 
 #include <algorithm>
 #include <chrono>
@@ -28,8 +30,7 @@ const int64_t kTable[] = {kVocab, kVocab}, kBias[] = {kVocab}, kExpert[] = {kExp
 const InputInfo kInputs[] = {{"input_ids", DType::i64, 2, kInput, Role::tokens, 0},
                              {"labels", DType::i64, 2, kInput, Role::labels, -1},
                              {"scale", DType::f32, 0, nullptr, Role::scale, -1}};
-constexpr int64_t kBiasAt = kVocab * kVocab, kExpertAt = kBiasAt + 16,
-                  kElements = kExpertAt + kExperts * kVocab;
+constexpr int64_t kRoom = 512; // elements of all pieces of a parameter, and more
 
 /// A computation that takes long: STALL=rank,step,seconds.
 void stall(const Context &ctx) {
@@ -48,13 +49,47 @@ int64_t column(int64_t c, int64_t n, int64_t j) {
   return j < first ? c * first + j : kBlocks[0] + c * (kBlocks[1] / n) + j - first;
 }
 
+/// Parameter i, put together where the rank keeps a piece; room: of all pieces.
+const float *valueOf(Context &ctx, int i, float *room) {
+  const ParameterInfo &p = ctx.program->parameters[i];
+  if (p.zero < 3)
+    return ctx.param(p.offset);
+  const int64_t members = ctx.comm->group(p.reduceGroup).size();
+  allGather(ctx, p.reduceGroup, "all_gather of a parameter", ctx.param(p.offset), room, 1,
+            pieceElements(shardElements(p), members), 1);
+  return room;
+}
+
+/// Where a micro-batch's gradient of parameter i goes, zeros at first: from level 2 on `room`,
+/// which sumGrad() then adds to the gradient.
+float *gradOf(Context &ctx, int i, float *room) {
+  const ParameterInfo &p = ctx.program->parameters[i];
+  if (p.zero >= 2)
+    return std::fill_n(room, kRoom, 0.0f) - kRoom;
+  float *grad = ctx.grad(p.gradOffset);
+  if (ctx.first())
+    std::fill_n(grad, shardElements(p), 0.0f);
+  return grad;
+}
+void sumGrad(Context &ctx, int i, const float *room, float *piece) {
+  const ParameterInfo &p = ctx.program->parameters[i];
+  if (p.zero < 2)
+    return;
+  const int64_t n = pieceElements(shardElements(p), ctx.comm->group(p.reduceGroup).size());
+  reduceScatter(ctx, p.reduceGroup, "reduce_scatter of a gradient", room, piece, 1, n, 1);
+  for (int64_t j = 0; j < n; ++j)
+    ctx.grad(p.gradOffset)[j] = (ctx.first() ? 0 : ctx.grad(p.gradOffset)[j]) + piece[j];
+}
+
 void microStep(Context &ctx) {
   stall(ctx);
   const int64_t ep = ctx.program->axes[kEp].size, tp = ctx.program->axes[kTp].size;
   const int64_t columns = kVocab / tp, experts = kExperts / ep, mine = axisIndex(ctx, kTp);
   const auto *ids = ctx.input<int64_t>(0), *labels = ctx.input<int64_t>(1);
   const float *scale = ctx.input<float>(2);
-  const float *table = ctx.param(0), *bias = ctx.param(kBiasAt);
+  float *room = ctx.at<float>(8192);
+  const float *table = valueOf(ctx, 0, room), *bias = valueOf(ctx, 1, room + kRoom);
+  const float *ownExperts = valueOf(ctx, 2, room + 2 * kRoom);
   auto *part = ctx.at<float>(0), *gathered = ctx.at<float>(1024), *logits = ctx.at<float>(2048),
        *losses = ctx.at<float>(3072), *allExperts = ctx.at<float>(4096),
        *dexperts = ctx.at<float>(5120), *dmine = ctx.at<float>(6144);
@@ -64,8 +99,7 @@ void microStep(Context &ctx) {
     for (int64_t j = 0; j < columns; ++j)
       part[r * columns + j] = table[ids[r] * columns + j];
   allGather(ctx, kOverTp, "all_gather of logits", part, gathered, kRows, columns, 1);
-  allGather(ctx, kOverEp, "all_gather of experts", ctx.param(kExpertAt), allExperts, 1, experts,
-            kVocab);
+  allGather(ctx, kOverEp, "all_gather of experts", ownExperts, allExperts, 1, experts, kVocab);
   for (int64_t r = 0; r < kRows; ++r)
     for (int64_t c = 0; c < tp; ++c)
       for (int64_t j = 0; j < columns; ++j) {
@@ -81,9 +115,8 @@ void microStep(Context &ctx) {
   loss(ctx, &scaled);
 
   // Backward: logits hold their gradient.
-  float *dtable = ctx.grad(0), *dbias = ctx.grad(kBiasAt);
-  if (ctx.first())
-    std::fill_n(ctx.grad(0), ctx.program->gradElements, 0.0f);
+  float *dtable = gradOf(ctx, 0, room), *dbias = gradOf(ctx, 1, room + kRoom);
+  float *downExperts = gradOf(ctx, 2, room + 2 * kRoom);
   std::fill_n(dexperts, kExperts * kVocab, 0.0f);
   for (int64_t r = 0; r < kRows; ++r) {
     for (int64_t j = 0; j < columns; ++j)
@@ -95,11 +128,13 @@ void microStep(Context &ctx) {
   }
   reduceScatter(ctx, kOverEp, "reduce_scatter of experts", dexperts, dmine, 1, experts, kVocab);
   for (int64_t i = 0; i < experts * kVocab; ++i)
-    ctx.grad(kExpertAt)[i] += dmine[i];
+    downExperts[i] += dmine[i];
+  for (int i = 0; i < 3; ++i)
+    sumGrad(ctx, i, room + i * kRoom, room + 3 * kRoom);
 }
 } // namespace
 
-RankProgram::RankProgram(const std::string &mesh)
+RankProgram::RankProgram(const std::string &mesh, int zero)
     : axes{{"pp", 1}, {"dp", 1}, {"ep", 1}, {"tp", 1}} {
   std::istringstream list(mesh);
   for (std::string axis; std::getline(list, axis, ',');)
@@ -125,7 +160,7 @@ RankProgram::RankProgram(const std::string &mesh)
                {{1, kTp, 2, kBlocks}, {}},
                kOverData,
                kOverTp};
-  params[1] = {"bias", "m.bias", 1, kBias, true, Init::normal, 0.5f, kBiasAt, 0, nullptr};
+  params[1] = {"bias", "m.bias", 1, kBias, true, Init::normal, 0.5f, 0, 0, nullptr};
   params[1].reduceGroup = kOverData;
   params[2] = {"experts",
                "m.experts",
@@ -134,7 +169,7 @@ RankProgram::RankProgram(const std::string &mesh)
                true,
                Init::normal,
                0.5f,
-               kExpertAt,
+               0,
                0,
                nullptr,
                kExpert,
@@ -150,8 +185,21 @@ RankProgram::RankProgram(const std::string &mesh)
   p.batch = kBatch;
   p.seq = kSeq;
   p.vocab = p.tokenVocab = kVocab;
-  p.arenaBytes = 8192;
-  p.paramElements = p.gradElements = kElements;
+  p.arenaBytes = 8192 + 4 * kRoom * 4;
+  int64_t at[3] = {};
+  for (ParameterInfo &param : params) {
+    const int64_t members = (param.reduceGroup == kOverData ? axes[kEp].size : 1) * axes[1].size;
+    const int64_t n = shardElements(param), whole = (n + 15) / 16 * 16;
+    param.zero = members > 1 ? zero : 0;
+    int64_t *to[3] = {&param.stateOffset, &param.gradOffset, &param.offset};
+    for (int block = 0; block < 3; ++block) {
+      *to[block] = at[block];
+      at[block] += param.zero > block ? pieceElements(n, members) : whole;
+    }
+  }
+  p.stateElements = at[0];
+  p.gradElements = at[1];
+  p.paramElements = at[2];
   p.numParameters = 3;
   p.parameters = params;
   p.numInputs = 3;

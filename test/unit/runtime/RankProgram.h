@@ -6,7 +6,8 @@
 // What the compiler emits for a mesh, by hand: logits of a token are its row of
 // `table`, whose columns tp splits in two blocks, plus `bias`, plus the row of its
 // expert, token % 4, of `experts`, whose rows ep splits. Loss: the next token's
-// cross-entropy. The same statements on one rank are the reference.
+// cross-entropy. The same statements on one rank are the reference. `zero` divides
+// what ranks with other tokens hold alike.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOIRE_RUNTIME_RANKPROGRAM_H
@@ -24,7 +25,7 @@ public:
   static constexpr int64_t kVocab = 12, kExperts = 4, kBatch = 2, kSeq = 3;
 
   /// mesh: "dp=2,ep=2,tp=2"; an axis that is not named has size 1.
-  explicit RankProgram(const std::string &mesh);
+  explicit RankProgram(const std::string &mesh, int zero = 0);
   RankProgram(const RankProgram &) = delete;
 
   Program p = {};

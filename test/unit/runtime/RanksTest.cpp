@@ -121,6 +121,37 @@ TEST(Ranks, EveryMeshGivesTheNumbersOfOneRank) {
   }
 }
 
+TEST(Ranks, WhatIsDividedGivesTheNumbersOfWhatIsWhole) {
+  Ranks t;
+  for (const char *mesh : {"dp=2", "dp=8", "ep=4", "dp=2,ep=2", "dp=2,tp=2", "dp=2,ep=2,tp=2"})
+    for (const char *clip : {"0", "0.2"}) {
+      SCOPED_TRACE(std::string(mesh) + " clip " + clip);
+      const std::vector<std::string> flags = {"--steps", "5",      "--lr", "0.05",         "--clip",
+                                              clip,      "--seed", "4",    "--accumulate", "2"};
+      const Result whole = t.run(RankProgram(mesh).p, flags);
+      ASSERT_EQ(whole.code, 0) << whole.err;
+      for (int zero : {1, 2, 3}) {
+        SCOPED_TRACE(zero);
+        const Result divided = t.run(RankProgram(mesh, zero).p, flags);
+        ASSERT_EQ(divided.code, 0) << divided.err;
+        ASSERT_EQ(divided.log.size(), 5u);
+        EXPECT_EQ(divided.log[0]["loss"], whole.log[0]["loss"]);
+        for (int step = 0; step < 5; ++step) {
+          EXPECT_NEAR(divided.log[step]["loss"], whole.log[step]["loss"], 1e-5);
+          EXPECT_NEAR(divided.log[step]["grad_norm"], whole.log[step]["grad_norm"], 1e-5);
+          // The same sums in the same order; clipping alone adds squares in another.
+          if (zero == 1 && std::string(clip) == "0")
+            EXPECT_EQ(divided.log[step]["loss"], whole.log[step]["loss"]);
+        }
+        for (auto &[name, gradient] : whole.gradients) {
+          if (zero == 1)
+            EXPECT_EQ(divided.gradients.at(name), gradient) << name;
+          expectNear(divided.gradients.at(name), gradient, 1e-6);
+        }
+      }
+    }
+}
+
 TEST(Ranks, ASlowNetworkChangesNothingButTime) {
   Ranks t;
   const std::vector<std::string> flags = {"--steps", "3"};

@@ -3,13 +3,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "train/weights.h"
 #include "FileUtil.h"
 #include "TestUtil.h"
 #include "moire/rt/checksum.h"
+#include "moire/rt/pieces.h"
 #include "train/convert.h"
 #include "train/onnx_file.h"
 #include "train/safetensors.h"
-#include "train/weights.h"
 
 using namespace moire::rt;
 using namespace moire::rt::test;
@@ -49,7 +50,7 @@ struct Model {
   }
   Floats value(const Context &ctx, int i) {
     float *v = ctx.param(params[i].offset);
-    return Floats(v, v + elements(params[i]));
+    return Floats(v, v + shardElements(params[i]));
   }
   std::string error(const std::string &weights = "") {
     Context ctx(p, 1);

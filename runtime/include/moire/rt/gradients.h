@@ -26,8 +26,8 @@ std::vector<Bucket> bucketsOf(const Program &program, int64_t most);
 /// and the loss over all atoms, in their order.
 void reduceStep(Context &ctx);
 
-/// squares [numParameters], Σ g² of this rank's shards, becomes that of the logical
-/// parameters.
+/// squares [numParameters], Σ g² of what this rank owns, becomes that of the logical
+/// parameters: summed over pieces, then over shards.
 void sumShards(Context &ctx, double *squares);
 
 } // namespace moire::rt

@@ -101,12 +101,18 @@ struct ParameterInfo {
   const int64_t *globalShape = nullptr; ///< null: shape, the parameter is not sharded
   int64_t numShards = 0;
   ShardInfo shards[2] = {};
-  int reduceGroup = -1; ///< over which its gradient is summed at a step's end; -1: none
+  int reduceGroup = -1; ///< over which its gradient is summed; -1: none
   int shardGroup = -1;  ///< that holds its shards: the axes of shards; -1: not sharded
 
   /// Of a router's bias: it moves by this against the sign of what it accumulates, the
   /// excess of its experts' loads, which counts for no norm. 0: the optimizer moves it.
   float balanceRate = 0;
+
+  /// What the members of reduceGroup divide, as pieces.h says: 1 the optimizer's state, 2
+  /// also the gradient, which microStep sums, 3 also the value; 0 nothing.
+  int zero = 0;
+  int64_t gradOffset = -1;  ///< in grads; -1: offset
+  int64_t stateOffset = -1; ///< in m and v; -1: offset
 };
 
 enum class Role : uint8_t {
@@ -199,7 +205,7 @@ struct Program {
   const TableInfo *tables;
   int64_t tableBytes;    ///< length of Context::tables
   int64_t paramElements; ///< length of the params block
-  int64_t gradElements;  ///< length of grads, m and v: the trainable prefix
+  int64_t gradElements;  ///< length of grads; without zero the trainable prefix
 
   int64_t numParameters;
   const ParameterInfo *parameters; ///< in model order, gives the norm's order
@@ -225,6 +231,7 @@ struct Program {
   const GroupInfo *groups = nullptr;
   /// How ranks that have a GPU each are connected; null: through their hosts.
   std::shared_ptr<DeviceLink> (*connect)(Context &) = nullptr;
+  int64_t stateElements = -1; ///< length of m and v; -1: gradElements
 };
 
 /// What the programs of many ranks for GPUs name as `connect`, so that others need no
