@@ -41,6 +41,19 @@ MeshAttr moire::dist::meshOf(Operation *op) {
   return {};
 }
 
+ArrayAttr moire::dist::axesOf(Operation *op) {
+  if (isa<SplitOp, AxisIndexOp>(op))
+    return {};
+  if (auto rows = dyn_cast<AllToAllRowsOp>(op))
+    return rows.getExchange().getType().getAxes();
+  return op->getAttrOfType<ArrayAttr>("axes");
+}
+
+bool moire::dist::isCollective(Operation *op) {
+  ArrayAttr axes = axesOf(op);
+  return axes && !axes.empty();
+}
+
 LogicalResult DistDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
   if (attribute.getName() != kMeshAttr)
     return op->emitError("unknown attribute '")

@@ -30,6 +30,13 @@ inline constexpr llvm::StringLiteral kMeshAttr = "dist.mesh";
 /// The mesh of the module that `op` is or lies in; null where it has none.
 MeshAttr meshOf(mlir::Operation *op);
 
+/// Whether the ranks of a group meet in `op`: it names axes and moves something.
+bool isCollective(mlir::Operation *op);
+/// The axes that a collective names; null for any other op.
+mlir::ArrayAttr axesOf(mlir::Operation *op);
+/// What an async yields where `value` is its wait's; else the value itself.
+mlir::Value behindWait(mlir::Value value);
+
 } // namespace moire::dist
 
 #endif // MOIRE_DIALECTS_DIST_DIST_H

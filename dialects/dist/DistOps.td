@@ -249,4 +249,6 @@ def Dist_AllToAllRowsOp : Dist_Op<"all_to_all_rows", [Pure]> {
   let builders = [OpBuilder<(ins "::mlir::Value":$rows, "::mlir::Value":$exchange, "bool":$back)>];
 }
 
+include "dialects/dist/DistAsync.td"
+
 #endif // MOIRE_DIST_OPS

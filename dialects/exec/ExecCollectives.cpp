@@ -70,3 +70,13 @@ LogicalResult AllToAllRowsOp::verify() {
     return emitOpError("result ") << result << " must have rows like those of " << rows;
   return success();
 }
+
+LogicalResult AsyncOp::verifyRegions() {
+  if (getBody().front().empty())
+    return emitOpError("holds no collective");
+  for (Operation &op : getBody().front())
+    if (!isa<ExecDialect>(op.getDialect()) || isa<SplitOp, AxisIndexOp>(op) ||
+        !op.getAttrOfType<ArrayAttr>("axes"))
+      return op.emitOpError("is no collective and has no place in an exec.async");
+  return success();
+}

@@ -464,5 +464,6 @@ def Exec_CumsumOp : Exec_Op<"cumsum"> {
 
 include "dialects/exec/ExecLayers.td"
 include "dialects/exec/ExecCollectives.td"
+include "dialects/exec/ExecAsync.td"
 
 #endif // MOIRE_EXEC_OPS

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "dialects/pipe/Pipe.h"
+#include "dialects/pipe/Gradients.h"
 #include "dialects/pipe/PipeSchedule.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -29,6 +30,10 @@ void PipeDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "dialects/pipe/ScheduleOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/pipe/GradientOps.cpp.inc"
       >();
   addBalanceOps();
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Ops.h"
+#include "dialects/dist/Dist.h"
 #include "dialects/nn/NN.h"
 #include "dialects/pipe/Pipe.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -81,8 +82,7 @@ LogicalResult Evaluator::runBlock(Block &block, ArrayRef<RuntimeValue> arguments
   for (auto [argument, held] : llvm::zip_equal(block.getArguments(), arguments))
     define(argument, held);
 
-  for (Operation &op : block) {
-    SmallVector<RuntimeValue> operands, opResults;
+  auto read = [&](Operation &op, SmallVectorImpl<RuntimeValue> &operands) -> LogicalResult {
     for (Value operand : op.getOperands()) {
       auto held = values.find(operand);
       if (held == values.end()) {
@@ -94,16 +94,43 @@ LogicalResult Evaluator::runBlock(Block &block, ArrayRef<RuntimeValue> arguments
       if (--uses[operand] == 0)
         values.erase(held);
     }
-    if (op.hasTrait<OpTrait::IsTerminator>()) {
-      results.assign(operands.begin(), operands.end());
-      return success();
-    }
-    if (failed(evaluate(&op, operands, opResults)))
+    return success();
+  };
+  auto execute = [&](Operation &op) -> LogicalResult {
+    SmallVector<RuntimeValue> operands, opResults;
+    if (failed(read(op, operands)))
+      return failure();
+    if (isa<dist::WaitOp>(op))
+      opResults.assign(operands.begin(), operands.begin() + op.getNumResults());
+    else if (failed(evaluate(&op, operands, opResults)))
       return failure();
     if (options.trace)
       options.trace(&op, opResults);
     for (auto [result, held] : llvm::zip_equal(op.getResults(), opResults))
       define(result, held);
+    return success();
+  };
+
+  for (Operation &op : block) {
+    if (op.hasTrait<OpTrait::IsTerminator>())
+      return read(op, results);
+    auto async = dyn_cast<dist::AsyncOp>(op);
+    if (!async) {
+      if (failed(execute(op)))
+        return failure();
+      continue;
+    }
+    // Its body reads this block's values, and what it does is done at once.
+    Block &body = async.getBody().front();
+    for (Operation &inner : body.without_terminator())
+      if (failed(execute(inner)))
+        return failure();
+    SmallVector<RuntimeValue> yielded;
+    if (failed(read(body.back(), yielded)))
+      return failure();
+    yielded.resize(async.getNumResults()); // a future of none holds nothing
+    for (auto [future, held] : llvm::zip_equal(async.getFutures(), yielded))
+      define(future, held);
   }
   return success();
 }

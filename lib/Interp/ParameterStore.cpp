@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Interp/ParameterStore.h"
+#include "dialects/pipe/Gradients.h"
 #include "dialects/pipe/PipeBalance.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -233,6 +234,17 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
       parameter->gradient->round();
     return success();
   }
+  if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {
+    if (!inLastMicroBatch)
+      return success();
+    Operation *sum = start.getStarted();
+    if (!sum || failed(evaluate(sum, {}, results)))
+      return failure();
+    started.insert(sum);
+    return success();
+  }
+  if (started.contains(op))
+    return success();
   if (auto reduce = dyn_cast<pipe::ReduceGradsOp>(op)) {
     if (!membership)
       return op->emitOpError("needs the other ranks of the mesh, which are not at hand here");
@@ -298,6 +310,7 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
 }
 
 void ParameterStore::zeroGradients() {
+  started.clear();
   for (auto &[name, parameter] : parameters)
     parameter.gradient.reset();
 }

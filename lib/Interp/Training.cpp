@@ -340,6 +340,7 @@ FailureOr<StepReport> Training::runStep() {
         rank.parameters.zeroGradients();
         rank.losses.clear();
         for (const auto &arguments : rank.microBatches) {
+          rank.parameters.beginMicroBatch(&arguments == &rank.microBatches.back());
           SmallVector<RuntimeValue> results;
           if (failed(rank.evaluator.run(microStep, arguments, results)))
             return failure();

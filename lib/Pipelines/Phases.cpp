@@ -8,6 +8,7 @@
 #include "moire/Distribute/Explain.h"
 #include "moire/Distribute/Passes.h"
 #include "moire/Frontend/ImportOnnx.h"
+#include "moire/Overlap/Passes.h"
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
@@ -31,6 +32,8 @@ StringRef moire::phaseName(Phase phase) {
     return "distribute";
   case Phase::kernels:
     return "kernels";
+  case Phase::overlap:
+    return "overlap";
   case Phase::program:
     return "program";
   }
@@ -67,7 +70,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     return {};
 
   for (Phase phase :
-       {Phase::model, Phase::train, Phase::distribute, Phase::kernels, Phase::program}) {
+       {Phase::model, Phase::train, Phase::distribute, Phase::kernels,
+                      Phase::overlap, Phase::program}) {
     if (options.stopAfter < phase)
       break;
     PassManager passes(&context);
@@ -103,6 +107,10 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       break;
     case Phase::kernels:
       program::buildKernelsPipeline(passes);
+      break;
+    case Phase::overlap:
+      if (options.overlap)
+        overlap::buildOverlapPipeline(passes, options.overlapRates);
       break;
     case Phase::program:
       program::buildProgramPipeline(passes, options.logitsLimit << 20, options.epilogues);

@@ -47,6 +47,8 @@ static SmallVector<Operation *> touching(Value root) {
   for (Operation *user : root.getUsers()) {
     if (auto view = dyn_cast<exec::ViewOp>(user))
       llvm::append_range(result, touching(view.getResult()));
+    else if (isa<exec::AsyncOp>(user->getParentOp()))
+      result.push_back(user->getParentOp());
     else if (!llvm::is_contained(result, user))
       result.push_back(user);
   }
@@ -80,6 +82,9 @@ static bool canMove(exec::GemmOp op, Operation *first, Operation *last) {
   };
   for (Operation *between = first->getNextNode(); between != last;
        between = between->getNextNode()) {
+    // What runs beside the statements is left where it is.
+    if (isa<exec::AsyncOp, exec::WaitOp>(between))
+      return false;
     SmallVector<Value> written = roots(between, true);
     if (meet(written, reads) || meet(written, writes) || meet(roots(between, false), writes))
       return false;

@@ -14,8 +14,12 @@ using namespace moire;
 using namespace moire::program;
 
 CountedRows::CountedRows(func::FuncOp func) {
-  for (Operation &op : func.getBody().front())
+  for (Operation &op : func.getBody().front()) {
+    if (auto async = dyn_cast<dist::AsyncOp>(op))
+      for (Operation &inner : async.getBody().front())
+        visit(&inner);
     visit(&op);
+  }
 }
 
 void CountedRows::note(Value value, Value routing) {
@@ -40,12 +44,21 @@ static bool startsWithRows(AffineMap map) {
 void CountedRows::visit(Operation *op) {
   llvm::TypeSwitch<Operation *>(op)
       .Case([&](dist::ExchangeOp exchange) { partial.insert(exchange.getLocal()); })
+      .Case([&](dist::WaitOp wait) {
+        for (Value value : wait.getValues()) {
+          Value made = dist::behindWait(value);
+          if (partial.contains(made))
+            partial.insert(value);
+          if (Value routing = routings.lookup(made))
+            note(value, routing);
+        }
+      })
       .Case([&](nn::RouteOp route) {
         if (leavesPairsOut(route))
           partial.insert(route.getRouting());
       })
       .Case([&](dist::AllToAllRowsOp move) {
-        auto exchange = move.getExchange().getDefiningOp<dist::ExchangeOp>();
+        auto exchange = dist::behindWait(move.getExchange()).getDefiningOp<dist::ExchangeOp>();
         if (exchange)
           note(move.getResult(), move.getBack() ? exchange.getRouting() : exchange.getLocal());
       })

@@ -58,8 +58,10 @@ static void collectSums(Value value, DenseSet<Operation *> &sums) {
 Folds::Folds(func::FuncOp func) {
   Block &block = func.getBody().front();
   int64_t index = 0;
-  for (Operation &op : block)
-    order[&op] = index++;
+  for (Operation &op : block) {
+    op.walk([&](Operation *inner) { order[inner] = index; });
+    ++index;
+  }
   for (Operation &op : block)
     if (auto accumulate = dyn_cast<pipe::AccumulateOp>(op))
       collectSums(accumulate.getGradient(), gradientSums);

@@ -3,11 +3,41 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
+#include "dialects/pipe/Gradients.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace moire;
 using namespace moire::program;
+
+/// Places, views and copies stand in front of an exec.async, in it the collectives alone.
+LogicalResult Lowering::lowerAsync(Operation *op) {
+  if (auto wait = dyn_cast<dist::WaitOp>(op)) {
+    builder.create<exec::WaitOp>(loc, asyncs.lookup(wait.getAsync()));
+    return success();
+  }
+  if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {
+    int64_t bucket = 0;
+    if (!start.getStarted(&bucket))
+      return start.emitOpError("starts nothing of @reduce_gradients");
+    builder.create<exec::StartReduceOp>(loc, bucket, start.getParameters());
+    return success();
+  }
+  SmallVector<Operation *> statements;
+  for (Operation &inner : cast<dist::AsyncOp>(op).getBody().front().without_terminator()) {
+    loc = inner.getLoc();
+    if (failed(lowerCollective(&inner)))
+      return failure();
+    statements.push_back(&body->back());
+  }
+  const int64_t number = asyncs.size();
+  asyncs[op] = number;
+  auto async = builder.create<exec::AsyncOp>(loc, number);
+  Block *inside = &async.getBody().emplaceBlock();
+  for (Operation *statement : statements)
+    statement->moveBefore(inside, inside->end());
+  return success();
+}
 
 LogicalResult Lowering::lowerCollective(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)

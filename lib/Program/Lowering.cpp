@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
 #include "dialects/nn/NNBalance.h"
+#include "dialects/pipe/Gradients.h"
 
 using namespace mlir;
 using namespace moire;
@@ -239,6 +240,8 @@ LogicalResult Lowering::lower(Operation *op) {
           nn::CombineGradOp, nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp, nn::PerExpertOp,
           nn::PerExpertSumOp>(op))
     return lowerExperts(op);
+  if (isa<dist::AsyncOp, dist::WaitOp, pipe::StartReduceOp>(op))
+    return lowerAsync(op);
   if (isa_and_nonnull<dist::DistDialect>(op->getDialect()))
     return lowerCollective(op);
   return op->emitError("has no statement in a CPU program");

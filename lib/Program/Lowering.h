@@ -58,6 +58,7 @@ private:
   llvm::DenseMap<int, mlir::Value> rootPlaces;
   llvm::DenseMap<mlir::Attribute, mlir::Value> grads;
   llvm::DenseMap<mlir::Value, mlir::Value> routings;
+  llvm::DenseMap<mlir::Operation *, int64_t> asyncs; ///< their numbers
   llvm::DenseMap<mlir::Value, mlir::Value> denseCopies;
   std::map<std::tuple<void *, int64_t, std::vector<int64_t>, std::vector<int64_t>>, mlir::Value>
       views;
@@ -106,6 +107,7 @@ private:
   mlir::LogicalResult lowerAttention(mlir::Operation *op);
   mlir::LogicalResult lowerExperts(mlir::Operation *op);
   mlir::LogicalResult lowerCollective(mlir::Operation *op);
+  mlir::LogicalResult lowerAsync(mlir::Operation *op);
   mlir::LogicalResult lowerAccumulate(pipe::AccumulateOp op);
   /// Launches over the windows' common shape after joining what dims it can.
   /// `index`: the dims whose coordinates the kernel takes. Of results that are

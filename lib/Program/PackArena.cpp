@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-#include "dialects/exec/Exec.h"
+#include "VerifyAsyncs.h"
 #include "moire/Program/ArenaPacking.h"
 #include "moire/Program/Passes.h"
 
@@ -29,6 +29,7 @@ struct Buffers {
 
   explicit Buffers(ModuleOp module) {
     DenseMap<Value, size_t> index;
+    DenseMap<int64_t, exec::AsyncOp> asyncs; // by number
     int64_t time = 0;
     for (auto func : module.getOps<func::FuncOp>())
       for (Operation &op : func.getBody().getOps()) {
@@ -40,12 +41,18 @@ struct Buffers {
           readFirst.push_back(nullptr);
           continue;
         }
-        auto memory = dyn_cast<MemoryEffectOpInterface>(op);
-        if (!memory || isa<exec::ViewOp, exec::RoutingOp>(op))
-          continue;
-        SmallVector<MemoryEffects::EffectInstance> effects;
-        memory.getEffects(effects);
-        touch(op, effects, index, time);
+        // What an async touches is in use until its wait.
+        if (auto async = dyn_cast<exec::AsyncOp>(op)) {
+          asyncs[async.getNumber()] = async;
+          for (Operation &inner : async.getBody().front())
+            touch(inner, index, time);
+        } else if (auto wait = dyn_cast<exec::WaitOp>(op)) {
+          if (exec::AsyncOp async = asyncs.lookup(wait.getNumber()))
+            for (Operation &inner : async.getBody().front())
+              touch(inner, index, time);
+        } else {
+          touch(op, index, time);
+        }
       }
     // Buffers that nobody touches take no room.
     for (LiveRange &range : problem.ranges)
@@ -53,8 +60,12 @@ struct Buffers {
         range = {0, 0, 0};
   }
 
-  void touch(Operation &op, ArrayRef<MemoryEffects::EffectInstance> effects,
-             const DenseMap<Value, size_t> &index, int64_t time) {
+  void touch(Operation &op, const DenseMap<Value, size_t> &index, int64_t time) {
+    auto memory = dyn_cast<MemoryEffectOpInterface>(op);
+    if (!memory || isa<exec::ViewOp, exec::RoutingOp>(op))
+      return;
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    memory.getEffects(effects);
     for (const auto &effect : effects) {
       if (!effect.getValue())
         continue;
@@ -99,6 +110,9 @@ struct VerifyArena : program::impl::VerifyArenaBase<VerifyArena> {
   }
 
   LogicalResult verify() {
+    for (auto func : getOperation().getOps<func::FuncOp>())
+      if (failed(verifyAsyncs(func)))
+        return failure();
     Buffers buffers(getOperation());
     auto arena = getOperation()->getAttrOfType<IntegerAttr>(kArenaBytes);
     if (!arena)

@@ -397,8 +397,10 @@ void Placement::planAccumulate(pipe::AccumulateOp op) {
 Placement::Placement(func::FuncOp func, const Folds &folds) : func(func), folds(folds) {
   Block &block = func.getBody().front();
   int64_t index = 0;
-  for (Operation &op : block)
-    order[&op] = index++;
+  for (Operation &op : block) {
+    op.walk([&](Operation *inner) { order[inner] = index; });
+    ++index;
+  }
   for (Operation &op : llvm::reverse(block)) {
     if (isViewOp(&op))
       planView(&op);
@@ -409,9 +411,14 @@ Placement::Placement(func::FuncOp func, const Folds &folds) : func(func), folds(
   }
   for (BlockArgument arg : block.getArguments())
     assign(arg);
-  for (Operation &op : block)
+  for (Operation &op : block) {
+    if (auto async = dyn_cast<dist::AsyncOp>(op))
+      for (Operation &inner : async.getBody().front())
+        for (Value result : inner.getResults())
+          assign(result);
     for (Value result : op.getResults())
       assign(result);
+  }
   computeLastUses();
   shareMemory();
 }

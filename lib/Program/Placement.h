@@ -36,7 +36,9 @@ struct Root {
   mlir::FlatSymbolRefAttr parameter; ///< of Param, Shadow and Grad
   llvm::SmallVector<int64_t> shape;
   mlir::Type element;
-  int64_t lastUse = -1; ///< index of the last op that reads or writes it
+  int64_t lastUse = -1; ///< index of the last op that reads or writes it; what a
+                        ///< dist.async touches, until its wait
+  int64_t lastOp = -1;  ///< the same without the time until waits
   int sameAs = -1;      ///< in place: the root whose memory this one takes over
 };
 
@@ -128,7 +130,8 @@ private:
   void shareMemory();
   void shareKernelMemory(mlir::Operation *op, llvm::ArrayRef<Window> inputs,
                          llvm::ArrayRef<Window> outputs, int64_t index);
-  bool tryInPlace(mlir::Operation *op, mlir::Value result, mlir::Value operand, int64_t index);
+  bool tryInPlace(mlir::Operation *op, mlir::Value result, mlir::Value operand, int64_t index,
+                  bool async = false);
 };
 
 /// The layout of a view op's result over its operand's, or null.

@@ -25,6 +25,17 @@ int Placement::memory(int index) const {
 void Placement::assign(Value value) {
   if (places.count(value))
     return;
+  // A future and what its wait gives are where the body puts the value.
+  if (auto wait = value.getDefiningOp<dist::WaitOp>()) {
+    Value made = wait.getAsync().getYielded()[cast<OpResult>(value).getResultNumber()];
+    places[value] = Place(places[made]);
+    return;
+  }
+  if (auto async = value.getDefiningOp<dist::AsyncOp>()) {
+    if (!async.getYielded().empty())
+      places[value] = Place(places[async.getYielded()[cast<OpResult>(value).getResultNumber()]]);
+    return;
+  }
   if (auto routing = dyn_cast<nn::RoutingType>(value.getType())) {
     int64_t n = exec::RoutingOp::elements(routing);
     Root root{Root::Arena, value, {}, {n}, IntegerType::get(value.getContext(), 32)};
@@ -84,27 +95,44 @@ void Placement::assign(Value value) {
 }
 
 void Placement::computeLastUses() {
-  for (Operation &op : func.getBody().front()) {
-    int64_t index = order.lookup(folds.anchor(&op));
+  auto touch = [&](Operation &op, int64_t index, bool byOp) {
     for (ValueRange values : {ValueRange(op.getOperands()), ValueRange(op.getResults())})
       for (Value value : values)
         if (auto it = places.find(value); it != places.end()) {
           Root &root = roots[it->second.root];
           root.lastUse = std::max(root.lastUse, index);
+          if (byOp)
+            root.lastOp = std::max(root.lastOp, index);
         }
+  };
+  for (Operation &op : func.getBody().front()) {
+    int64_t index = order.lookup(folds.anchor(&op));
+    // A wait reads nothing itself, but until it what the async touches is in use.
+    if (auto wait = dyn_cast<dist::WaitOp>(op)) {
+      touch(op, index, /*byOp=*/false);
+      for (Operation &inner : wait.getAsync().getBody().front())
+        touch(inner, index, /*byOp=*/false);
+      continue;
+    }
+    if (auto async = dyn_cast<dist::AsyncOp>(op))
+      for (Operation &inner : async.getBody().front())
+        touch(inner, index, /*byOp=*/true);
+    touch(op, index, /*byOp=*/true);
   }
 }
 
 /// `result` takes over the memory of `operand`, which has the same layout, if
 /// nothing reads the operand later and nothing else of it is read here.
-bool Placement::tryInPlace(Operation *op, Value result, Value operand, int64_t index) {
+/// An async may do so where nobody else reads the operand until its wait.
+bool Placement::tryInPlace(Operation *op, Value result, Value operand, int64_t index,
+                           bool async) {
   Place &to = places[result], &from = places[operand];
   Root &target = roots[to.root];
   if (target.kind != Root::Arena || target.value != result || target.sameAs >= 0)
     return false;
   int source = memory(from.root);
-  if (source == to.root || roots[source].kind != Root::Arena || roots[source].lastUse != index ||
-      roots[from.root].shape.empty())
+  if (source == to.root || roots[source].kind != Root::Arena ||
+      (async ? roots[source].lastOp : roots[source].lastUse) != index || roots[from.root].shape.empty())
     return false;
   auto elements = [](const Root &root) {
     int64_t n = 1;
@@ -117,6 +145,7 @@ bool Placement::tryInPlace(Operation *op, Value result, Value operand, int64_t i
     return false;
   target.sameAs = source;
   roots[source].lastUse = std::max(roots[source].lastUse, target.lastUse);
+  roots[source].lastOp = std::max(roots[source].lastOp, target.lastOp);
   return true;
 }
 
@@ -181,6 +210,10 @@ void Placement::shareMemory() {
     } else if (auto sum = dyn_cast<dist::AllReduceOp>(op)) {
       if (places[sum.getInput()].layout.isDense())
         tryInPlace(&op, sum.getResult(), sum.getInput(), index);
+    } else if (auto async = dyn_cast<dist::AsyncOp>(op)) {
+      auto sum = dyn_cast<dist::AllReduceOp>(async.getBody().front().front());
+      if (sum && places[sum.getInput()].layout.isDense())
+        tryInPlace(&op, sum.getResult(), sum.getInput(), index, /*async=*/true);
     } else if (isa<nn::ScatterOp, nn::ScatterElementsOp>(op)) {
       Value base = op.getOperand(0);
       int shared = memory(places[base].root);

@@ -347,20 +347,31 @@ std::vector<PeakLine> target::findPeak(func::FuncOp func) {
     Operation *writer = nullptr;
   };
   llvm::MapVector<Operation *, Life> lives;
+  llvm::DenseMap<int64_t, exec::AsyncOp> asyncs; // by number
   int64_t count = 0;
-  for (Operation &op : func.getBody().front()) {
-    if (isa<exec::BufferOp, exec::ViewOp, exec::RoutingOp>(op))
-      continue;
-    for (Value operand : op.getOperands())
+  auto touch = [&](Operation *op) {
+    for (Value operand : op->getOperands())
       if (auto buffer = bufferOf(operand)) {
         Life &life = lives[buffer];
         if (life.first < 0) {
           life.first = count;
-          life.writer = &op;
+          life.writer = op;
           life.bytes = llvm::alignTo(buffer.getBytes(), 64);
         }
         life.last = count;
       }
+  };
+  for (Operation &op : func.getBody().front()) {
+    if (isa<exec::BufferOp, exec::ViewOp, exec::RoutingOp>(op))
+      continue;
+    // Until its wait an async's buffers are in use.
+    Operation *touching = &op;
+    if (auto async = dyn_cast<exec::AsyncOp>(op))
+      asyncs[async.getNumber()] = async;
+    else if (auto wait = dyn_cast<exec::WaitOp>(op))
+      touching = asyncs.lookup(wait.getNumber());
+    if (touching)
+      touching->walk(touch);
     ++count;
   }
   // 2. The statement with the largest sum.

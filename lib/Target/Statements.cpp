@@ -75,6 +75,8 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
       .Case<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::SplitOp,
             exec::AxisIndexOp, exec::ExchangeOp, exec::AllToAllRowsOp>(
           [&](Operation *op) { return collective(op); })
+      .Case<exec::AsyncOp, exec::WaitOp, exec::StartReduceOp>(
+          [&](Operation *op) { return beside(op); })
       .Default([](Operation *op) -> Result {
         return op->emitError("has no statement in C++; phase program must lower it");
       });

@@ -60,6 +60,7 @@ private:
 
   // Where ranks meet, in StatementsDist.cpp.
   Statement collective(mlir::Operation *op);
+  Statement beside(mlir::Operation *op);
 
   const ProgramInfo &info;
   llvm::MapVector<mlir::Attribute, std::string> tables; ///< of constants, by value

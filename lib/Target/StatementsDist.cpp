@@ -75,3 +75,24 @@ StatementWriter::Statement StatementWriter::collective(Operation *op) {
                           pointer(op.getCounts()), op.getBack() ? "true" : "false"}));
       });
 }
+
+/// What runs beside other statements, and waits for it.
+StatementWriter::Statement StatementWriter::beside(Operation *op) {
+  if (auto wait = dyn_cast<exec::WaitOp>(op))
+    return call("waitAsync", {"ctx", std::to_string(wait.getNumber())});
+  if (auto start = dyn_cast<exec::StartReduceOp>(op))
+    return call("startReduce", {"ctx", std::to_string(start.getBucket())});
+  auto async = cast<exec::AsyncOp>(op);
+  std::string text =
+      "  startAsync(ctx, " + std::to_string(async.getNumber()) + ", [](Context &ctx) {\n";
+  for (Operation &inner : async.getBody().front()) {
+    auto statement = emit(&inner);
+    if (failed(statement))
+      return failure();
+    SmallVector<StringRef> lines;
+    StringRef(*statement).split(lines, '\n', -1, /*KeepEmpty=*/false);
+    for (StringRef line : lines)
+      text += "  " + line.str() + "\n";
+  }
+  return text + "  });\n";
+}

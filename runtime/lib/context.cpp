@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/context.h"
+#include "moire/rt/comm.h"
 #include "moire/rt/device.h"
 
 namespace moire::rt {

@@ -7,6 +7,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "moire/Conversion/Passes.h"
 #include "moire/Distribute/Passes.h"
+#include "moire/Overlap/Passes.h"
 #include "moire/Pipe/Passes.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
@@ -23,6 +24,7 @@ int main(int argc, char **argv) {
   moire::conversion::registerConversionPipelines();
   moire::distribute::registerDistributePasses();
   moire::nn::registerNNPasses();
+  moire::overlap::registerOverlapPasses();
   moire::pipe::registerPipePasses();
   moire::program::registerProgramPasses();
   moire::raise::registerRaisePasses();

@@ -160,6 +160,12 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
                  "Of --plan auto: sequences of a step (the batch of --bind on each device)")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
+  app.add_flag("!--no-overlap", compile.overlap,
+               "Ranks wait for each collective instead of computing beside it; the same numbers");
+  app.add_option("--overlap-rates", compile.overlapRates,
+                 "What a rank reaches, for the order of what runs beside collectives: "
+                 "flops=GFLOP/S,memory=GB/S,overhead=US,bandwidth=GB/S,latency=US")
+      ->type_name("NAME=VALUE,...");
   app.add_option("--logits-limit", compile.logitsLimit,
                  "MiB of logits that are stored at once; larger ones are made and used in chunks")
       ->type_name("MIB")
@@ -179,7 +185,8 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("DIR");
   app.add_option(
          "--stop-after", line.stopAfter,
-         "Write the IR after import, model, train, distribute, kernels or program, and stop")
+         "Write the IR after import, model, train, distribute, kernels, overlap or program, and "
+         "stop")
       ->type_name("PHASE");
   app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
       ->type_name("DIR");
@@ -194,14 +201,14 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
 /// Fills the phase to stop after; an error sentence if it is not one.
 static std::string readPhase(const std::string &name, Phase &phase) {
   for (Phase p : {Phase::import, Phase::model, Phase::train, Phase::distribute, Phase::kernels,
-                  Phase::program})
+                  Phase::overlap, Phase::program})
     if (phaseName(p) == name) {
       phase = p;
       return {};
     }
   return "--stop-after '" + name +
-         "' is not a phase; use import, model, train, distribute, kernels or "
-         "program";
+         "' is not a phase; use import, model, train, distribute, kernels, "
+         "overlap or program";
 }
 
 /// --plan and what belongs to it: fills the plan and the options that it gives. Returns the exit
@@ -285,6 +292,8 @@ int main(int argc, char **argv) {
     return usageError("--zero " + llvm::Twine(options.zero) + " with --target '" + line.target +
                       "' is not possible yet; use --zero 0, or --target cpu");
   options.epilogues = emit.target != target::TargetKind::cpu;
+  // One stream there: nothing could run beside a collective.
+  options.overlap &= emit.target == target::TargetKind::cpu;
   bool stops = !line.stopAfter.empty();
   if (stops)
     if (std::string error = readPhase(line.stopAfter, options.stopAfter); !error.empty())

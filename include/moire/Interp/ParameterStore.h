@@ -9,6 +9,7 @@
 #include "moire/Interp/Evaluator.h"
 #include "moire/Interp/Ranks.h"
 #include "moire/Interp/TensorFiles.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace moire::interp {
@@ -51,6 +52,9 @@ public:
                                llvm::SmallVectorImpl<RuntimeValue> &results) override;
 
   void zeroGradients();
+  /// Before a @micro_step: whether it is the step's last, in which sums of gradients
+  /// may begin (pipe.start_reduce).
+  void beginMicroBatch(bool last) { inLastMicroBatch = last; }
   /// Before an @optimizer_step: steps count from 1; `norm` is that of all gradients
   /// together.
   void beginUpdate(const HyperParameters &hyper, int64_t step, double norm);
@@ -65,6 +69,9 @@ private:
   bool f64;
   const Membership *membership = nullptr; ///< null: there is one rank
   llvm::MapVector<mlir::StringAttr, Parameter> parameters;
+  /// Sums of gradients that this step's last micro-batch has begun.
+  llvm::DenseSet<mlir::Operation *> started;
+  bool inLastMicroBatch = false;
   HyperParameters hyper;
   int64_t step = 0;
   double gradientScale = 1; ///< of clipping

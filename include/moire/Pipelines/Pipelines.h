@@ -16,7 +16,7 @@
 namespace moire {
 
 /// The phases in the order in which they run; --stop-after takes their names.
-enum class Phase { import, model, train, distribute, kernels, program };
+enum class Phase { import, model, train, distribute, kernels, overlap, program };
 
 llvm::StringRef phaseName(Phase phase);
 
@@ -37,6 +37,8 @@ struct CompileOptions {
   std::string mesh;                            ///< "dp=2,ep=4,tp=2"; empty: one rank
   double expertSlots = 0;                      ///< rows that a rank has room for / its pairs; 0: all
   int64_t zero = 0; ///< what dp and ep ranks divide: 1 state, 2 gradients, 3 parameters too
+  bool overlap = true;                         ///< collectives run beside computation
+  std::string overlapRates;                    ///< of overlap::Rates::parse
   int64_t logitsLimit = 256;                   ///< MiB of logits that are stored at once
   bool epilogues = false;           ///< the target's products take GELU and residuals along
   bool init = false;                ///< fresh weights; the weight file may be missing

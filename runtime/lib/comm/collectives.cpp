@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/comm.h"
+#include "comm/turns.h"
 
 #include <algorithm>
 #include <cstring>
@@ -62,13 +62,6 @@ void copy(void *to, const void *from, int64_t bytes) {
 }
 } // namespace
 
-void Comm::exchange(const char *what, const std::vector<Message> &sends,
-                    const std::vector<Message> &receives, const Transport::Use *use) {
-  const auto begin = Transport::Clock::now();
-  transport->exchange(what, sends, receives, use);
-  inExchanges += Transport::Clock::now() - begin;
-}
-
 /// Of member m's part, from[m · stride, + n], every member sends its values to m, which
 /// writes their sum to `to`, [n]; the last parts may be shorter or empty, cut at `total`.
 template <typename T>
@@ -113,6 +106,7 @@ void Comm::reducePieces(const Group &group, const char *what, const T *from, T *
 template <typename T>
 void Comm::allReduce(const Group &group, const char *what, const T *from, T *to, int64_t n,
                      Reduction reduce) {
+  const Turn turn(*this);
   const int members = group.size(), me = group.index;
   if (n <= 0 || members == 1)
     return copy(to, from, n * int64_t(sizeof(T)));
@@ -156,6 +150,7 @@ void Comm::allReduce(const Group &group, const char *what, const T *from, T *to,
 template <typename T>
 void Comm::reduceScatter(const Group &group, const char *what, const T *from, T *to, int64_t outer,
                          int64_t dim, int64_t inner, Reduction reduce) {
+  const Turn turn(*this);
   const int64_t n = group.size(), run = dim * inner, part = outer * run;
   if (n == 1)
     return copy(to, from, part * int64_t(sizeof(T)));
@@ -171,6 +166,7 @@ void Comm::reduceScatter(const Group &group, const char *what, const T *from, T 
 
 void Comm::allGather(const Group &group, const char *what, const void *from, void *to,
                      int64_t outer, int64_t rowBytes) {
+  const Turn turn(*this);
   const int64_t n = group.size(), part = outer * rowBytes;
   auto *result = static_cast<char *>(to);
   auto place = [&](int member, const void *data) { // [outer, row] → column `member`
@@ -200,6 +196,7 @@ void Comm::allGather(const Group &group, const char *what, const void *from, voi
 }
 
 void Comm::broadcast(const Group &group, const char *what, void *data, int64_t bytes, int root) {
+  const Turn turn(*this);
   std::vector<Message> sends, receives;
   if (group.index != root)
     receives.push_back({group.members[root], {{data, bytes}}});
@@ -212,6 +209,7 @@ void Comm::broadcast(const Group &group, const char *what, void *data, int64_t b
 
 void Comm::gather(const Group &group, const char *what, const void *from, void *to,
                   const std::vector<int64_t> &sizes, int root) {
+  const Turn turn(*this);
   std::vector<Message> sends, receives;
   if (group.index != root) {
     sends.push_back(one(group.members[root], static_cast<const char *>(from), sizes[group.index]));
@@ -228,6 +226,7 @@ void Comm::gather(const Group &group, const char *what, const void *from, void *
 
 void Comm::allToAll(const Group &group, const char *what, const void *from, void *to,
                     int64_t bytes) {
+  const Turn turn(*this);
   Pieces sent, received;
   for (int m = 0; m < group.size(); ++m) {
     sent.push_back({{const_cast<char *>(static_cast<const char *>(from)) + m * bytes, bytes}});
@@ -237,6 +236,7 @@ void Comm::allToAll(const Group &group, const char *what, const void *from, void
 }
 
 void Comm::allToAllV(const Group &group, const char *what, const Pieces &from, const Pieces &to) {
+  const Turn turn(*this);
   std::vector<Message> sends, receives;
   copyPieces(from[group.index], to[group.index]);
   // Every member starts with the one after it, so that not all knock at one door.
@@ -250,6 +250,7 @@ void Comm::allToAllV(const Group &group, const char *what, const Pieces &from, c
 }
 
 void Comm::barrier(const Group &group, const char *what) {
+  const Turn turn(*this);
   char mine = 0;
   std::vector<char> theirs(group.size());
   std::vector<Message> sends, receives;

@@ -13,7 +13,7 @@ namespace moire::rt {
 
 Transport::Clock::time_point Transport::arrival(int64_t bytes) {
   const auto now = Clock::now();
-  if (!network.given())
+  if (!network.given() || clock.on)
     return now;
   const double seconds = network.bandwidth > 0 ? double(bytes) / network.bandwidth : 0;
   linkFree = std::max(linkFree, now) +
@@ -103,16 +103,10 @@ std::string Mesh::text() const {
   return text;
 }
 
-Comm::Comm(std::unique_ptr<Transport> t, Mesh m, const std::vector<std::vector<int>> &groups)
-    : mesh(std::move(m)), transport(std::move(t)) {
-  for (const std::vector<int> &axes : groups)
-    table.push_back(mesh.group(rank(), axes));
-}
-
-char *Comm::grow(Block &room, int64_t bytes) {
-  if (bytes > room.size())
-    room = Block(bytes);
-  return room.data();
+double Transport::virtualArrival(int64_t bytes) {
+  virtualLinkFree = std::max(virtualLinkFree, clock.now) +
+                    (network.bandwidth > 0 ? double(bytes) / network.bandwidth : 0);
+  return virtualLinkFree + network.latency;
 }
 
 } // namespace moire::rt

@@ -31,6 +31,7 @@ struct Post {
   int64_t bytes;
   std::string what;
   Clock::time_point arrives;
+  double begun = 0, virtualArrives = 0; ///< in virtual time
   bool done = false; ///< under the sender's lock; never looked at where it is a copy
 
   Post(const Message &m, int64_t bytes, const char *what, Clock::time_point arrives)
@@ -97,6 +98,7 @@ public:
       world->stop(rank(), stoppedWith(why));
   }
   std::string describe() const override { return "threads of one process"; }
+  bool hasVirtualTime() const override { return true; }
 
   void exchange(const char *what, const std::vector<Message> &sends,
                 const std::vector<Message> &receives, const Use *use) override {
@@ -106,12 +108,18 @@ public:
       if (bytes == 0)
         continue;
       auto post = std::make_shared<Post>(m, bytes, what, arrival(bytes));
+      if (clock.on) {
+        post->begun = clock.now;
+        post->virtualArrives = virtualArrival(bytes);
+      }
       if (post->copy.empty())
         posts.push_back({m.peer, post});
       Port &port = world->ports[m.peer];
       port.change([&] { port.inbox[rank()].push_back(post); });
     }
     Taken taken;
+    if (clock.on && !sends.empty())
+      clock.now = std::max(clock.now, virtualLinkFree);
     try {
       receive(what, receives, use, taken);
       release(taken);
@@ -168,6 +176,8 @@ private:
       } else {
         taken.push_back({peer, queue.front()});
         queue.pop_front();
+        clock.now = std::max(clock.now, taken.back().second->virtualArrives);
+        clock.ready = std::max(clock.ready, taken.back().second->begun);
         return taken.back().second;
       }
     }

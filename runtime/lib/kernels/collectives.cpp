@@ -10,6 +10,19 @@
 
 namespace moire::rt {
 
+void startAsync(Context &ctx, int number, void (*job)(Context &)) {
+  if (!ctx.comm)
+    return job(ctx);
+  if (size_t(number) >= ctx.asyncs.size())
+    ctx.asyncs.resize(number + 1);
+  ctx.asyncs[number] = ctx.comm->start([&ctx, job] { job(ctx); });
+}
+
+void waitAsync(Context &ctx, int number) {
+  if (ctx.comm)
+    ctx.comm->wait(ctx.asyncs[number]);
+}
+
 int64_t axisIndex(const Context &ctx, int axis) { return ctx.comm ? ctx.comm->axisIndex(axis) : 0; }
 
 namespace {

@@ -135,6 +135,9 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "how GPU memory goes to other ranks: nccl, host (through the host's memory), or "
                  "auto: NCCL where each rank has a GPU of its own")
       ->capture_default_str();
+  app.add_flag("--virtual-time", o.virtualTime,
+               "time of ranks that are threads is counted, not measured: each has processor time "
+               "of its own, messages take what --network says; one thread a rank");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp &) {

@@ -31,6 +31,7 @@ struct Options {
   Network network;
   std::string rendezvous; ///< the file where ranks find rank 0; empty: as the launcher says
   GpuLink gpuLink = GpuLink::automatic;
+  bool virtualTime = false;
   Hyper hyper; ///< betas, eps, decay, momentum; lr and step change every step
 };
 

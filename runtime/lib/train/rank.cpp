@@ -36,22 +36,66 @@ public:
   }
 
   void run() {
-    omp_set_num_threads(o.threads);
-    setUp();
-    const auto begin = std::chrono::steady_clock::now();
-    const double before = comm ? comm->seconds() : 0;
-    for (int64_t step = 1; step <= o.steps; ++step)
-      trainStep(step);
-    if (!comm)
-      return;
-    const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
-    reportOverflows();
-    if (connected.hostWaits) // else its time is the GPU's
-      report->ranksEnd(comm->seconds() - before, all.count());
-    comm->link().finish();
+    try {
+      train();
+    } catch (const std::exception &e) {
+      // What is in the queue works on this rank's memory, which goes now.
+      if (comm)
+        comm->abandon(e.what());
+      throw;
+    }
   }
 
 private:
+  void train() {
+    omp_set_num_threads(o.threads);
+    setUp();
+    double begin = now();
+    CommTimes before = comm ? comm->times() : CommTimes();
+    for (int64_t step = 1; step <= o.steps; ++step) {
+      trainStep(step);
+      // The first step touches memory for the first time.
+      if (step == 1 && o.virtualTime && o.steps > 1) {
+        begin = now();
+        before = comm->times();
+      }
+    }
+    if (!comm)
+      return;
+    const double seconds = now() - begin;
+    reportOverflows();
+    if (connected.hostWaits) // else its time is the GPU's
+      reportTimes(before, seconds);
+    comm->link().finish();
+  }
+
+  /// Seconds, of virtual time where that is asked for.
+  double now() {
+    if (o.virtualTime)
+      return comm->virtualNow();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+
+  void reportTimes(const CommTimes &before, double seconds) {
+    const CommTimes spent = comm->times();
+    double mine[3] = {seconds, spent.moving - before.moving, spent.exposed - before.exposed};
+    if (!o.virtualTime)
+      return report->ranksEnd(mine[1], mine[2], mine[0]);
+    // A step is as long as its slowest rank's; of communication the mean of all ranks.
+    const Group all = comm->groupOver("pp,dp,ep,tp");
+    std::vector<double> theirs(3 * all.size());
+    comm->allGather(all, "all_gather of times", mine, theirs.data(), 1, sizeof mine);
+    double longest = 0, moving = 0, exposed = 0;
+    for (int i = 0; i < all.size(); ++i) {
+      longest = std::max(longest, theirs[3 * i]);
+      moving += theirs[3 * i + 1] / all.size();
+      exposed += theirs[3 * i + 2] / all.size();
+    }
+    const double steps = double(std::max<int64_t>(1, o.steps - 1));
+    report->virtualTimes(longest / steps, moving / steps, exposed / steps);
+  }
+
   //===--- what all ranks do or none ---===//
 
   /// Throws on all ranks what all of them found.
@@ -138,7 +182,7 @@ private:
   //===--- a step ---===//
 
   void trainStep(int64_t step) {
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = now();
     int64_t own = 0;
     for (int64_t a = 0; a < o.accumulate; ++a) {
       data->read(step, a * shards + shard, batches[a]);
@@ -157,9 +201,9 @@ private:
     const auto [loss, norm] = outcomeOfStep(*ctx); // the only time that the host waits
     if (step == 1 && !o.dumpGrads.empty())
       writeGradients(*ctx, o.dumpGrads);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    const double seconds = now() - begin;
     const int64_t tokens = p.batch * o.accumulate * shards * std::max<int64_t>(1, p.seq);
-    report->step({step, loss, lr, norm, seconds.count(), tokens});
+    report->step({step, loss, lr, norm, seconds, tokens});
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
                        " of step " + std::to_string(step) +

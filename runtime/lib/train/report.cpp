@@ -91,11 +91,21 @@ void Report::connected(const std::string &how) {
   std::fflush(stdout);
 }
 
-void Report::ranksEnd(double inCollectives, double seconds) {
+void Report::ranksEnd(double inCollectives, double exposed, double seconds) {
   if (silent)
     return;
-  std::printf("rank 0: %.3g s of %.3g s in collectives, waiting for others included\n",
-              inCollectives, seconds);
+  std::printf("rank 0: %.3g s of %.3g s in collectives, waiting for others included; "
+              "computed nothing for %.3g s of them\n",
+              inCollectives, seconds, exposed);
+  std::fflush(stdout);
+}
+
+void Report::virtualTimes(double step, double moving, double exposed) {
+  if (silent)
+    return;
+  std::printf("virtual time of a step: %.4g ms; communication %.4g ms, exposed with waiting for "
+              "others %.4g ms (%.1f %% of the step)\n",
+              step * 1e3, moving * 1e3, exposed * 1e3, step > 0 ? 100 * exposed / step : 0);
   std::fflush(stdout);
 }
 

@@ -34,8 +34,11 @@ public:
   void overflows(int64_t microBatches, int64_t parts);
   /// How GPU memory goes to other ranks; empty: nothing to say.
   void connected(const std::string &how);
-  /// On many ranks, after the last step: how long this one was in collectives.
-  void ranksEnd(double inCollectives, double seconds);
+  /// At the end of a run on many ranks: seconds that rank 0 was in collectives, how long of
+  /// these it computed nothing beside them, and how long the steps took.
+  void ranksEnd(double inCollectives, double exposed, double seconds);
+  /// The same in virtual time, a step's: the slowest rank's time, the ranks' mean otherwise.
+  void virtualTimes(double step, double moving, double exposed);
 
 private:
   const Options &options;

@@ -109,7 +109,9 @@ void runThreads(const RankSetup &setup, int ranks) {
       bool lost = false;
       try {
         chooseDevice(rank);
-        Comm comm(std::move(transports[rank]), Mesh(p), groupsOf(p));
+        CommOptions options;
+        options.virtualTime = o.virtualTime;
+        Comm comm(std::move(transports[rank]), Mesh(p), groupsOf(p), options);
         runWithOthers(setup, comm);
       } catch (const SaidByAnother &) {
       } catch (const LostError &) {
@@ -187,6 +189,14 @@ void train(const Program &p, const Options &given, Launch &launch, const std::st
   checkProgram(p, given, launch);
   Options o = given;
   o.threads = threadsOf(given, launch);
+  if (o.virtualTime) {
+    if (ranks == 1 || launch.isProcess())
+      throw InputError(std::string("--virtual-time is for ranks that are threads of one process, "
+                                   "not for ") +
+                       (ranks == 1 ? "one rank" : "processes") +
+                       "; start the trainer by itself, or leave it out");
+    o.threads = 1;
+  }
   RankSetup setup{p, o, executable};
   setup.stopSignal = [] { return int(stopSignal); };
   if (launch.size == 1)
@@ -197,7 +207,9 @@ void train(const Program &p, const Options &given, Launch &launch, const std::st
   Launch own = launch;
   own.rank = rank;
   chooseDevice(launch.localRank);
-  Comm comm(connect(own, o), Mesh(p), groupsOf(p));
+  CommOptions options;
+  options.patience = o.commTimeout * 0.1;
+  Comm comm(connect(own, o), Mesh(p), groupsOf(p), options);
   runWithOthers(setup, comm);
 }
 } // namespace

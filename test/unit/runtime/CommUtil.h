@@ -19,14 +19,15 @@ namespace moire::rt::test {
 inline std::vector<std::string> onThreads(const Mesh &mesh,
                                           const std::vector<std::vector<int>> &groups,
                                           const std::function<void(Comm &)> &body,
-                                          const Network &network = {}) {
+                                          const Network &network = {},
+                                          const CommOptions &options = {}) {
   const int ranks = int(mesh.ranks());
   auto transports = connectThreads(ranks, network);
   std::vector<std::string> errors(ranks);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
-      Comm comm(std::move(transports[rank]), mesh, groups);
+      Comm comm(std::move(transports[rank]), mesh, groups, options);
       try {
         body(comm);
         comm.link().finish();

@@ -81,6 +81,12 @@ void sumGrad(Context &ctx, int i, const float *room, float *piece) {
     ctx.grad(p.gradOffset)[j] = (ctx.first() ? 0 : ctx.grad(p.gradOffset)[j]) + piece[j];
 }
 
+/// In the rank's queue; the gather of experts then comes behind it.
+void gatherLogits(Context &ctx) {
+  allGather(ctx, kOverTp, "all_gather of logits", ctx.at<float>(0), ctx.at<float>(1024), kRows,
+            kVocab / ctx.program->axes[kTp].size, 1);
+}
+
 void microStep(Context &ctx) {
   stall(ctx);
   const int64_t ep = ctx.program->axes[kEp].size, tp = ctx.program->axes[kTp].size;
@@ -98,8 +104,9 @@ void microStep(Context &ctx) {
   for (int64_t r = 0; r < kRows; ++r)
     for (int64_t j = 0; j < columns; ++j)
       part[r * columns + j] = table[ids[r] * columns + j];
-  allGather(ctx, kOverTp, "all_gather of logits", part, gathered, kRows, columns, 1);
+  startAsync(ctx, 0, gatherLogits);
   allGather(ctx, kOverEp, "all_gather of experts", ownExperts, allExperts, 1, experts, kVocab);
+  waitAsync(ctx, 0);
   for (int64_t r = 0; r < kRows; ++r)
     for (int64_t c = 0; c < tp; ++c)
       for (int64_t j = 0; j < columns; ++j) {

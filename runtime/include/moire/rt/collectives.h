@@ -28,6 +28,13 @@ namespace moire::rt {
 
 enum class Reduction : uint8_t { sum, max };
 
+/// Puts `job`, which calls collectives, at the end of the rank's queue and returns. Jobs
+/// are done one after another beside the computation; what one reads and writes must be
+/// left alone until waitAsync of its number, which counts from 0 in a micro-step.
+void startAsync(Context &ctx, int number, void (*job)(Context &));
+/// Until that job is done. Throws what a job threw.
+void waitAsync(Context &ctx, int number);
+
 /// This rank's coordinate on an axis of Program::axes.
 int64_t axisIndex(const Context &ctx, int axis);
 

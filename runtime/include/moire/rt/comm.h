@@ -97,10 +97,24 @@ public:
   virtual void abort(const std::string &why) noexcept = 0;
   /// E.g. "threads of one process".
   virtual std::string describe() const = 0;
+  /// Whether exchanges can be timed by `clock`: messages then carry stamps.
+  virtual bool hasVirtualTime() const { return false; }
+
+  /// Virtual time, in seconds: messages do not wait for the injected network; what it
+  /// would take is counted.
+  struct {
+    bool on = false;
+    double now = 0;   ///< of the exchange under way: set before it, later after it
+    double ready = 0; ///< when the last of those that send to this rank had begun, too
+  } clock;
 
 protected:
   /// When a message of the injected network that is sent now has arrived.
   Clock::time_point arrival(int64_t bytes);
+  /// The same in virtual time, for one that is sent at clock.now.
+  double virtualArrival(int64_t bytes);
+  /// Virtual time at which this rank's last message has left.
+  double virtualLinkFree = 0;
 
 private:
   int ownRank, ranks;
@@ -186,13 +200,35 @@ private:
 // Collectives
 //===----------------------------------------------------------------------===//
 
+/// A collective that was started: Comm::wait.
+struct Ticket {
+  int64_t number = 0;            ///< in the queue
+  std::shared_ptr<double> end;   ///< virtual time at which it was done
+};
+
+/// Where a rank's time in collectives went, in seconds.
+struct CommTimes {
+  double moving = 0;  ///< in exchanges, waiting for others included; virtual: from when all are there
+  double exposed = 0; ///< of the thread that computes: it waits for a collective
+};
+
+struct CommOptions {
+  bool virtualTime = false;
+  /// Seconds in which the thread that computes has to hear of an error of the queue; 0: any.
+  double patience = 0;
+};
+
+class CommQueue;    // lib/comm/queue.h
+struct VirtualTime; // lib/comm/virtual_time.h
+
 /// A rank's collectives. All members of a group must call the same ones in the same
 /// order. Buffers lie in the host's memory; `to` may be `from` or must not overlap it.
 /// T: float, double, or bf16, which is added in float and rounded once.
 class Comm {
 public:
   Comm(std::unique_ptr<Transport> transport, Mesh mesh,
-       const std::vector<std::vector<int>> &groups = {});
+       const std::vector<std::vector<int>> &groups = {}, const CommOptions &options = {});
+  ~Comm();
 
   const Mesh mesh;
   int rank() const { return transport->rank(); }
@@ -205,8 +241,21 @@ public:
     return mesh.group(rank(), mesh.axesNamed(axes));
   }
   Transport &link() { return *transport; }
-  /// Time spent in collectives so far: moving, adding, and waiting for others.
-  double seconds() const { return inExchanges.count(); }
+
+  /// Puts `job`, which calls collectives, at the end of this rank's queue. A thread of
+  /// the rank's own does one job after another. A collective that is called outside of
+  /// jobs first waits until the queue is empty.
+  Ticket start(std::function<void()> job);
+  /// Until the job, and so all before it, is done. Throws what one threw.
+  void wait(const Ticket &ticket);
+  /// After an error: tells the others why and lets the job under way end, so that what
+  /// jobs work on can go.
+  void abandon(const std::string &why) noexcept;
+
+  /// What was spent so far.
+  CommTimes times() const { return spent; }
+  /// Virtual time of the thread that computes, where time is virtual.
+  double virtualNow();
 
   /// to[i] = Σ over members of from[i].
   template <typename T>
@@ -246,10 +295,16 @@ private:
   /// come, and of values packed for those that go.
   static char *grow(Block &room, int64_t bytes);
 
+  /// A collective's turn at the transport: outside of the queue's jobs, when it is empty.
+  class Turn;
+
   std::unique_ptr<Transport> transport;
-  std::chrono::duration<double> inExchanges{0};
+  CommTimes spent;
   std::vector<Group> table;
   Block incomingRoom, packedRoom;
+  int depth = 0; ///< of turns of the thread that computes
+  std::unique_ptr<VirtualTime> time;
+  std::unique_ptr<CommQueue> queue; ///< last: its thread uses all of the above
 };
 
 } // namespace moire::rt

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace moire::rt {
 
@@ -42,6 +43,7 @@ struct StepOutcome {
 };
 
 class Comm;       // comm.h
+struct Ticket;     // comm.h
 class DeviceLink; // cuda/link.h
 struct Device;    // of the target: lib/device.cpp, cuda/device.h
 
@@ -83,6 +85,7 @@ struct Context {
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
+  std::vector<Ticket> asyncs; ///< with comm: what the micro-step has started, by number
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
   /// True for the first micro-batch of a step: gradients are set, not added to.

@@ -1,0 +1,31 @@
+//===- GradientOps.td - The pipe dialect: sums that begin early -----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_PIPE_GRADIENT_OPS
+#define MOIRE_PIPE_GRADIENT_OPS
+
+include "dialects/pipe/PipeDialect.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Pipe_StartReduceOp : Pipe_Op<"start_reduce", [MemoryEffects<[MemRead, MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "Starts a bucket's pipe.reduce_grads where its gradients are complete";
+  let description = [{
+    In @micro_step. In the last micro-batch of a step it puts the op of
+    @reduce_gradients that holds these parameters at the end of the rank's queue;
+    that op then only waits for its end. In other micro-batches it does nothing.
+    ```mlir
+    pipe.start_reduce [@wte, @wpe]
+    ```
+    Constraints: @reduce_gradients has a pipe.reduce_grads of these parameters.
+  }];
+  let arguments = (ins FlatSymbolRefArrayAttr:$parameters);
+  let assemblyFormat = "$parameters attr-dict";
+  let extraClassDeclaration = [{
+    /// The op of @reduce_gradients that it starts, and its number there; null where there is none.
+    ::mlir::Operation *getStarted(int64_t *number = nullptr);
+  }];
+}
+
+#endif // MOIRE_PIPE_GRADIENT_OPS

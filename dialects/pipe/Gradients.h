@@ -1,0 +1,13 @@
+//===- Gradients.h - The pipe dialect: sums of gradients that begin early ===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_DIALECTS_PIPE_GRADIENTS_H
+#define MOIRE_DIALECTS_PIPE_GRADIENTS_H
+
+#include "dialects/pipe/Pipe.h"
+
+#define GET_OP_CLASSES
+#include "dialects/pipe/GradientOps.h.inc"
+
+#endif // MOIRE_DIALECTS_PIPE_GRADIENTS_H

@@ -1,0 +1,81 @@
+//===- ListScheduler.h - An order of work on two resources ---------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Work of one rank on two resources: a device that computes, and a network on which the
+// rank's transfers go one after another beside it. One thread goes through all tasks in
+// an order: it computes what is to compute, starts transfers without waiting for them,
+// and waits for a transfer where a task needs what it brings. To choose is the order.
+// Plain data, no IR inside: tasks may be the ops of a function or of several functions that
+// are to run beside one another.
+//
+// Times are in seconds, memory in bytes.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_OVERLAP_LISTSCHEDULER_H
+#define MOIRE_OVERLAP_LISTSCHEDULER_H
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace moire::overlap {
+
+enum class Resource { compute, network };
+
+struct Task {
+  Resource resource = Resource::compute;
+  double seconds = 0;
+  /// Tasks that end before this one begins.
+  std::vector<int> after;
+  /// Indices of buffers that it reads or writes. A buffer lives from the first of its tasks
+  /// to the last; a transfer uses its own until somebody has waited for it.
+  std::vector<int> buffers;
+};
+
+/// Tasks stand in an order that is possible: `after` has smaller indices only.
+struct Problem {
+  std::vector<Task> tasks;
+  std::vector<int64_t> bufferBytes;
+  /// What live buffers may take together.
+  int64_t memoryLimit = std::numeric_limits<int64_t>::max();
+};
+
+/// What an order gives.
+struct Timetable {
+  std::vector<int> order;         ///< the thread's; a transfer stands where it is started
+  std::vector<double> begin, end; ///< of each task
+  double seconds = 0;             ///< until all is done
+  double computing = 0, moving = 0; ///< sums over the tasks of each resource
+  /// In which the thread waits for transfers: `seconds` less `computing`.
+  double exposed = 0;
+  int64_t peakBytes = 0;
+};
+
+/// An empty string, or what is wrong with the problem, in a sentence.
+std::string check(const Problem &problem);
+/// The same for a timetable: every task once, after those that it comes after, no two at
+/// once on one resource.
+std::string verify(const Problem &problem, const Timetable &timetable);
+
+/// Goes through the tasks in this order, which must be possible.
+Timetable simulate(const Problem &problem, std::vector<int> order);
+
+/// List scheduling (Graham, 1969): whenever the thread is free, it takes the task with the
+/// smallest key among those whose predecessors are done, transfers first; it waits only
+/// where there is none. Where the limit of memory forbids a task, it takes the first in the
+/// problem's own order that can go on.
+Timetable listSchedule(const Problem &problem, const std::vector<double> &keys);
+
+/// The fastest of several orders that stay within the memory's limit; the problem's own
+/// order, where none does or none is faster. Besides the longest path to the end (Hu, 1961)
+/// the keys are times in the problem's own order, where what a transfer depends on comes
+/// earlier by a multiple of the transfer's length: so what it does not depend on is
+/// left over and is done while it is under way.
+Timetable schedule(const Problem &problem);
+
+} // namespace moire::overlap
+
+#endif // MOIRE_OVERLAP_LISTSCHEDULER_H

@@ -1,0 +1,82 @@
+//===- Passes.td - Collectives beside computation -------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_OVERLAP_PASSES
+#define MOIRE_OVERLAP_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def AsyncCollectives : Pass<"async-collectives", "::mlir::ModuleOp"> {
+  let summary = "Collectives start as soon as they can and are waited for where they are used";
+  let description = [{
+    Each collective of @micro_step becomes a dist.async where the last of what it
+    reads is there, and a dist.wait before the first op that reads what it gives.
+    No other op moves.
+
+    ```mlir
+    %g = nn.matmul %x, %dy {transpose_lhs} : ...
+    %h = nn.gelu %g : ...
+    %s = dist.all_reduce %g over ["tp"] : tensor<20x32xf32>
+    %z = arith.addf %h, %s : tensor<20x32xf32>
+    ~~>
+    %g = nn.matmul %x, %dy {transpose_lhs} : ...
+    %f = dist.async {
+      %0 = dist.all_reduce %g over ["tp"] : tensor<20x32xf32>
+      dist.yield %0 : tensor<20x32xf32>
+    } -> !dist.future<tensor<20x32xf32>>
+    %h = nn.gelu %g : ...
+    %s = dist.wait %f : !dist.future<tensor<20x32xf32>> -> tensor<20x32xf32>
+    %z = arith.addf %h, %s : tensor<20x32xf32>
+    ```
+  }];
+  let dependentDialects = ["::moire::dist::DistDialect"];
+  let statistics = [Statistic<"collectives", "collectives", "Collectives that run beside computation">];
+}
+
+def ScheduleOverlap : Pass<"schedule-overlap", "::mlir::ModuleOp"> {
+  let summary = "Orders ops so that what a collective does not need runs beside it";
+  let description = [{
+    Takes the ops of @micro_step as tasks on two resources, a device and a network, with
+    the times of moire/Overlap/OpCost.h, and orders them by list scheduling
+    (moire/Overlap/ListScheduler.h). What leads to a collective comes earlier, what it
+    does not need (a shared expert, the gradients of weights) is left for the time in
+    which it is under way. Live values may take `growth` more than in the given order.
+    No order changes what is added to what: the bits stay the same.
+
+    ```mlir
+    %dw = nn.matmul %x, %dy {transpose_lhs} : ...
+    pipe.accumulate @w, %dw : tensor<32x96xf32>
+    %dx = nn.matmul %dy, %w {transpose_rhs} : ...
+    %f = dist.async { … all_reduce %dx … } -> !dist.future<tensor<20x32xf32>>
+    %s = dist.wait %f : !dist.future<tensor<20x32xf32>> -> tensor<20x32xf32>
+    ~~>
+    %dx = nn.matmul %dy, %w {transpose_rhs} : ...
+    %f = dist.async { … all_reduce %dx … } -> !dist.future<tensor<20x32xf32>>
+    %dw = nn.matmul %x, %dy {transpose_lhs} : ...
+    pipe.accumulate @w, %dw : tensor<32x96xf32>
+    %s = dist.wait %f : !dist.future<tensor<20x32xf32>> -> tensor<20x32xf32>
+    ```
+  }];
+  let options = [
+    Option<"rates", "rates", "std::string", "\"\"",
+           "flops=GFLOP/S,memory=GB/S,overhead=US,bandwidth=GB/S,latency=US of a rank">,
+    Option<"growth", "growth", "double", "0.1", "Part by which memory may grow">
+  ];
+  let statistics = [
+    Statistic<"exposedBefore", "exposed-before-ns", "Predicted wait for collectives in the given order">,
+    Statistic<"exposedAfter", "exposed-after-ns", "Predicted wait for collectives">
+  ];
+}
+
+def VerifyQueues : Pass<"verify-queues", "::mlir::ModuleOp"> {
+  let summary = "Proves that no ranks wait for each other in a circle";
+  let description = [{
+    A rank does its collectives one after another, in the order of its function; each
+    begins when all members of its group have come to it. The pass lays the orders of all
+    ranks of the mesh together and fails where they have a circle. Ranks run one program,
+    so two coordinates of each axis stand for all.
+  }];
+}
+
+#endif // MOIRE_OVERLAP_PASSES

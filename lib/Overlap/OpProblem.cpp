@@ -1,0 +1,231 @@
+//===- OpProblem.cpp - A block of ops as a scheduling problem ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "OpProblem.h"
+#include "dialects/pipe/Gradients.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::overlap;
+
+namespace {
+class ProblemBuilder {
+public:
+  ProblemBuilder(Block &block, const Rates &rates) : block(block), rates(rates) {}
+  OpProblem run();
+
+private:
+  int taskOf(Value value) const;
+  void after(int later, int earlier);
+  void keepOrder(SmallVector<Operation *> ops);
+  void readValues(Operation *op, int task);
+  int bufferOf(Value value);
+  void keepSummands(pipe::AccumulateOp op);
+  void keepProducts(arith::AddFOp op);
+  void keepEffects(Operation *op);
+  void keepLogits(nn::CrossEntropyGradOp op);
+
+  Block &block;
+  const Rates &rates;
+  OpProblem result;
+  llvm::DenseMap<Operation *, int> index;
+  llvm::DenseMap<Value, int> buffers;
+  llvm::DenseMap<Attribute, Operation *> changedBy; ///< by the parameter's name
+};
+} // namespace
+
+/// The task that gives a value; -1: an argument.
+int ProblemBuilder::taskOf(Value value) const {
+  Operation *def = value.getDefiningOp();
+  if (auto wait = dyn_cast_or_null<dist::WaitOp>(def))
+    def = wait.getAsync();
+  auto it = index.find(def);
+  return it == index.end() ? -1 : it->second;
+}
+
+void ProblemBuilder::after(int later, int earlier) {
+  std::vector<int> &list = result.problem.tasks[later].after;
+  if (earlier >= 0 && earlier < later && !llvm::is_contained(list, earlier))
+    list.push_back(earlier);
+}
+
+/// These ops stay in the order in which they stand.
+void ProblemBuilder::keepOrder(SmallVector<Operation *> ops) {
+  llvm::erase_if(ops, [&](Operation *op) { return !index.count(op); });
+  llvm::sort(ops, [&](Operation *a, Operation *b) { return index[a] < index[b]; });
+  for (size_t i = 1; i < ops.size(); ++i)
+    after(index[ops[i]], index[ops[i - 1]]);
+}
+
+static bool isView(Operation *op) {
+  return isa_and_nonnull<nn::ReshapeOp, nn::TransposeOp, nn::BroadcastOp, nn::SliceOp,
+                         nn::ReverseOp>(op);
+}
+
+/// The buffer that a value lies in; -1: in none of the arena.
+int ProblemBuilder::bufferOf(Value value) {
+  if (auto wait = value.getDefiningOp<dist::WaitOp>())
+    value = wait.getFutures()[cast<OpResult>(value).getResultNumber()];
+  if (auto known = buffers.find(value); known != buffers.end())
+    return known->second;
+  Operation *def = value.getDefiningOp();
+  int buffer = -1;
+  Type type = value.getType();
+  if (auto future = dyn_cast<dist::FutureType>(type))
+    type = future.getValue();
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (isView(def)) {
+    buffer = bufferOf(def->getOperand(0));
+  } else if (def && tensor && tensor.hasStaticShape() &&
+             tensor.getElementType().isIntOrFloat() &&
+             !isa<arith::ConstantOp, tensor::EmptyOp, pipe::ReadOp>(def) &&
+             // What goes to a gradient alone is written there.
+             !(value.hasOneUse() && isa<pipe::AccumulateOp>(*value.user_begin()))) {
+    buffer = int(result.problem.bufferBytes.size());
+    result.problem.bufferBytes.push_back(
+        tensor.getNumElements() * std::max<int64_t>(1, tensor.getElementTypeBitWidth() / 8));
+  }
+  buffers[value] = buffer;
+  return buffer;
+}
+
+void ProblemBuilder::readValues(Operation *op, int task) {
+  Task &own = result.problem.tasks[task];
+  auto use = [&](Value value) {
+    if (int buffer = bufferOf(value); buffer >= 0 && !llvm::is_contained(own.buffers, buffer))
+      own.buffers.push_back(buffer);
+  };
+  op->walk([&](Operation *inner) {
+    for (Value operand : inner->getOperands())
+      if (operand.getParentBlock() == &block) {
+        after(task, taskOf(operand));
+        use(operand);
+      }
+  });
+  for (Value value : op->getResults())
+    use(value);
+}
+
+/// What gives the summands of a cotangent, in passes that look for them (`lower-to-exec`).
+void ProblemBuilder::keepSummands(pipe::AccumulateOp op) {
+  SmallVector<Operation *> producers;
+  SmallVector<Value> todo{op.getGradient()};
+  while (!todo.empty()) {
+    Operation *def = todo.pop_back_val().getDefiningOp();
+    if (!def || isa<dist::WaitOp>(def))
+      continue;
+    producers.push_back(def);
+    if (isa<arith::AddFOp, nn::ConcatOp>(def) || isView(def))
+      todo.append(def->operand_begin(), def->operand_end());
+    else if (isa<nn::ScatterOp>(def))
+      todo.push_back(def->getOperand(0));
+  }
+  if (producers.size() > 1)
+    keepOrder(producers);
+}
+
+/// Of a sum of two products the later one is added to the other; the gradient of a norm
+/// takes along what is there before it.
+void ProblemBuilder::keepProducts(arith::AddFOp op) {
+  Operation *lhs = op.getLhs().getDefiningOp(), *rhs = op.getRhs().getDefiningOp();
+  auto mayTake = [](Operation *def) {
+    return isa_and_nonnull<nn::MatmulOp, nn::LayerNormGradOp, nn::RMSNormGradOp>(def);
+  };
+  if (!lhs || !rhs || (!mayTake(lhs) && !mayTake(rhs)))
+    return;
+  for (Operation **def : {&lhs, &rhs})
+    if (auto wait = dyn_cast<dist::WaitOp>(*def))
+      *def = wait.getAsync();
+  if (lhs != rhs)
+    keepOrder({lhs, rhs});
+}
+
+/// Ops that name one parameter, and change it or its gradient, keep their order.
+void ProblemBuilder::keepEffects(Operation *op) {
+  if (isMemoryEffectFree(op))
+    return;
+  const int task = index[op];
+  op->walk([&](Operation *inner) {
+    inner->getAttrDictionary().walk([&](SymbolRefAttr name) {
+      auto [last, isNew] = changedBy.try_emplace(name, op);
+      if (!isNew) {
+        after(task, index[last->second]);
+        last->second = op;
+      }
+    });
+  });
+}
+
+void ProblemBuilder::keepLogits(nn::CrossEntropyGradOp op) {
+  constexpr int64_t kSmallest = 1 << 20; // of --logits-limit
+  RankedTensorType type = op.getLogits().getType();
+  if (type.getNumElements() * type.getElementTypeBitWidth() / 8 <= kSmallest)
+    return;
+  for (Operation *reader : op.getResult().getUsers()) {
+    auto it = index.find(reader);
+    if (it == index.end())
+      continue;
+    for (size_t i = it->second + 1; i < result.ops.size(); ++i)
+      if (result.problem.tasks[i].resource == Resource::network)
+        after(int(i), it->second);
+  }
+}
+
+OpProblem ProblemBuilder::run() {
+  for (Operation &op : block.without_terminator()) {
+    if (isa<dist::WaitOp>(op))
+      continue;
+    const int task = int(result.ops.size());
+    index[&op] = task;
+    result.ops.push_back(&op);
+    Task &own = result.problem.tasks.emplace_back();
+    if (auto async = dyn_cast<dist::AsyncOp>(op)) {
+      own.resource = Resource::network;
+      for (Operation &inner : async.getBody().front().without_terminator())
+        own.seconds += transferSeconds(&inner, rates);
+    } else if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {
+      own.resource = Resource::network;
+      own.seconds = transferSeconds(start.getStarted(), rates);
+    } else {
+      own.seconds = dist::isCollective(&op) ? transferSeconds(&op, rates) : secondsOf(&op, rates);
+    }
+    readValues(&op, task);
+    keepEffects(&op);
+  }
+  for (Operation *op : result.ops) {
+    if (auto accumulate = dyn_cast<pipe::AccumulateOp>(op))
+      keepSummands(accumulate);
+    else if (auto sum = dyn_cast<arith::AddFOp>(op))
+      keepProducts(sum);
+    else if (auto grad = dyn_cast<nn::CrossEntropyGradOp>(op))
+      keepLogits(grad);
+  }
+  return std::move(result);
+}
+
+OpProblem overlap::makeProblem(Block &block, const Rates &rates) {
+  return ProblemBuilder(block, rates).run();
+}
+
+void overlap::applyOrder(Block &block, const OpProblem &problem, ArrayRef<int> order) {
+  Operation *end = block.getTerminator();
+  SmallVector<dist::WaitOp> waits(block.getOps<dist::WaitOp>());
+  llvm::DenseSet<Operation *> placed;
+  auto waitFor = [&](Operation *op) {
+    op->walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands())
+        if (auto wait = operand.getDefiningOp<dist::WaitOp>(); wait && placed.insert(wait).second)
+          wait->moveBefore(end);
+    });
+  };
+  for (int task : order) {
+    waitFor(problem.ops[task]);
+    problem.ops[task]->moveBefore(end);
+  }
+  waitFor(end);
+  for (dist::WaitOp wait : waits)
+    if (placed.insert(wait).second)
+      wait->moveBefore(end);
+}

@@ -1,0 +1,15 @@
+//===- Pipeline.cpp - The passes of the overlap phase --------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Overlap/Passes.h"
+
+using namespace moire;
+
+void overlap::buildOverlapPipeline(mlir::OpPassManager &passes, const std::string &rates) {
+  passes.addPass(createAsyncCollectives());
+  ScheduleOverlapOptions options;
+  options.rates = rates;
+  passes.addPass(createScheduleOverlap(options));
+  passes.addPass(createVerifyQueues());
+}

@@ -1,0 +1,95 @@
+//===- VerifyAsyncs.cpp - What runs beside collectives leaves them alone -===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "VerifyAsyncs.h"
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/MapVector.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::program;
+
+namespace {
+/// What of memory counts as one: a parameter's block by its name, else the root's value.
+using Memory = std::pair<const void *, int>;
+
+Memory memoryOf(Value place) {
+  Value root = exec::rootOf(place);
+  if (auto grad = root.getDefiningOp<exec::GradOp>())
+    return {grad.getParameterAttr().getAsOpaquePointer(), 1};
+  if (auto param = root.getDefiningOp<exec::ParamOp>())
+    return {param.getParameterAttr().getAsOpaquePointer(), 0};
+  return {root.getAsOpaquePointer(), 0};
+}
+
+struct Touched {
+  llvm::DenseSet<Memory> reads, writes;
+
+  explicit Touched(Operation &op) {
+    auto memory = dyn_cast<MemoryEffectOpInterface>(op);
+    if (!memory)
+      return;
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    memory.getEffects(effects);
+    for (const auto &effect : effects)
+      if (effect.getValue())
+        (isa<MemoryEffects::Write>(effect.getEffect()) ? writes : reads)
+            .insert(memoryOf(effect.getValue()));
+  }
+};
+
+bool meet(const llvm::DenseSet<Memory> &a, const llvm::DenseSet<Memory> &b) {
+  return llvm::any_of(a, [&](const Memory &memory) { return b.contains(memory); });
+}
+} // namespace
+
+LogicalResult program::verifyAsyncs(func::FuncOp func) {
+  llvm::MapVector<int64_t, exec::AsyncOp> open; // started and not waited for
+  llvm::DenseMap<Attribute, Operation *> summed; // gradients whose sum was started
+  int64_t next = 0;
+  for (Operation &op : func.getBody().getOps()) {
+    if (auto async = dyn_cast<exec::AsyncOp>(op)) {
+      if ((int64_t)async.getNumber() != next)
+        return async.emitError("has number ")
+               << async.getNumber() << " and must have " << next << ": asyncs count up";
+      open[next++] = async;
+      continue;
+    }
+    if (auto wait = dyn_cast<exec::WaitOp>(op)) {
+      if (!open.count(wait.getNumber()))
+        return wait.emitError("waits for exec.async ")
+               << wait.getNumber() << ", which is not under way here";
+      open.erase(wait.getNumber());
+      continue;
+    }
+    if (auto start = dyn_cast<exec::StartReduceOp>(op)) {
+      for (Attribute parameter : start.getParameters())
+        summed[parameter] = start;
+      continue;
+    }
+    Touched own(op);
+    for (auto &[number, async] : open)
+      for (Operation &inner : async.getBody().front()) {
+        Touched theirs(inner);
+        if (!meet(own.writes, theirs.reads) && !meet(own.writes, theirs.writes) &&
+            !meet(own.reads, theirs.writes))
+          continue;
+        InFlightDiagnostic error = op.emitError("touches what exec.async ")
+                                   << number << " works on and must wait for it";
+        error.attachNote(async.getLoc()) << "it was started here";
+        return error;
+      }
+    for (auto [parameter, start] : summed)
+      if (Memory gradient{parameter.getAsOpaquePointer(), 1};
+          own.reads.contains(gradient) || own.writes.contains(gradient)) {
+        InFlightDiagnostic error = op.emitError("touches the gradient of ")
+                                   << parameter << ", whose sum has begun";
+        error.attachNote(start->getLoc()) << "it was started here";
+        return error;
+      }
+  }
+  if (!open.empty())
+    return open.front().second.emitError("is never waited for");
+  return success();
+}
