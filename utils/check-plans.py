@@ -156,7 +156,9 @@ class Runs:
             if self.args.stage == "run":  # the model may lie elsewhere than when it was compiled
                 command += ["--weights", self.entry.path("model.onnx")]
         else:
-            run([self.tool("moirec"), *compile_flags, "--stop-after=distribute"], stem + ".mlir")
+            # Defects speak of the ops as distribute leaves them.
+            phase = "distribute" if self.defect else "overlap"
+            run([self.tool("moirec"), *compile_flags, f"--stop-after={phase}"], stem + ".mlir")
             if self.defect and plan.ranks > 1:
                 self.spoil(stem + ".mlir")
             command = [self.tool("moire-run"), stem + ".mlir"]

@@ -36,6 +36,8 @@ static std::string firstName(Location loc) {
 /// The op behind casts and views.
 static Operation *producer(Value value) {
   Operation *op = value.getDefiningOp();
+  if (auto wait = dyn_cast_or_null<dist::WaitOp>(op))
+    op = &wait.getAsync().getBody().front().front();
   while (op && op->getNumOperands() == 1 && op->getNumResults() == 1 &&
          !isa<dist::DistDialect>(op->getDialect()) && !isa<nn::ReduceOp>(op))
     op = op->getOperand(0).getDefiningOp();
@@ -145,8 +147,20 @@ std::vector<Collective> distribute::findCollectives(ModuleOp module) {
     SmallVector<Value> todo(block.getTerminator()->getOperands());
     while (!todo.empty())
       if (Operation *op = todo.pop_back_val().getDefiningOp(); op && forwardOps.insert(op).second)
-        todo.append(op->operand_begin(), op->operand_end());
+        op->walk([&](Operation *inner) {
+          forwardOps.insert(inner);
+          todo.append(inner->operand_begin(), inner->operand_end());
+        });
+    SmallVector<Operation *> ops;
     for (Operation &op : block) {
+      if (auto async = dyn_cast<dist::AsyncOp>(op))
+        for (Operation &inner : async.getBody().front())
+          ops.push_back(&inner);
+      else
+        ops.push_back(&op);
+    }
+    for (Operation *each : ops) {
+      Operation &op = *each;
       const bool forward = forwardOps.contains(&op);
       ArrayAttr axes = op.getAttrOfType<ArrayAttr>("axes");
       if (auto rows = dyn_cast<dist::AllToAllRowsOp>(op))
@@ -185,7 +199,8 @@ static std::string axesOf(Operation *op) {
   return text;
 }
 
-void distribute::explainCollectives(ModuleOp module, raw_ostream &os) {
+void distribute::explainCollectives(ModuleOp module, raw_ostream &os,
+                                    llvm::function_ref<std::string(Operation *)> beside) {
   dist::MeshAttr mesh = dist::meshOf(module);
   if (!mesh) {
     os << "one rank: nothing moves; --mesh dp=2,ep=4 makes more\n";
@@ -196,16 +211,18 @@ void distribute::explainCollectives(ModuleOp module, raw_ostream &os) {
     axes += (axes.empty() ? "" : ",") + axis.str() + "=" + std::to_string(size);
   os << llvm::formatv(
       "{0} ranks, {1}. Bytes are what a rank sends to others, rows to experts if they "
-      "spread evenly; it waits for each\n",
-      mesh.getRanks(), axes);
+      "spread evenly; {2}\n",
+      mesh.getRanks(), axes,
+      beside ? "what it computes beside them stands last" : "it waits for each");
   os << llvm::formatv("{0,-9} {1,-16} {2,-9} {3,10}  {4,-42} {5}\n", "part", "operation", "over",
                       "bytes", "why", "node");
   double micro = 0, step = 0;
   for (const Collective &c : findCollectives(module)) {
     (c.part == "step" ? step : micro) += c.bytes;
-    os << llvm::formatv("{0,-9} {1,-16} {2,-9} {3,10}  {4,-42} {5}\n", c.part,
+    os << llvm::formatv("{0,-9} {1,-16} {2,-9} {3,10}  {4,-42} {5}", c.part,
                         c.op->getName().stripDialect(), axesOf(c.op), amount(c.bytes), c.reason,
                         c.node);
+    os << (beside ? "  " + beside(c.op) : "") << "\n";
   }
   os << llvm::formatv("a micro-batch sends {0}, the end of a step {1}\n", amount(micro),
                       amount(step));

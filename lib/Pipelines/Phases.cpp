@@ -9,6 +9,7 @@
 #include "moire/Distribute/Passes.h"
 #include "moire/Frontend/ImportOnnx.h"
 #include "moire/Overlap/Passes.h"
+#include "moire/Overlap/Predict.h"
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
@@ -60,6 +61,18 @@ static LogicalResult finishPhase(ModuleOp module, Phase phase, const CompileOpti
   module.print(file->os(), OpPrintingFlags().enableDebugInfo(true, false));
   file->keep();
   return success();
+}
+
+/// What ranks send, and after phase overlap what hides it.
+static void explain(ModuleOp module, bool overlapped, const CompileOptions &options) {
+  if (!overlapped || !dist::meshOf(module))
+    return distribute::explainCollectives(module, llvm::outs());
+  overlap::Rates rates;
+  (void)rates.parse(options.overlapRates); // the phase has refused what is wrong
+  const overlap::Prediction prediction = overlap::predict(module, rates);
+  auto beside = [&](Operation *op) { return overlap::describe(prediction, op); };
+  distribute::explainCollectives(module, llvm::outs(), beside);
+  llvm::outs() << overlap::summary(prediction) << "\n";
 }
 
 OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContext &context) {
@@ -118,8 +131,9 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     }
     if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))
       return {};
-    if (phase == Phase::distribute && options.explain)
-      distribute::explainCollectives(*module, llvm::outs());
+    if (options.explain && phase == std::min(options.stopAfter, Phase::overlap) &&
+        phase >= Phase::distribute)
+      explain(*module, phase == Phase::overlap, options);
   }
   return module;
 }

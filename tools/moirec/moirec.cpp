@@ -191,8 +191,8 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
       ->type_name("DIR");
   app.add_flag("--explain", compile.explain,
-               "Print what ranks send to each other, and why; stop there unless -o or --stop-after "
-               "is given");
+               "Print what ranks send to each other, why, and what they compute beside it; stop there "
+               "unless -o or --stop-after is given");
   app.add_flag("--explain-params", line.explainParams,
                "Print the table of parameters; stop there unless -o or --stop-after is given");
   app.add_flag("--source-only", line.sourceOnly, "Write the output folder without compiling it");
@@ -302,7 +302,7 @@ int main(int argc, char **argv) {
     return usageError("--explain speaks of phase distribute, before which --stop-after=" +
                       line.stopAfter + " stops");
   if (options.explain && !stops && line.output.empty())
-    options.stopAfter = Phase::distribute;
+    options.stopAfter = Phase::overlap;
   if (!stops && !line.explainParams && !options.explain && line.output.empty() &&
       options.dumpPhases.empty())
     return usageError("nothing to write; give an output folder with -o DIR, or --stop-after, "

@@ -27,8 +27,10 @@ struct Collective {
 /// The collectives of @micro_step, @reduce_gradients and @optimizer_step, in their order.
 std::vector<Collective> findCollectives(mlir::ModuleOp module);
 
-/// Prints them as a table, with the sums per micro-batch and per step.
-void explainCollectives(mlir::ModuleOp module, llvm::raw_ostream &os);
+/// Prints them as a table, with the sums per micro-batch and per step. beside: what runs
+/// beside a collective, for the end of its line; without it a rank waits for each.
+void explainCollectives(mlir::ModuleOp module, llvm::raw_ostream &os,
+                        llvm::function_ref<std::string(mlir::Operation *)> beside = {});
 
 } // namespace moire::distribute
 

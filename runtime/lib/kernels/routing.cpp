@@ -20,6 +20,7 @@ int64_t rowGrain(int64_t width) {
 /// The expert of each row of [begin, end), ascending: body(row, expert).
 template <typename Body>
 void eachRow(const Routing &r, int64_t begin, int64_t end, Body &&body) {
+  end = std::min<int64_t>(end, r.offsets[r.experts]); // on many ranks there is room for more
   int64_t e = 0;
   for (int64_t row = begin; row < end; ++row) {
     while (r.offsets[e + 1] <= row)

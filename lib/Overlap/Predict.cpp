@@ -1,0 +1,84 @@
+//===- Predict.cpp - How long a micro-batch takes, and what hides what ---===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Overlap/Predict.h"
+#include "OpProblem.h"
+#include "dialects/pipe/Gradients.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include <numeric>
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::overlap;
+
+/// The op and the first name in its location, an ONNX node's.
+static std::string nameOf(Operation *op) {
+  std::string name = op->getName().getStringRef().str();
+  op->getLoc()->walk([&](Location inner) {
+    auto named = dyn_cast<NameLoc>(inner);
+    if (!named)
+      return WalkResult::advance();
+    name += " " + named.getName().str();
+    return WalkResult::interrupt();
+  });
+  return name;
+}
+
+Prediction overlap::predict(ModuleOp module, const Rates &rates) {
+  Prediction result;
+  auto microStep = module.lookupSymbol<func::FuncOp>("micro_step");
+  if (!microStep || microStep.getBody().empty())
+    return result;
+  OpProblem ops = makeProblem(microStep.getBody().front(), rates);
+  std::vector<Task> &tasks = ops.problem.tasks;
+  std::vector<int> order(tasks.size());
+  std::iota(order.begin(), order.end(), 0);
+  const Timetable t = simulate(ops.problem, order);
+  result.seconds = t.seconds;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    const bool transfers = tasks[i].resource == Resource::network;
+    (transfers || dist::isCollective(ops.ops[i]) ? result.moving : result.computing) +=
+        tasks[i].seconds;
+    if (!transfers)
+      continue;
+    Hidden hidden;
+    hidden.seconds = tasks[i].seconds;
+    double most = 0;
+    for (size_t j = 0; j < tasks.size(); ++j) {
+      if (tasks[j].resource != Resource::compute || dist::isCollective(ops.ops[j]))
+        continue;
+      const double both = std::min(t.end[i], t.end[j]) - std::max(t.begin[i], t.begin[j]);
+      if (both <= 0)
+        continue;
+      hidden.hidden += both;
+      if (both > most) {
+        most = both;
+        hidden.by = nameOf(ops.ops[j]);
+      }
+    }
+    if (auto async = dyn_cast<dist::AsyncOp>(ops.ops[i]))
+      for (Operation &inner : async.getBody().front().without_terminator())
+        result.collectives[&inner] = hidden;
+    else if (auto start = dyn_cast<pipe::StartReduceOp>(ops.ops[i]))
+      result.collectives[start.getStarted()] = hidden;
+  }
+  return result;
+}
+
+std::string overlap::describe(const Prediction &prediction, Operation *collective) {
+  auto it = prediction.collectives.find(collective);
+  if (it == prediction.collectives.end())
+    return "waited for";
+  const Hidden &h = it->second;
+  const double part = h.seconds > 0 ? h.hidden / h.seconds : 0;
+  if (h.by.empty())
+    return "nothing beside it";
+  return llvm::formatv("hidden {0:f0} % by {1}", 100 * part, h.by);
+}
+
+std::string overlap::summary(const Prediction &p) {
+  return llvm::formatv("predicted for a micro-batch: {0:f3} ms, of which it computes {1:f3} ms and "
+                       "waits for collectives {2:f3} ms; these take {3:f3} ms in all",
+                       p.seconds * 1e3, p.computing * 1e3, p.exposed() * 1e3, p.moving * 1e3);
+}
