@@ -8,8 +8,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/collectives.h"
 #include "cuda/link.h"
+#include "moire/rt/collectives.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/cuda/launch.h"
 #include "moire/rt/tensor.h"
@@ -102,8 +102,13 @@ public:
                                    step);
       };
       const int64_t mine = piece(me());
-      exchange([&](int m) { return Run{from + m * stride + at, piece(m) * int64_t(sizeof(T))}; },
-               [&](int m) { return Run{incoming + slot(m) * mine, mine * int64_t(sizeof(T))}; });
+      exchange(
+          [&](int m) {
+            return Run{from + m * stride + at, piece(m) * int64_t(sizeof(T))};
+          },
+          [&](int m) {
+            return Run{incoming + slot(m) * mine, mine * int64_t(sizeof(T))};
+          });
       sum(mine, from + me() * stride + at, incoming, to + at, reduce);
     }
   }
@@ -171,8 +176,13 @@ void allReduce(Context &ctx, int group, const char *what, const T *from, T *to, 
   const int64_t bytes = n * int64_t(sizeof(T));
   if (bytes <= kSmallBytes) {
     T *incoming = roomOf<T>(ctx, n * (g.size() - 1));
-    g.exchange([&](int) { return Run{from, bytes}; },
-               [&](int m) { return Run{incoming + g.slot(m) * n, bytes}; });
+    g.exchange(
+        [&](int) {
+          return Run{from, bytes};
+        },
+        [&](int m) {
+          return Run{incoming + g.slot(m) * n, bytes};
+        });
     return g.sum(n, from, incoming, to, reduce);
   }
   // Parts of whole cache lines.
@@ -230,8 +240,13 @@ void allToAll(Context &ctx, int group, const char *what, const T *from, T *to, i
   using Run = Members::Run;
   const int64_t bytes = count * int64_t(sizeof(T));
   copyTo(ctx, from + g.me() * count, to + g.me() * count, count);
-  g.exchange([&](int m) { return Run{from + m * count, bytes}; },
-             [&](int m) { return Run{to + m * count, bytes}; });
+  g.exchange(
+      [&](int m) {
+        return Run{from + m * count, bytes};
+      },
+      [&](int m) {
+        return Run{to + m * count, bytes};
+      });
 }
 
 template <typename T>
@@ -241,8 +256,13 @@ void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count
   Members g(ctx, group, what);
   using Run = Members::Run;
   const int64_t bytes = count * int64_t(sizeof(T));
-  g.exchange([&](int) { return Run{data, g.me() == root ? bytes : 0}; },
-             [&](int m) { return Run{data, m == root ? bytes : 0}; });
+  g.exchange(
+      [&](int) {
+        return Run{data, g.me() == root ? bytes : 0};
+      },
+      [&](int m) {
+        return Run{data, m == root ? bytes : 0};
+      });
 }
 
 #define INSTANTIATE_MOVES(T)                                                                       \

@@ -176,7 +176,8 @@ void allToAllRows(Context &ctx, int group, const char *what, const void *from, v
   std::vector<DeviceMessage> sends, receives;
   for (int64_t i = 0; i < members; ++i) {
     const int64_t next = (g.index + i) % members, previous = (g.index + members - i) % members;
-    const auto [out, outBytes] = back ? rows(byMember, memberAt, next) : rows(sorted, sortedAt, next);
+    const auto [out, outBytes] =
+        back ? rows(byMember, memberAt, next) : rows(sorted, sortedAt, next);
     const auto [in, inBytes] =
         back ? rows(sorted, sortedAt, previous) : rows(byMember, memberAt, previous);
     if (i == 0) {

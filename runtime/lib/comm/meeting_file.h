@@ -12,8 +12,8 @@ namespace moire::rt {
 
 /// For clusters whose launcher tells ranks their numbers but not where rank 0 is. Rank 0
 /// writes "ADDRESS PORT" into `path`, which must not exist; all others wait for it, for
-/// at most `seconds`. address: rank 0's, empty: its first that others can reach. Throws InputError where it exists already or cannot be written,
-/// RunError where nobody wrote it.
+/// at most `seconds`. address: rank 0's, empty: its first that others can reach. Throws InputError
+/// where it exists already or cannot be written, RunError where nobody wrote it.
 class MeetingFile {
 public:
   MeetingFile(std::string path, int rank, double seconds, const std::string &address = "");

@@ -8,11 +8,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moire/rt/collectives.h"
 #include "CommUtil.h"
 #include "TestUtil.h"
 #include "cuda/link.h"
 #include "cuda/model/nccl.h"
-#include "moire/rt/collectives.h"
 #include "moire/rt/device.h"
 
 #include <cmath>
@@ -98,8 +98,8 @@ template <typename T> void checkSums(Context &ctx) {
       reduceScatter(ctx, g, "scatter", from.data(), to.data(), outer, dim, inner);
       for (int64_t o = 0; o < outer; ++o)
         for (int64_t i = 0; i < run; ++i)
-          require(same(to[o * run + i], reduced<T>(group, (o * members + group.index) * run + i,
-                                                   Reduction::sum)),
+          require(same(to[o * run + i],
+                       reduced<T>(group, (o * members + group.index) * run + i, Reduction::sum)),
                   "reduce_scatter");
     }
   }
