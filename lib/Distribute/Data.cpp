@@ -50,6 +50,15 @@ struct DistributeData : distribute::impl::DistributeDataBase<DistributeData> {
       return completion.lookup(a) < completion.lookup(b);
     });
 
+    // An eighth of all at most, so that the first sum can begin early; not less than a megabyte,
+    // below which a message costs more than its bytes.
+    int64_t all = 0;
+    for (StringRef name : names) {
+      RankedTensorType type = module.lookupSymbol<pipe::ParameterOp>(name).getLocalType();
+      all += type.getNumElements() * (type.getElementTypeBitWidth() / 8);
+    }
+    const int64_t most = std::min<int64_t>(bucketBytes, std::max<int64_t>(1 << 20, all / 8));
+
     auto builder = OpBuilder::atBlockEnd(module.getBody());
     auto reduce = builder.create<func::FuncOp>(module.getLoc(), "reduce_gradients",
                                                builder.getFunctionType({}, {}));
@@ -69,7 +78,7 @@ struct DistributeData : distribute::impl::DistributeDataBase<DistributeData> {
       RankedTensorType type = parameter.getLocalType();
       int64_t bytes = type.getNumElements() * (type.getElementTypeBitWidth() / 8);
       Bucket &bucket = open[axes];
-      if (bucket.bytes + bytes > bucketBytes)
+      if (bucket.bytes + bytes > most)
         close(axes, bucket);
       bucket.parameters.push_back(FlatSymbolRefAttr::get(parameter.getSymNameAttr()));
       bucket.locations.push_back(parameter.getLoc());

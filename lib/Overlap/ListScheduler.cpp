@@ -5,6 +5,7 @@
 #include "moire/Overlap/ListScheduler.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <set>
 
@@ -140,12 +141,16 @@ public:
         waiting.erase(waiting.begin());
         ready[isTransfer(problem.tasks[i])].insert({keys[i], i});
       }
-      if (!ready[1].empty())
-        take(ready[1], ready[1].begin());
-      else if (!ready[0].empty())
-        take(ready[0], choose());
-      else
+      const auto transfer = allowed(ready[1]), compute = allowed(ready[0]);
+      const bool starts = transfer != ready[1].end(), computes = compute != ready[0].end();
+      if (starts && (!computes || transfer->first <= compute->first))
+        take(ready[1], transfer);
+      else if (computes)
+        take(ready[0], compute);
+      else if (!waiting.empty())
         thread = waiting.begin()->first; // for a transfer
+      else // memory forbids all that is left
+        take(ready[ready[0].empty()], first(ready[ready[0].empty()]));
     }
     return std::move(order);
   }
@@ -153,19 +158,19 @@ public:
 private:
   using Ready = std::set<std::pair<double, int>>; ///< by key
 
-  /// The smallest key that memory allows; else the first of the problem's order.
-  Ready::iterator choose() {
-    auto earliest = ready[0].begin();
-    for (auto it = ready[0].begin(); it != ready[0].end(); ++it) {
+  /// The smallest key that memory allows.
+  Ready::iterator allowed(Ready &set) {
+    return std::find_if(set.begin(), set.end(), [&](const auto &entry) {
       int64_t bytes = 0;
-      for (int buffer : problem.tasks[it->second].buffers)
+      for (int buffer : problem.tasks[entry.second].buffers)
         bytes += live[buffer] ? 0 : problem.bufferBytes[buffer];
-      if (used + bytes <= problem.memoryLimit)
-        return it;
-      if (it->second < earliest->second)
-        earliest = it;
-    }
-    return earliest;
+      return used + bytes <= problem.memoryLimit;
+    });
+  }
+  /// The first of the problem's own order.
+  static Ready::iterator first(Ready &set) {
+    return std::min_element(set.begin(), set.end(),
+                            [](const auto &a, const auto &b) { return a.second < b.second; });
   }
 
   void take(Ready &set, Ready::iterator it) {
@@ -218,8 +223,41 @@ private:
 };
 } // namespace
 
-Timetable moire::overlap::listSchedule(const Problem &problem, const std::vector<double> &keys) {
+/// A transfer is as urgent as what it is of.
+static void inheritKeys(const Problem &problem, std::vector<double> &keys) {
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const std::vector<int> &after = problem.tasks[i].after;
+    if (!isTransfer(problem.tasks[i]) || after.empty())
+      continue;
+    keys[i] = keys[after.front()];
+    for (int other : after)
+      keys[i] = std::max(keys[i], keys[other]);
+  }
+}
+
+Timetable moire::overlap::listSchedule(const Problem &problem, std::vector<double> keys) {
+  inheritKeys(problem, keys);
   return simulate(problem, Lister(problem, keys).run());
+}
+
+std::vector<int> moire::overlap::latestOrder(const Problem &problem) {
+  const int n = int(problem.tasks.size());
+  std::vector<int> order;
+  std::vector<bool> placed(n, false);
+  const std::function<void(int)> place = [&](int task) {
+    if (placed[task])
+      return;
+    placed[task] = true;
+    for (int other : problem.tasks[task].after)
+      place(other); // transfers; what is computed stands there already
+    order.push_back(task);
+  };
+  for (int i = 0; i < n; ++i)
+    if (!isTransfer(problem.tasks[i]))
+      place(i);
+  for (int i = 0; i < n; ++i)
+    place(i); // what nobody waits for
+  return order;
 }
 
 /// When tasks end in the problem's own order without transfers; what a transfer depends on
@@ -264,17 +302,17 @@ static std::vector<double> pathKeys(const Problem &problem) {
 }
 
 Timetable moire::overlap::schedule(const Problem &problem) {
-  std::vector<int> order(problem.tasks.size());
-  std::iota(order.begin(), order.end(), 0);
-  Timetable best = simulate(problem, order);
-  auto attempt = [&](const std::vector<double> &keys) {
-    Timetable found = listSchedule(problem, keys);
+  Timetable best = simulate(problem, latestOrder(problem));
+  auto attempt = [&](Timetable found) {
     // A thousandth is not worth another order.
     if (found.peakBytes <= problem.memoryLimit && found.seconds < 0.999 * best.seconds)
       best = std::move(found);
   };
+  std::vector<int> own(problem.tasks.size());
+  std::iota(own.begin(), own.end(), 0);
+  attempt(simulate(problem, own));
   for (double factor : {0.0, 1.0, 2.0, 4.0, 0.5, 8.0})
-    attempt(windowKeys(problem, factor));
-  attempt(pathKeys(problem));
+    attempt(listSchedule(problem, windowKeys(problem, factor)));
+  attempt(listSchedule(problem, pathKeys(problem)));
   return best;
 }

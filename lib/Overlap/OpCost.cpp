@@ -44,22 +44,6 @@ static double bytesOf(Type type) {
   return double(tensor.getNumElements()) * std::max(8u, tensor.getElementTypeBitWidth()) / 8;
 }
 
-/// The op behind a wait.
-static Value behindWait(Value value) {
-  auto wait = value.getDefiningOp<dist::WaitOp>();
-  return wait ? wait.getAsync().getYielded()[cast<OpResult>(value).getResultNumber()] : value;
-}
-
-/// Of the rows that a local routing has room for, the part that comes where rows spread
-/// evenly: as many as the rank sends.
-static double fill(Value routing) {
-  auto exchange = behindWait(routing).getDefiningOp<dist::ExchangeOp>();
-  if (!exchange)
-    return 1;
-  dist::ExchangeType type = exchange.getExchange().getType();
-  return double(type.getSent()) / double(std::max<int64_t>(1, type.getReceived()));
-}
-
 /// Of an elementwise kernel in a loop over elements, operations that take longer than an
 /// addition: exp, tanh and their like.
 static int64_t slowOps(Operation *op) {
@@ -68,17 +52,13 @@ static int64_t slowOps(Operation *op) {
   return count;
 }
 
-double overlap::secondsOf(Operation *op, const Rates &rates) {
+double overlap::secondsOf(Operation *op, const Rates &rates, double part) {
   if (op->getNumResults() == 0 && op->getNumOperands() == 0)
     return 0;
   if (isa<arith::ConstantOp, tensor::EmptyOp, pipe::ReadOp, nn::ReshapeOp, nn::TransposeOp,
           nn::BroadcastOp, nn::SliceOp, nn::ReverseOp, pipe::AccumulateOp, dist::WaitOp>(op) ||
       op->hasTrait<OpTrait::IsTerminator>())
     return 0;
-  double part = 1;
-  for (Value operand : op->getOperands())
-    if (isa<nn::RoutingType>(operand.getType()))
-      part = std::min(part, fill(operand));
   double bytes = 0, elements = 0;
   for (Value operand : op->getOperands())
     if (!operand.getDefiningOp<tensor::EmptyOp>())

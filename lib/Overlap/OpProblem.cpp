@@ -21,6 +21,7 @@ private:
   void after(int later, int earlier);
   void keepOrder(SmallVector<Operation *> ops);
   void readValues(Operation *op, int task);
+  double partOf(Operation *op);
   int bufferOf(Value value);
   void keepSummands(pipe::AccumulateOp op);
   void keepProducts(arith::AddFOp op);
@@ -32,6 +33,7 @@ private:
   OpProblem result;
   llvm::DenseMap<Operation *, int> index;
   llvm::DenseMap<Value, int> buffers;
+  llvm::DenseMap<Value, double> parts; ///< of rows of experts: what is there of the room
   llvm::DenseMap<Attribute, Operation *> changedBy; ///< by the parameter's name
 };
 } // namespace
@@ -106,6 +108,29 @@ void ProblemBuilder::readValues(Operation *op, int task) {
   });
   for (Value value : op->getResults())
     use(value);
+}
+
+/// Where rows of experts have come from other ranks, there is room for all that could. Where
+/// routing spreads them evenly, as many come as the rank sends. Notes the op's results.
+double ProblemBuilder::partOf(Operation *op) {
+  double part = 1;
+  int64_t rows = -1;
+  for (Value operand : op->getOperands())
+    if (auto it = parts.find(dist::behindWait(operand)); it != parts.end()) {
+      part = std::min(part, it->second);
+      rows = cast<RankedTensorType>(operand.getType()).getDimSize(0);
+    }
+  if (auto move = dyn_cast<dist::AllToAllRowsOp>(op)) {
+    dist::ExchangeType type = move.getExchange().getType();
+    if (!move.getBack() && type.getReceived() > 0)
+      parts[move.getResult()] = double(type.getSent()) / double(type.getReceived());
+    return 1;
+  }
+  for (Value result : op->getResults())
+    if (auto tensor = dyn_cast<RankedTensorType>(result.getType());
+        part < 1 && tensor && tensor.getRank() > 0 && tensor.getDimSize(0) == rows)
+      parts[result] = part;
+  return part;
 }
 
 /// What gives the summands of a cotangent, in passes that look for them (`lower-to-exec`).
@@ -183,13 +208,17 @@ OpProblem ProblemBuilder::run() {
     Task &own = result.problem.tasks.emplace_back();
     if (auto async = dyn_cast<dist::AsyncOp>(op)) {
       own.resource = Resource::network;
-      for (Operation &inner : async.getBody().front().without_terminator())
+      for (Operation &inner : async.getBody().front().without_terminator()) {
         own.seconds += transferSeconds(&inner, rates);
+        partOf(&inner);
+      }
     } else if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {
       own.resource = Resource::network;
       own.seconds = transferSeconds(start.getStarted(), rates);
     } else {
-      own.seconds = dist::isCollective(&op) ? transferSeconds(&op, rates) : secondsOf(&op, rates);
+      const double part = partOf(&op);
+      own.seconds =
+          dist::isCollective(&op) ? transferSeconds(&op, rates) : secondsOf(&op, rates, part);
     }
     readValues(&op, task);
     keepEffects(&op);

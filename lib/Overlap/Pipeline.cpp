@@ -8,6 +8,7 @@ using namespace moire;
 
 void overlap::buildOverlapPipeline(mlir::OpPassManager &passes, const std::string &rates) {
   passes.addPass(createAsyncCollectives());
+  passes.addPass(createStartReductions());
   ScheduleOverlapOptions options;
   options.rates = rates;
   passes.addPass(createScheduleOverlap(options));

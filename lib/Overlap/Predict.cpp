@@ -40,6 +40,9 @@ Prediction overlap::predict(ModuleOp module, const Rates &rates) {
     const bool transfers = tasks[i].resource == Resource::network;
     (transfers || dist::isCollective(ops.ops[i]) ? result.moving : result.computing) +=
         tasks[i].seconds;
+    if (isa<nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp>(ops.ops[i]))
+      result.experts += tasks[i].seconds;
+    ops.ops[i]->walk([&](dist::AllToAllRowsOp) { result.rows += tasks[i].seconds; });
     if (!transfers)
       continue;
     Hidden hidden;
@@ -78,7 +81,12 @@ std::string overlap::describe(const Prediction &prediction, Operation *collectiv
 }
 
 std::string overlap::summary(const Prediction &p) {
-  return llvm::formatv("predicted for a micro-batch: {0:f3} ms, of which it computes {1:f3} ms and "
-                       "waits for collectives {2:f3} ms; these take {3:f3} ms in all",
-                       p.seconds * 1e3, p.computing * 1e3, p.exposed() * 1e3, p.moving * 1e3);
+  std::string text = llvm::formatv(
+      "predicted for a micro-batch: {0:f3} ms, of which it computes {1:f3} ms and waits for "
+      "collectives {2:f3} ms; these take {3:f3} ms in all",
+      p.seconds * 1e3, p.computing * 1e3, p.exposed() * 1e3, p.moving * 1e3);
+  if (p.rows > 0)
+    text += llvm::formatv("; products of experts take {0:f3} ms, their rows on the way {1:f3} ms",
+                          p.experts * 1e3, p.rows * 1e3);
+  return text;
 }

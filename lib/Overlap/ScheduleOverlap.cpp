@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "OpProblem.h"
+#include "dialects/pipe/Gradients.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "moire/Overlap/Passes.h"
-#include <numeric>
 
 namespace moire::overlap {
 #define GEN_PASS_DEF_SCHEDULEOVERLAP
@@ -29,28 +29,50 @@ struct ScheduleOverlap : overlap::impl::ScheduleOverlapBase<ScheduleOverlap> {
       emitError(module.getLoc(), error);
       return signalPassFailure();
     }
-    // 1. The ops as tasks.
+    // 1. Two orders: sums of gradients begin as soon as they can, or at the end. What is first
+    // in the queue delays what comes behind it, which may be worse.
     Block &block = microStep.getBody().front();
-    overlap::OpProblem ops = overlap::makeProblem(block, given);
-    overlap::Problem &problem = ops.problem;
-    if (std::string error = overlap::check(problem); !error.empty()) {
-      microStep.emitError("cannot be scheduled: ") << error;
-      return signalPassFailure();
+    Order early = findOrder(block, given);
+    SmallVector<pipe::StartReduceOp> starts(block.getOps<pipe::StartReduceOp>());
+    Order *chosen = &early;
+    Order late;
+    if (!starts.empty()) {
+      for (pipe::StartReduceOp start : starts)
+        start->moveBefore(block.getTerminator());
+      late = findOrder(block, given);
+      if (late.after.seconds < early.after.seconds)
+        chosen = &late;
     }
-    // 2. An order that is faster and takes little more memory than theirs.
-    std::vector<int> own(problem.tasks.size());
-    std::iota(own.begin(), own.end(), 0);
-    const overlap::Timetable before = overlap::simulate(problem, own);
-    problem.memoryLimit = int64_t(double(before.peakBytes) * (1 + growth));
-    const overlap::Timetable after = overlap::schedule(problem);
-    // 3. Proven, and put into the IR.
-    if (std::string error = overlap::verify(problem, after); !error.empty()) {
-      microStep.emitError("was given a wrong order: ") << error;
-      return signalPassFailure();
-    }
-    exposedBefore = int64_t(before.exposed * 1e9);
-    exposedAfter = int64_t(after.exposed * 1e9);
-    overlap::applyOrder(block, ops, after.order);
+    // 2. Proven, and put into the IR.
+    for (const std::string &error : {overlap::check(chosen->ops.problem),
+                                     overlap::verify(chosen->ops.problem, chosen->after)})
+      if (!error.empty()) {
+        microStep.emitError("was given a wrong order: ") << error;
+        return signalPassFailure();
+      }
+    exposedBefore = int64_t(chosen->before.exposed * 1e9);
+    exposedAfter = int64_t(chosen->after.exposed * 1e9);
+    overlap::applyOrder(block, chosen->ops, chosen->after.order);
+  }
+
+  struct Order {
+    overlap::OpProblem ops;
+    overlap::Timetable before, after;
+  };
+  /// An order that is faster, and takes little more memory than where each collective is
+  /// waited for. Sums of gradients that stand at the block's end stay there.
+  Order findOrder(Block &block, const overlap::Rates &given) {
+    Order order{overlap::makeProblem(block, given), {}, {}};
+    overlap::Problem &problem = order.ops.problem;
+    for (size_t i = problem.tasks.size(); i-- > 0 && isa<pipe::StartReduceOp>(order.ops.ops[i]);)
+      for (size_t j = 0; j < i; ++j)
+        if (problem.tasks[j].resource == overlap::Resource::compute &&
+            !llvm::is_contained(problem.tasks[i].after, int(j)))
+          problem.tasks[i].after.push_back(int(j));
+    order.before = overlap::simulate(problem, overlap::latestOrder(problem));
+    problem.memoryLimit = int64_t(double(order.before.peakBytes) * (1 + growth));
+    order.after = overlap::schedule(problem);
+    return order;
   }
 };
 } // namespace

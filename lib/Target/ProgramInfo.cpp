@@ -29,6 +29,7 @@ private:
   LogicalResult readBuffers();
   LogicalResult readShadows();
   LogicalResult readMesh();
+  void addBucket(pipe::ReduceGradsOp sum);
   int64_t number(StringRef name) {
     auto attr = module->getAttrOfType<IntegerAttr>(name);
     return attr ? attr.getInt() : 0;
@@ -237,6 +238,26 @@ LogicalResult Collector::readUpdates() {
   return success();
 }
 
+/// What is summed together, as ranges of the gradients' block: neighbours of which all members
+/// get the sum are one, with the padding between them.
+void Collector::addBucket(pipe::ReduceGradsOp sum) {
+  ProgramInfo::Bucket bucket{info.groupOf(sum.getAxes()), {}};
+  for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>()) {
+    const ParameterEntry &entry = info.parameters[info.parameterOf.lookup(name.getValue())];
+    bucket.ranges.push_back({entry.offset, entry.offset + entry.elements, /*piece=*/0});
+  }
+  llvm::sort(bucket.ranges, [](const auto &a, const auto &b) { return a.begin < b.begin; });
+  std::vector<ProgramInfo::Bucket::Range> joined;
+  for (const auto &range : bucket.ranges) {
+    if (!joined.empty() && !range.piece && range.begin - joined.back().end < 16)
+      joined.back().end = range.end;
+    else
+      joined.push_back(range);
+  }
+  bucket.ranges = std::move(joined);
+  info.buckets.push_back(std::move(bucket));
+}
+
 /// The groups in which statements, sums of gradients and norms meet.
 LogicalResult Collector::readMesh() {
   info.mesh = dist::meshOf(module);
@@ -268,6 +289,7 @@ LogicalResult Collector::readMesh() {
   }
   if (!reduce)
     return success();
+  const bool early = !info.microStep.getOps<exec::StartReduceOp>().empty();
   for (Operation &op : reduce.getBody().front().without_terminator()) {
     auto sum = dyn_cast<pipe::ReduceGradsOp>(op);
     if (!sum)
@@ -276,6 +298,8 @@ LogicalResult Collector::readMesh() {
     for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
       info.parameters[info.parameterOf.lookup(name.getValue())].reduceGroup =
           info.groupOf(sum.getAxes());
+    if (early)
+      addBucket(sum);
   }
   return success();
 }

@@ -79,6 +79,16 @@ struct ProgramInfo {
   int groupOf(mlir::ArrayAttr axes) const {
     return static_cast<int>(llvm::find(groups, axes) - groups.begin());
   }
+  /// Sums of gradients that the micro-step starts, in the order of @reduce_gradients.
+  struct Bucket {
+    int group;
+    struct Range {
+      int64_t begin, end; ///< elements of the grads block
+      int64_t piece;      ///< of a sum of which each member gets its piece; 0: of which all get all
+    };
+    std::vector<Range> ranges;
+  };
+  std::vector<Bucket> buckets;
   mutable mlir::func::FuncOp prepare; ///< null where nothing is done once a step
   /// Parameters that it rounds to bf16, with their places in the block of shadows.
   struct Shadow {

@@ -115,7 +115,23 @@ static std::string meshTables(const ProgramInfo &info) {
   }
   if (info.groups.empty())
     rows = "{0, nullptr}";
-  return text + "static const GroupInfo groups[] = {" + rows + "};\n\n";
+  text += "static const GroupInfo groups[] = {" + rows + "};\n";
+  if (!info.buckets.empty()) {
+    std::string buckets;
+    for (auto [i, bucket] : llvm::enumerate(info.buckets)) {
+      const std::string name = "ranges" + std::to_string(i);
+      text += "static const RangeInfo " + name + "[] = {";
+      for (auto [j, range] : llvm::enumerate(bucket.ranges))
+        text += (j ? ", {" : "{") + std::to_string(range.begin) + ", " +
+                std::to_string(range.end) + ", " + std::to_string(range.piece) + "}";
+      text += "};\n";
+      buckets += "    {" + std::to_string(bucket.group) + ", " +
+                 std::to_string(bucket.ranges.size()) + ", " + name + "},\n";
+    }
+    text += "// group, number of ranges, ranges\nstatic const BucketInfo buckets[] = {\n" + buckets +
+            "};\n";
+  }
+  return text + "\n";
 }
 
 /// One `ParameterInfo` row, and before it its shape and sources.
@@ -277,6 +293,10 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
       field("connect", "linkByNccl");
     if (info.divides())
       number("stateElements", info.stateElements);
+  }
+  if (!info.buckets.empty()) {
+    number("numBuckets", info.buckets.size());
+    field("buckets", "buckets");
   }
   return text + "};\n";
 }

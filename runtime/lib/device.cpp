@@ -78,6 +78,7 @@ void setInput(Context &ctx, int64_t index, const void *host, int64_t) {
 void runMicroStep(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);
+  ctx.last = last;
   ctx.program->microStep(ctx);
   if (last && ctx.comm)
     reduceStep(ctx);

@@ -63,17 +63,21 @@ std::string verify(const Problem &problem, const Timetable &timetable);
 /// Goes through the tasks in this order, which must be possible.
 Timetable simulate(const Problem &problem, std::vector<int> order);
 
-/// List scheduling (Graham, 1969): whenever the thread is free, it takes the task with the
-/// smallest key among those whose predecessors are done, transfers first; it waits only
-/// where there is none. Where the limit of memory forbids a task, it takes the first in the
-/// problem's own order that can go on.
-Timetable listSchedule(const Problem &problem, const std::vector<double> &keys);
+/// The problem's own order, but that each transfer is started where its first reader is: as
+/// if the thread waited for all of them at once. It takes the least memory of these.
+std::vector<int> latestOrder(const Problem &problem);
 
-/// The fastest of several orders that stay within the memory's limit; the problem's own
-/// order, where none does or none is faster. Besides the longest path to the end (Hu, 1961)
-/// the keys are times in the problem's own order, where what a transfer depends on comes
-/// earlier by a multiple of the transfer's length: so what it does not depend on is
-/// left over and is done while it is under way.
+/// List scheduling (Graham, 1969): whenever the thread is free, it takes the task with the
+/// smallest key among those whose predecessors are done and whose buffers the memory's limit
+/// allows; it waits only where there is none. A transfer has the largest key of its
+/// predecessors instead of its own.
+Timetable listSchedule(const Problem &problem, std::vector<double> keys);
+
+/// The fastest of several orders that stay within the memory's limit; latestOrder(), where none
+/// does or none is faster. Besides the problem's own they are list schedules by the longest
+/// path to the end (Hu, 1961), and by times in the problem's own order, where what a
+/// transfer depends on comes earlier by a multiple of the transfer's length: so what it does
+/// not depend on is left over and is done while it is under way.
 Timetable schedule(const Problem &problem);
 
 } // namespace moire::overlap

@@ -26,9 +26,8 @@ struct Rates {
 
 /// Seconds of an op that is no collective. 0 for one that takes no kernel: constants,
 /// reads of parameters, reshapes. Products take max(arithmetic, memory), all else its
-/// memory. Rows of experts that are local to a rank are taken as many as the rank sends:
-/// routing spreads them evenly.
-double secondsOf(mlir::Operation *op, const Rates &rates);
+/// memory. part: of the rows that its operands have room for, those that are there.
+double secondsOf(mlir::Operation *op, const Rates &rates, double part = 1);
 
 /// Bytes that a rank sends in a collective to the others of its group, rows to experts spread
 /// evenly; 0 for an op that is none.

@@ -34,6 +34,26 @@ def AsyncCollectives : Pass<"async-collectives", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"collectives", "collectives", "Collectives that run beside computation">];
 }
 
+def StartReductions : Pass<"start-reductions", "::mlir::ModuleOp"> {
+  let summary = "Sums of gradients begin in the last micro-batch, where they are complete";
+  let description = [{
+    Behind the accumulation that completes the gradients of a pipe.reduce_grads of
+    @reduce_gradients comes a pipe.start_reduce of it.
+
+    ```mlir
+    pipe.accumulate @head, %dh : tensor<96x32xf32>
+    pipe.accumulate @wte, %de : tensor<96x32xf32>
+    ~~>
+    pipe.accumulate @head, %dh : tensor<96x32xf32>
+    pipe.start_reduce [@head]
+    pipe.accumulate @wte, %de : tensor<96x32xf32>
+    pipe.start_reduce [@wte]
+    ```
+  }];
+  let dependentDialects = ["::moire::pipe::PipeDialect"];
+  let statistics = [Statistic<"started", "started", "Buckets whose sum begins early">];
+}
+
 def ScheduleOverlap : Pass<"schedule-overlap", "::mlir::ModuleOp"> {
   let summary = "Orders ops so that what a collective does not need runs beside it";
   let description = [{

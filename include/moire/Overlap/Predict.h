@@ -23,6 +23,8 @@ struct Prediction {
   double seconds = 0;   ///< of a micro-batch
   double computing = 0; ///< of these
   double moving = 0;    ///< all collectives, one after another
+  double experts = 0;   ///< of computing, products of experts
+  double rows = 0;      ///< of moving, rows to experts and back
   double exposed() const { return seconds - computing; }
   llvm::DenseMap<mlir::Operation *, Hidden> collectives; ///< of those that are in an async
 };

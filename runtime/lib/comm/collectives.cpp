@@ -164,6 +164,14 @@ void Comm::reduceScatter(const Group &group, const char *what, const T *from, T 
   reducePieces(group, what, packed, to, part, n * part, reduce);
 }
 
+template <typename T>
+void Comm::reducePieces(const Group &group, const char *what, T *data, int64_t piece, int64_t n) {
+  const Turn turn(*this);
+  if (group.size() > 1)
+    reducePieces(group, what, data, data + std::min(n, group.index * piece), piece, n,
+                 Reduction::sum);
+}
+
 void Comm::allGather(const Group &group, const char *what, const void *from, void *to,
                      int64_t outer, int64_t rowBytes) {
   const Turn turn(*this);
@@ -262,6 +270,7 @@ void Comm::barrier(const Group &group, const char *what) {
   exchange(what, sends, receives);
 }
 
+template void Comm::reducePieces(const Group &, const char *, float *, int64_t, int64_t);
 #define INSTANTIATE(T)                                                                             \
   template void Comm::allReduce(const Group &, const char *, const T *, T *, int64_t, Reduction);  \
   template void Comm::reduceScatter(const Group &, const char *, const T *, T *, int64_t, int64_t, \

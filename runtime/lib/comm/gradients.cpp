@@ -48,13 +48,48 @@ std::vector<Bucket> bucketsOf(const Program &program, int64_t most) {
   return buckets;
 }
 
+namespace {
+constexpr int64_t kBucket = 25'000'000 / sizeof(float) / 16 * 16; ///< elements at once
+
+void sumRange(Context &ctx, int group, int64_t begin, int64_t end) {
+  for (int64_t at = begin; at < end; at += kBucket)
+    allReduce(ctx, group, "all_reduce of gradients", ctx.grad(at), ctx.grad(at),
+              std::min(kBucket, end - at));
+}
+void sumBucket(Context &ctx, const BucketInfo &bucket) {
+  for (int64_t i = 0; i < bucket.numRanges; ++i) {
+    const RangeInfo &r = bucket.ranges[i];
+    if (r.piece == 0)
+      sumRange(ctx, bucket.group, r.begin, r.end);
+    else
+      ctx.comm->reducePieces(ctx.comm->group(bucket.group), "reduce_scatter of gradients",
+                             ctx.grad(r.begin), r.piece, r.end - r.begin);
+  }
+}
+} // namespace
+
+void startReduce(Context &ctx, int bucket) {
+  if (!ctx.comm || !ctx.last)
+    return;
+  ctx.sums.resize(ctx.program->numBuckets);
+  ctx.sums[bucket] =
+      ctx.comm->start([&ctx, bucket] { sumBucket(ctx, ctx.program->buckets[bucket]); });
+}
+
 void reduceStep(Context &ctx) {
   Comm &comm = *ctx.comm;
-  constexpr int64_t kBucket = 25'000'000 / sizeof(float) / 16 * 16;
-  for (const Bucket &b : bucketsOf(*ctx.program, kBucket))
-    allReduce(ctx, b.group, "all_reduce of gradients", ctx.grad(b.begin), ctx.grad(b.begin),
-              b.end - b.begin);
-  sumPieces(ctx);
+  for (int64_t b = 0; b < ctx.program->numBuckets; ++b) {
+    if (size_t(b) < ctx.sums.size() && ctx.sums[b].number > 0)
+      comm.wait(ctx.sums[b]);
+    else
+      sumBucket(ctx, ctx.program->buckets[b]);
+  }
+  ctx.sums.clear();
+  if (ctx.program->numBuckets == 0) {
+    for (const Bucket &b : bucketsOf(*ctx.program, kBucket))
+      sumRange(ctx, b.group, b.begin, b.end);
+    sumPieces(ctx);
+  }
 
   // Atom number a · S + s lies at shard s, in its accumulation a.
   const Group data = comm.groupOver("dp,ep");

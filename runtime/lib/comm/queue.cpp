@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace moire::rt {
 
@@ -35,9 +36,13 @@ void CommQueue::wait(int64_t number) {
   changed.wait(hold, [&] { return done >= number || error; });
   if (!error)
     return;
-  taken = true;
+  // What was put behind the job that failed is dropped with it.
+  jobs.clear();
+  done = last;
+  const std::exception_ptr thrown = std::exchange(error, nullptr);
+  hold.unlock();
   changed.notify_all();
-  std::rethrow_exception(error);
+  std::rethrow_exception(thrown);
 }
 
 void CommQueue::stop() {
@@ -53,7 +58,7 @@ void CommQueue::stop() {
 void CommQueue::run() {
   std::unique_lock<std::mutex> hold(lock);
   for (;;) {
-    changed.wait(hold, [&] { return stopping || !jobs.empty(); });
+    changed.wait(hold, [&] { return stopping || (!jobs.empty() && !error); });
     if (stopping)
       return;
     Job job = std::move(jobs.front());
@@ -66,29 +71,24 @@ void CommQueue::run() {
       thrown = std::current_exception();
     }
     hold.lock();
-    if (thrown) {
+    if (thrown)
       error = thrown;
-      jobs.clear();
-    } else {
+    else
       ++done;
-    }
     changed.notify_all();
-    if (!thrown)
+    if (!thrown || patience <= 0)
       continue;
     // Who computes may not come to a wait soon.
-    const auto heard = [&] { return stopping || taken; };
-    if (patience <= 0)
-      changed.wait(hold, heard);
-    else if (!changed.wait_for(hold, std::chrono::duration<double>(patience), heard)) {
-      try {
-        std::rethrow_exception(error);
-      } catch (const std::exception &e) {
-        std::fprintf(stderr, "error: %s\n", e.what());
-      }
-      std::fflush(stderr);
-      std::_Exit(2);
+    if (changed.wait_for(hold, std::chrono::duration<double>(patience),
+                         [&] { return stopping || !error; }))
+      continue;
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception &e) {
+      std::fprintf(stderr, "error: %s\n", e.what());
     }
-    return;
+    std::fflush(stderr);
+    std::_Exit(2);
   }
 }
 

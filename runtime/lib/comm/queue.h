@@ -34,7 +34,8 @@ public:
 
   /// Puts a job at the end; its number counts from 1.
   int64_t put(Job job);
-  /// Until the job of this number, and so all before it, is done. Throws what one threw.
+  /// Until the job of this number, and so all before it, is done. Throws what one threw; all
+  /// that were put behind that one are dropped, and the queue is as new.
   void wait(int64_t number);
   /// Until the queue is empty.
   void drain() { wait(last); }
@@ -54,8 +55,8 @@ private:
   std::deque<Job> jobs;
   int64_t last = 0; ///< the number of the last job put; of the thread that computes
   int64_t done = 0;
-  bool stopping = false, taken = false;
-  std::exception_ptr error;
+  bool stopping = false;
+  std::exception_ptr error; ///< that nobody has taken yet: no other job is done
 };
 
 } // namespace moire::rt

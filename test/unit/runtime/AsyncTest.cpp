@@ -92,6 +92,22 @@ TEST(Async, AnErrorOfAJobIsTheWaits) {
   EXPECT_EQ(errors[0], "rank 1 of 2 is lost in a sum: it stopped with \"no room\"");
 }
 
+TEST(Async, AfterAnErrorThatAllHaveTheQueueGoesOn) {
+  expectNone(onThreads(line(3), {{0}}, [](Comm &comm) {
+    double x = 1, y = 1;
+    for (int round = 0; round < 20; ++round) {
+      const Ticket first = comm.start([&] {
+        comm.allReduce(comm.group(0), "a sum", &x, &y, 1);
+        throw RunError("no room");
+      });
+      comm.start([&] { x = 100; }); // dropped
+      EXPECT_THROW(comm.wait(first), RunError);
+      comm.wait(comm.start([&] { comm.allReduce(comm.group(0), "a sum", &x, &y, 1); }));
+      EXPECT_EQ(y, 3);
+    }
+  }));
+}
+
 // b bytes to each of n - 1 others leave one after another: (n - 1) b / bandwidth. The last of
 // those that come arrive `latency` later than that, less what a rank begins after the others.
 TEST(VirtualTime, ATransferTakesWhatTheNetworkSays) {

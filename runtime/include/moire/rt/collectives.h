@@ -35,6 +35,10 @@ void startAsync(Context &ctx, int number, void (*job)(Context &));
 /// Until that job is done. Throws what a job threw.
 void waitAsync(Context &ctx, int number);
 
+/// In a step's last micro-batch: startAsync of the sum of Program::buckets[bucket], whose
+/// gradients are complete. reduceStep() waits for it.
+void startReduce(Context &ctx, int bucket);
+
 /// This rank's coordinate on an axis of Program::axes.
 int64_t axisIndex(const Context &ctx, int axis);
 

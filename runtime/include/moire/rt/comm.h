@@ -266,6 +266,10 @@ public:
   template <typename T>
   void reduceScatter(const Group &group, const char *what, const T *from, T *to, int64_t outer,
                      int64_t dim, int64_t inner, Reduction reduce = Reduction::sum);
+  /// In data [n] the sum of member i's piece, [i · piece, + piece) cut at n, at member i;
+  /// elsewhere it stays as it was.
+  template <typename T>
+  void reducePieces(const Group &group, const char *what, T *data, int64_t piece, int64_t n);
   /// from [outer, rowBytes] → to [outer, members, rowBytes]. Not in place.
   void allGather(const Group &group, const char *what, const void *from, void *to, int64_t outer,
                  int64_t rowBytes);

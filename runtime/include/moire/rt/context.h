@@ -76,6 +76,7 @@ struct Context {
   float scale = 1;        ///< 1/N, also what the input of Role::scale points to
   int64_t microBatch = 0; ///< index among this rank's of the step
   int64_t microBatches = 1; ///< this rank's of a step
+  bool last = false;        ///< the micro-step is the step's last
   /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
   /// expert. rows 0: all of them.
   struct Part {
@@ -86,6 +87,7 @@ struct Context {
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
   std::vector<Ticket> asyncs; ///< with comm: what the micro-step has started, by number
+  std::vector<Ticket> sums;   ///< with comm: of buckets that the step has started, by number
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
   /// True for the first micro-batch of a step: gradients are set, not added to.

@@ -181,6 +181,20 @@ struct TableInfo {
   int64_t offset; ///< in Context::tables, a multiple of 64
 };
 
+/// Elements [begin, end) of the block of gradients. piece: 0, all members get the sum; else
+/// each gets that of its own piece of so many (Comm::reducePieces).
+struct RangeInfo {
+  int64_t begin, end;
+  int64_t piece;
+};
+
+/// Gradients that are summed together over a group.
+struct BucketInfo {
+  int group;
+  int64_t numRanges;
+  const RangeInfo *ranges;
+};
+
 struct Program {
   uint32_t abi; ///< kAbiVersion
   const char *name;
@@ -232,6 +246,10 @@ struct Program {
   /// How ranks that have a GPU each are connected; null: through their hosts.
   std::shared_ptr<DeviceLink> (*connect)(Context &) = nullptr;
   int64_t stateElements = -1; ///< length of m and v; -1: gradElements
+  /// What startReduce() of microStep begins early, by its number; none: all sums of
+  /// gradients come after the last micro-batch.
+  int64_t numBuckets = 0;
+  const BucketInfo *buckets = nullptr;
 };
 
 /// What the programs of many ranks for GPUs name as `connect`, so that others need no
