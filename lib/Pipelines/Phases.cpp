@@ -71,7 +71,10 @@ static void explain(ModuleOp module, bool overlapped, const CompileOptions &opti
   (void)rates.parse(options.overlapRates); // the phase has refused what is wrong
   const overlap::Prediction prediction = overlap::predict(module, rates);
   auto beside = [&](Operation *op) { return overlap::describe(prediction, op); };
-  distribute::explainCollectives(module, llvm::outs(), beside);
+  if (options.overlap)
+    distribute::explainCollectives(module, llvm::outs(), beside);
+  else
+    distribute::explainCollectives(module, llvm::outs());
   llvm::outs() << overlap::summary(prediction) << "\n";
 }
 

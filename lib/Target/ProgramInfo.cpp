@@ -244,12 +244,14 @@ void Collector::addBucket(pipe::ReduceGradsOp sum) {
   ProgramInfo::Bucket bucket{info.groupOf(sum.getAxes()), {}};
   for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>()) {
     const ParameterEntry &entry = info.parameters[info.parameterOf.lookup(name.getValue())];
-    bucket.ranges.push_back({entry.offset, entry.offset + entry.elements, /*piece=*/0});
+    const int64_t piece = sum.getScatter() ? entry.op.getPieceType().getNumElements() : 0;
+    bucket.ranges.push_back({entry.gradOffset, entry.gradOffset + entry.gradElements, piece});
   }
   llvm::sort(bucket.ranges, [](const auto &a, const auto &b) { return a.begin < b.begin; });
   std::vector<ProgramInfo::Bucket::Range> joined;
   for (const auto &range : bucket.ranges) {
-    if (!joined.empty() && !range.piece && range.begin - joined.back().end < 16)
+    if (!joined.empty() && !range.piece && !joined.back().piece &&
+        range.begin - joined.back().end < 16)
       joined.back().end = range.end;
     else
       joined.push_back(range);

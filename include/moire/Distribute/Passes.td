@@ -112,7 +112,8 @@ def DistributeData : Pass<"distribute-data", "::mlir::ModuleOp"> {
     summed over those of these axes that do not split it, by the function
     @reduce_gradients, which runs after the last micro-batch. Parameters of one
     group form buckets of at most `bucket-bytes`, in the order in which the
-    backward completes their gradients.
+    backward completes their gradients; of at most an eighth of all gradients too,
+    where that is 1 MiB or more, so that the first ones can begin early.
 
     ```mlir
     func.func @reduce_gradients() {
