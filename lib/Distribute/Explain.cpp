@@ -57,6 +57,22 @@ static std::string parameterOf(Value value) {
   return read ? ("@" + read.getParameter()).str() : "";
 }
 
+/// Where a collective's result is accumulated, be it behind a wait; or null.
+static pipe::AccumulateOp accumulateOf(Operation *collective) {
+  SmallVector<Operation *> readers(collective->user_begin(), collective->user_end());
+  while (!readers.empty()) {
+    Operation *reader = readers.pop_back_val();
+    if (auto accumulate = dyn_cast<pipe::AccumulateOp>(reader))
+      return accumulate;
+    Operation *behind = isa<dist::WaitOp>(reader)                   ? reader
+                        : isa<dist::AsyncOp>(reader->getParentOp()) ? reader->getParentOp()
+                                                                    : nullptr;
+    if (behind)
+      readers.append(behind->user_begin(), behind->user_end());
+  }
+  return {};
+}
+
 /// Bytes of the shards of several parameters.
 static double bytesOf(Operation *op, ArrayAttr parameters) {
   double bytes = 0;
@@ -88,10 +104,9 @@ static std::optional<Cost> costOf(Operation *op, double n, bool forward) {
         return {"sum of " + summed(sum.getInput()), 2 * others * bytesOf(sum.getType())};
       })
       .Case([&](dist::ReduceScatterOp sum) -> Cost {
-        for (Operation *user : sum->getUsers())
-          if (auto accumulate = dyn_cast<pipe::AccumulateOp>(user))
-            return {("piece of the gradient of @" + accumulate.getParameter()).str(),
-                    others * bytesOf(sum.getInput().getType())};
+        if (auto accumulate = accumulateOf(sum))
+          return {("piece of the gradient of @" + accumulate.getParameter()).str(),
+                  others * bytesOf(sum.getInput().getType())};
         return {"pieces of the sum of " + summed(sum.getInput()),
                 others * bytesOf(sum.getInput().getType())};
       })
