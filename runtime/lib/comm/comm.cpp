@@ -43,7 +43,7 @@ void copyPieces(const std::vector<Piece> &from, const std::vector<Piece> &to) {
   }
 }
 
-std::string Fault::sentence(int ranks, const std::string &what) const {
+std::string RankFault::sentence(int ranks, const std::string &what) const {
   return "rank " + std::to_string(rank) + " of " + std::to_string(ranks) + " is lost in " + what +
          ": " + why;
 }

@@ -112,7 +112,7 @@ void Pulse::lose(int peer) {
                 kSilence * timeout);
   std::unique_lock<std::mutex> words(wordsLock);
   const std::string where = computing ? "what follows " + std::string(operation) : operation;
-  std::fprintf(stderr, "error: %s\n", Fault{peer, why}.sentence(size, where).c_str());
+  std::fprintf(stderr, "error: %s\n", RankFault{peer, why}.sentence(size, where).c_str());
   std::fflush(stderr);
   std::lock_guard<std::mutex> hold(lock);
   mpi.abort(mpi.world, 2);

@@ -142,7 +142,7 @@ private:
     return h;
   }
   [[noreturn]] void lost(int rank, const std::string &why = "its connection closed") const {
-    throw RunError(Fault{rank, why}.sentence(o.size, "the rendezvous at " + place));
+    throw RunError(RankFault{rank, why}.sentence(o.size, "the rendezvous at " + place));
   }
 
   //===--- rank 0 ---===//

@@ -68,9 +68,9 @@ struct World {
   }
   std::vector<Port> ports;
   std::mutex lock;
-  Fault fault;
+  RankFault fault;
 
-  Fault faultNow() {
+  RankFault faultNow() {
     std::lock_guard<std::mutex> hold(lock);
     return fault;
   }
@@ -217,7 +217,7 @@ private:
   }
 
   void check(const char *what) {
-    if (const Fault fault = world->faultNow(); fault.rank >= 0)
+    if (const RankFault fault = world->faultNow(); fault.rank >= 0)
       throw LostError(fault.sentence(size(), what));
   }
   /// Until something changed. Sleeps at once: looking for a while first was five times

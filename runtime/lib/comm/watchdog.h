@@ -73,7 +73,7 @@ private:
   std::atomic<bool> isLost{false}, taken{false}, stopping{false};
   std::mutex lock; ///< of what follows, and of `done`
   std::condition_variable changed;
-  Fault fault;
+  RankFault fault;
   char operation[160] = "the start"; ///< a copy: the caller's text may be gone
   bool computing = true, finished = false;
   std::mutex sending;

@@ -128,7 +128,7 @@ struct LostError : RunError {
 };
 
 /// What became of a rank.
-struct Fault {
+struct RankFault {
   int rank = -1; ///< -1: nothing
   std::string why;
   /// "rank 2 of 4 is lost in all_to_all of node_sum_2: its connection closed".
