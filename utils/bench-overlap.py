@@ -23,7 +23,8 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import compare_reference as reference
+
 PREDICTED = re.compile(r"predicted for a micro-batch: ([\d.]+) ms, of which it computes ([\d.]+) ms "
                        r"and waits for collectives ([\d.]+) ms; these take ([\d.]+) ms in all; "
                        r"products of experts take ([\d.]+) ms, their rows on the way ([\d.]+) ms")
@@ -107,9 +108,7 @@ class Bench:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build folder")
-    parser.add_argument("--corpus", metavar="DIR",
-                        default=os.environ.get("MOIRE_CORPUS", os.path.join(ROOT, "../shared/corpus")))
+    reference.add_folders(parser)
     parser.add_argument("--model", default="deepseek3_batched_dyn18")
     parser.add_argument("--bind", default="batch=4,seq=128")
     parser.add_argument("--mesh", default="ep=4")
@@ -118,5 +117,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--runs", type=int, default=3, help="the fastest of so many")
     arguments = parser.parse_args()
+    reference.skip_without_corpus(arguments, "overlap")
     with tempfile.TemporaryDirectory(prefix="moire-overlap-") as scratch:
         Bench(arguments, scratch).main()

@@ -46,7 +46,6 @@ FLAGS = {
 BF16_TOLERANCE = 3
 # Relative distance from PyTorch's float32 losses that no run in bf16 stays under.
 NARROW_DISTANCE = 5e-5
-SKIPPED = 77
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -228,11 +227,7 @@ def check(args, name):
 def main():
     phases = ["trainer", *OUTPUT_PHASES, *TRAIN_PHASES]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build folder")
-    parser.add_argument("--corpus", metavar="DIR",
-                        default=os.environ.get("MOIRE_CORPUS",
-                                               os.path.join(ROOT, "..", "shared", "corpus")),
-                        help="default: $MOIRE_CORPUS, else ../shared/corpus")
+    reference.add_folders(parser)
     parser.add_argument("--entry", nargs="+", metavar="NAME")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32",
                         help="bf16: losses against PyTorch's autocast")
@@ -252,10 +247,7 @@ def main():
         args.entry = ENTRIES + (["llama_bf16_ext_dyn20"] if args.precision == "bf16" else [])
     if args.phase and "all" in args.phase:
         args.phase = phases
-    if not os.path.isdir(args.corpus):
-        print(f"SKIPPED corpus: there is no folder {os.path.normpath(args.corpus)}; "
-              "give its place with --corpus")
-        sys.exit(SKIPPED)
+    reference.skip_without_corpus(args, "corpus")
     if args.stage != "both" and not args.keep:
         sys.exit(f"error: --stage {args.stage} needs --keep DIR, where the trainers lie")
     if args.stage != "run" and not os.path.exists(os.path.join(args.build, "bin", "moirec")):

@@ -34,8 +34,6 @@ CASES = [(1, 1, "dp=2,ep=4"), (3, 7, "dp=1,ep=2,tp=2")]
 STEPS, ACCUMULATE = 6, 2
 LOSS_TOLERANCE, GRAD_TOLERANCE = 1e-5, 1e-6
 TIMEOUT = 120  # seconds; a hang is a failure
-SKIPPED = 77
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Failure(Exception):
@@ -147,17 +145,10 @@ def check_case(args, scratch, case):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build folder")
-    parser.add_argument("--corpus", metavar="DIR",
-                        default=os.environ.get("MOIRE_CORPUS",
-                                               os.path.join(ROOT, "..", "shared", "corpus")),
-                        help="default: $MOIRE_CORPUS, else ../shared/corpus")
+    reference.add_folders(parser)
     parser.add_argument("--seed", type=int, default=1, help="of the tokens")
     args = parser.parse_args()
-    if not os.path.isdir(args.corpus):
-        print(f"SKIPPED edge cases: there is no folder {os.path.normpath(args.corpus)}; "
-              "give its place with --corpus")
-        sys.exit(SKIPPED)
+    reference.skip_without_corpus(args, "edge cases")
     with tempfile.TemporaryDirectory(prefix="moire-edges-") as scratch:
         failed = sum(check_case(args, scratch, case) for case in CASES)
     sys.exit(1 if failed else 0)

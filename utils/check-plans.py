@@ -57,7 +57,6 @@ FLAGS = {
     "adamw": ["--lr", "0.01", "--beta1", "0.9", "--beta2", "0.95", "--eps", "1e-8",
               "--weight-decay", "0.1"],
 }
-SKIPPED = 77
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -417,11 +416,7 @@ def nccl(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build folder")
-    parser.add_argument("--corpus", metavar="DIR",
-                        default=os.environ.get("MOIRE_CORPUS",
-                                               os.path.join(ROOT, "..", "shared", "corpus")),
-                        help="default: $MOIRE_CORPUS, else ../shared/corpus")
+    reference.add_folders(parser)
     parser.add_argument("--entry", nargs="+", metavar="NAME", default=list(ENTRIES), choices=list(ENTRIES))
     parser.add_argument("--tp", nargs="+", type=int, default=[1, 2, 4], help="sizes of the axis tp")
     parser.add_argument("--zero", nargs="+", type=int, default=[0, 1, 2, 3],
@@ -441,10 +436,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the choice")
     parser.add_argument("--jobs", type=int, default=1, help="models at the same time")
     args = parser.parse_args()
-    if not os.path.isdir(args.corpus):
-        print(f"SKIPPED plans: there is no folder {os.path.normpath(args.corpus)}; "
-              "give its place with --corpus")
-        sys.exit(SKIPPED)
+    reference.skip_without_corpus(args, "plans")
     if (args.target != "cpu" or args.stage != "both") and not args.binaries:
         sys.exit("error: --target and --stage are of compiled trainers; say how many plans by --binaries N")
     if args.stage != "both" and not args.keep:

@@ -279,6 +279,24 @@ def compare_output(entry, got):
     return error, [] if ok else [f"output: relative error {error:.2e} over {OUTPUT_TOLERANCE:.0e}"]
 
 
+def add_folders(parser):
+    """--build and --corpus, of scripts that compile what lies in the corpus."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    parser.add_argument("--build", default=os.path.join(root, "build"), help="build folder")
+    parser.add_argument("--corpus", metavar="DIR",
+                        default=os.environ.get("MOIRE_CORPUS",
+                                               os.path.join(root, "..", "shared", "corpus")),
+                        help="default: $MOIRE_CORPUS, else ../shared/corpus")
+
+
+def skip_without_corpus(args, what):
+    """Ends with exit code 77 where there is no corpus."""
+    if not os.path.isdir(args.corpus):
+        print(f"SKIPPED {what}: there is no folder {os.path.normpath(args.corpus)}; "
+              "give its place with --corpus")
+        sys.exit(77)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("entry", help="folder of the corpus entry")
