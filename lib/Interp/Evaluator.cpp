@@ -10,6 +10,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Matchers.h"
+#include "moire/Interp/Ranks.h"
 
 using namespace mlir;
 using namespace moire;
@@ -96,9 +97,12 @@ LogicalResult Evaluator::runBlock(Block &block, ArrayRef<RuntimeValue> arguments
     }
     return success();
   };
+  Clock *clock = options.membership && !inComposite ? options.membership->clock : nullptr;
   auto execute = [&](Operation &op) -> LogicalResult {
     SmallVector<RuntimeValue> operands, opResults;
     if (failed(read(op, operands)))
+      return failure();
+    if (clock && failed(clock->pass(&op, operands)))
       return failure();
     if (isa<dist::WaitOp>(op))
       opResults.assign(operands.begin(), operands.begin() + op.getNumResults());
@@ -181,8 +185,10 @@ LogicalResult Evaluator::runComposite(Operation *op, ArrayRef<RuntimeValue> oper
   auto func = *entry->second->getOps<func::FuncOp>().begin();
   // The trace speaks of the program's own ops.
   auto trace = std::exchange(options.trace, nullptr);
+  const bool outer = std::exchange(inComposite, true);
   LogicalResult result = run(func, operands, results);
   options.trace = std::move(trace);
+  inComposite = outer;
   return result;
 }
 

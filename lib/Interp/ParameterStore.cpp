@@ -238,53 +238,18 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
     if (!inLastMicroBatch)
       return success();
     Operation *sum = start.getStarted();
-    if (!sum || failed(evaluate(sum, {}, results)))
+    if (!sum || failed(move(sum, /*starts=*/sum)))
       return failure();
     started.insert(sum);
     return success();
   }
-  if (started.contains(op))
-    return success();
-  if (auto reduce = dyn_cast<pipe::ReduceGradsOp>(op)) {
-    if (!membership)
-      return op->emitOpError("needs the other ranks of the mesh, which are not at hand here");
-    for (auto name : reduce.getParameters().getAsRange<FlatSymbolRefAttr>()) {
-      Parameter *parameter = find(name.getAttr());
-      if (!parameter)
-        return unknown(name.getValue());
-      if (!parameter->gradient)
-        parameter->gradient = Tensor(parameter->value.type());
-      auto given = membership->meet(op, reduce.getAxes(), *parameter->gradient);
-      if (failed(given))
-        return failure();
-      parameter->gradient = sumOf(*given);
-      if (!f64)
-        parameter->gradient->round();
-      if (reduce.getScatter()) {
-        auto [begin, end] = ownedOf(parameter->op);
-        keep(*parameter->gradient, begin, end);
-      }
-    }
+  if (started.contains(op)) {
+    if (membership->clock)
+      membership->clock->waitFor(op);
     return success();
   }
-  if (auto gather = dyn_cast<pipe::GatherOp>(op)) {
-    if (!membership)
-      return op->emitOpError("needs the other ranks of the mesh, which are not at hand here");
-    for (auto name : gather.getParameters().getAsRange<FlatSymbolRefAttr>()) {
-      Parameter *parameter = find(name.getAttr());
-      if (!parameter)
-        return unknown(name.getValue());
-      auto given = membership->meet(op, gather.getAxes(), parameter->value);
-      if (failed(given))
-        return failure();
-      auto to = parameter->value.edit<double>();
-      for (auto [member, value] : llvm::enumerate(*given)) {
-        auto [begin, end] = parameter->op.getPiece(member);
-        llvm::copy(value.tensor().floats().slice(begin, end - begin), to.begin() + begin);
-      }
-    }
-    return success();
-  }
+  if (isa<pipe::ReduceGradsOp, pipe::GatherOp>(op))
+    return move(op, /*starts=*/nullptr);
   if (auto updateOp = dyn_cast<pipe::UpdateOp>(op)) {
     Parameter *parameter = find(updateOp.getParameterAttr().getAttr());
     if (!parameter)
@@ -307,6 +272,42 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
     return success();
   }
   return op->emitOpError("cannot be executed by the interpreter");
+}
+
+LogicalResult ParameterStore::move(Operation *op, Operation *starts) {
+  if (!membership)
+    return op->emitOpError("needs the other ranks of the mesh, which are not at hand here");
+  if (membership->clock && failed(membership->clock->transfer(op, {}, starts)))
+    return failure();
+  ArrayAttr axes = dist::axesOf(op);
+  for (auto name : op->getAttrOfType<ArrayAttr>("parameters").getAsRange<FlatSymbolRefAttr>()) {
+    auto it = parameters.find(name.getAttr());
+    if (it == parameters.end())
+      return op->emitOpError("names @") << name.getValue() << ", which has no value here";
+    Parameter &parameter = it->second;
+    if (!parameter.gradient && isa<pipe::ReduceGradsOp>(op))
+      parameter.gradient = Tensor(parameter.value.type());
+    auto given = membership->meet(
+        op, axes, isa<pipe::ReduceGradsOp>(op) ? *parameter.gradient : parameter.value);
+    if (failed(given))
+      return failure();
+    if (auto reduce = dyn_cast<pipe::ReduceGradsOp>(op)) {
+      parameter.gradient = sumOf(*given);
+      if (!f64)
+        parameter.gradient->round();
+      if (reduce.getScatter()) {
+        auto [begin, end] = ownedOf(parameter.op);
+        keep(*parameter.gradient, begin, end);
+      }
+      continue;
+    }
+    auto to = parameter.value.edit<double>();
+    for (auto [member, value] : llvm::enumerate(*given)) {
+      auto [begin, end] = parameter.op.getPiece(member);
+      llvm::copy(value.tensor().floats().slice(begin, end - begin), to.begin() + begin);
+    }
+  }
+  return success();
 }
 
 void ParameterStore::zeroGradients() {

@@ -144,11 +144,16 @@ int64_t Training::countLabels(const Tensor &labels) {
 
 /// What one rank has of its own.
 struct Training::Rank {
-  Rank(Meetings &meetings, int64_t number, const ParameterStore &whole, EvaluatorOptions evaluation)
+  Rank(Meetings &meetings, int64_t number, const ParameterStore &whole, EvaluatorOptions evaluation,
+       const std::optional<Costs> &costs)
       : membership{&meetings, number}, parameters(whole, membership),
-        evaluator(withMembership(std::move(evaluation)), &parameters) {}
+        evaluator(withMembership(std::move(evaluation)), &parameters) {
+    if (costs)
+      membership.clock = &clock.emplace(*costs, membership);
+  }
 
   Membership membership;
+  std::optional<Clock> clock;
   ParameterStore parameters;
   Evaluator evaluator;
   std::vector<SmallVector<RuntimeValue>> microBatches; ///< their arguments
@@ -174,7 +179,8 @@ Training::Training(ModuleOp module, const ParameterStore &parameters, EvaluatorO
   dist::MeshAttr mesh = meetings.getMesh();
   shards = mesh.getSize("dp") * mesh.getSize("ep");
   for (int64_t rank = 0; rank < mesh.getRanks(); ++rank)
-    ranks.push_back(std::make_unique<Rank>(meetings, rank, parameters, evaluation));
+    ranks.push_back(
+        std::make_unique<Rank>(meetings, rank, parameters, evaluation, this->options.costs));
 }
 
 Training::~Training() = default;
@@ -263,6 +269,14 @@ LogicalResult Training::checkReplicas() {
 // Steps
 //===----------------------------------------------------------------------===//
 
+int64_t StepReport::slowest() const {
+  return std::max_element(times.begin(), times.end(),
+                          [](const RankTimes &a, const RankTimes &b) {
+                            return std::pair(a.step, a.computing) < std::pair(b.step, b.computing);
+                          }) -
+         times.begin();
+}
+
 LogicalResult Training::prepare(const DataFolder &data) {
   microStep = module.lookupSymbol<func::FuncOp>("micro_step");
   if (!microStep)
@@ -337,6 +351,8 @@ FailureOr<StepReport> Training::runStep() {
   StepReport report{++step, 0, 0};
   if (failed(meetings.forAllRanks([&](int64_t number) -> LogicalResult {
         Rank &rank = *ranks[number];
+        if (rank.clock)
+          rank.clock->beginStep();
         rank.parameters.zeroGradients();
         rank.losses.clear();
         for (const auto &arguments : rank.microBatches) {
@@ -363,5 +379,8 @@ FailureOr<StepReport> Training::runStep() {
     rank->parameters.beginUpdate(options.hyper, step, report.gradientNorm);
   if (failed(runOnAllRanks("optimizer_step")) || failed(checkReplicas()))
     return failure();
+  for (auto &rank : ranks)
+    if (rank->clock)
+      report.times.push_back(rank->clock->endStep());
   return report;
 }

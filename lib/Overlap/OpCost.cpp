@@ -52,7 +52,18 @@ static int64_t slowOps(Operation *op) {
   return count;
 }
 
+/// Bytes of the pieces of a parameter that a rank owns.
+static double ownedBytes(Operation *op, FlatSymbolRefAttr name) {
+  auto parameter = SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(op, name);
+  return bytesOf(parameter.getZeroLevel() ? parameter.getPieceType() : parameter.getLocalType());
+}
+
 double overlap::secondsOf(Operation *op, const Rates &rates, double part) {
+  if (auto update = dyn_cast<pipe::UpdateOp>(op)) {
+    // Reads the gradient; reads and writes the value and one or two moments.
+    const int passes = update.getOptimizer() == pipe::Optimizer::adamw ? 7 : 5;
+    return passes * ownedBytes(op, update.getParameterAttr()) / rates.memory + rates.overhead;
+  }
   if (op->getNumResults() == 0 && op->getNumOperands() == 0)
     return 0;
   if (isa<arith::ConstantOp, tensor::EmptyOp, pipe::ReadOp, nn::ReshapeOp, nn::TransposeOp,
@@ -76,7 +87,7 @@ double overlap::secondsOf(Operation *op, const Rates &rates, double part) {
   return part * seconds + rates.overhead;
 }
 
-double overlap::bytesSent(Operation *op) {
+double overlap::bytesSent(Operation *op, std::optional<int64_t> rowsSent) {
   ArrayAttr axes = dist::axesOf(op);
   dist::MeshAttr mesh = dist::meshOf(op);
   if (!axes || !mesh)
@@ -92,14 +103,21 @@ double overlap::bytesSent(Operation *op) {
       .Case([&](dist::AllToAllRowsOp rows) {
         auto type = cast<RankedTensorType>(rows.getRows().getType());
         const double width = bytesOf(type) / double(std::max<int64_t>(1, type.getDimSize(0)));
-        return others * width * double(rows.getExchange().getType().getSent());
+        return width * (rowsSent ? double(*rowsSent)
+                                 : others * double(rows.getExchange().getType().getSent()));
       })
       .Case([&](pipe::ReduceGradsOp sum) {
         double bytes = 0;
         for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
           bytes += bytesOf(
               SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(sum, name).getLocalType());
-        return 2 * others * bytes;
+        return (sum.getScatter() ? 1 : 2) * others * bytes;
+      })
+      .Case([&](pipe::GatherOp gather) {
+        double bytes = 0;
+        for (auto name : gather.getParameters().getAsRange<FlatSymbolRefAttr>())
+          bytes += ownedBytes(gather, name);
+        return (n - 1) * bytes;
       })
       .Default([&](Operation *other) {
         double bytes = 0;
@@ -109,7 +127,8 @@ double overlap::bytesSent(Operation *op) {
       });
 }
 
-double overlap::transferSeconds(Operation *op, const Rates &rates) {
-  const double messages = isa<dist::AllReduceOp, pipe::ReduceGradsOp>(op) ? 2 : 1;
-  return bytesSent(op) / rates.bandwidth + messages * rates.latency;
+double overlap::transferSeconds(Operation *op, const Rates &rates, std::optional<int64_t> rows) {
+  auto sum = dyn_cast<pipe::ReduceGradsOp>(op);
+  const double messages = isa<dist::AllReduceOp>(op) || (sum && !sum.getScatter()) ? 2 : 1;
+  return bytesSent(op, rows) / rates.bandwidth + messages * rates.latency;
 }

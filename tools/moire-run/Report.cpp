@@ -83,15 +83,36 @@ void printTrace(Operation *op, ArrayRef<RuntimeValue> results) {
 void printStep(llvm::raw_ostream &os, const StepReport &report) {
   os << llvm::format("step %lld loss %.6g grad_norm %.6g\n", (long long)report.step, report.loss,
                      report.gradientNorm);
+  if (!report.times.empty()) {
+    const int64_t rank = report.slowest();
+    const RankTimes &times = report.times[rank];
+    os << llvm::format("  rank %lld takes %.6g ms: computes %.6g, waits for collectives %.6g, of "
+                       "which for other ranks %.6g; collectives take %.6g\n",
+                       (long long)rank, times.step * 1e3, times.computing * 1e3,
+                       times.exposed() * 1e3, times.late * 1e3, times.moving * 1e3);
+  }
   os.flush();
 }
 
 void logStep(llvm::raw_ostream &os, const StepReport &report, double rate) {
-  os << llvm::json::Value(llvm::json::Object{{"step", report.step},
-                                             {"loss", report.loss},
-                                             {"lr", rate},
-                                             {"grad_norm", report.gradientNorm}})
-     << "\n";
+  llvm::json::Object line{{"step", report.step},
+                          {"loss", report.loss},
+                          {"lr", rate},
+                          {"grad_norm", report.gradientNorm}};
+  if (!report.times.empty()) {
+    // Milliseconds, rounded to a picosecond.
+    auto ms = [](double seconds) { return std::round(seconds * 1e12) / 1e9; };
+    llvm::json::Array ranks;
+    for (const RankTimes &times : report.times)
+      ranks.push_back(llvm::json::Object{{"step", ms(times.step)},
+                                         {"computing", ms(times.computing)},
+                                         {"collectives", ms(times.moving)},
+                                         {"exposed", ms(times.exposed())},
+                                         {"late", ms(times.late)}});
+    line["slowest"] = report.slowest();
+    line["virtual_ms"] = std::move(ranks);
+  }
+  os << llvm::json::Value(std::move(line)) << "\n";
   os.flush();
 }
 

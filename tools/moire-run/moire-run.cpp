@@ -6,6 +6,7 @@
 #include "Report.h"
 #include "mlir/Parser/Parser.h"
 #include "moire/Interp/Training.h"
+#include "moire/Overlap/OpCost.h"
 #include "moire/Support/Dialects.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -55,6 +56,12 @@ OPT(double, momentum, "momentum", 0, "SGD's momentum");
 OPT(double, clip, "clip", 0, "largest norm of the gradients (0: no clipping)");
 OPT(std::string, optimizer, "optimizer", "", "what the IR's optimizer must be: sgd or adamw");
 OPT(std::string, logFlag, "log", "", "JSON lines file, one object a step");
+OPT(bool, virtualTime, "virtual-time", false,
+    "report what a step takes by the rates: all, in collectives, and waiting for them");
+static cl::opt<std::string> overlapRates(
+    "overlap-rates", cl::cat(category),
+    cl::desc("of --virtual-time, what a rank reaches: flops=GFLOP/S, memory=GB/S, overhead=US, "
+             "bandwidth=GB/S, latency=US (default: moirec's)"));
 OPT(std::string, dumpGrads, "dump-grads", "", "safetensors file for the first step's gradients");
 
 static int fail(const Twine &message, int code = kWrong) {
@@ -117,6 +124,16 @@ static LogicalResult checkOptimizer(ModuleOp module) {
   return failure(result.wasInterrupted());
 }
 
+/// What ops and transfers take at these rates.
+static Costs costsOf(const overlap::Rates &rates) {
+  Costs costs;
+  costs.compute = [=](Operation *op, double part) { return overlap::secondsOf(op, rates, part); };
+  costs.transfer = [=](Operation *op, int64_t rows) {
+    return overlap::transferSeconds(op, rates, rows);
+  };
+  return costs;
+}
+
 static int train(ModuleOp module, const ParameterStore &parameters,
                  const EvaluatorOptions &evaluation, const DataFolder *data) {
   if (!data)
@@ -139,6 +156,13 @@ static int train(ModuleOp module, const ParameterStore &parameters,
   options.hyper.clip = clip;
   options.accumulate = accumulate;
   options.f64 = f64;
+  overlap::Rates rates;
+  if (std::string error = rates.parse(overlapRates); !error.empty())
+    return fail(error);
+  if (virtualTime)
+    options.costs = costsOf(rates);
+  else if (overlapRates.getNumOccurrences())
+    return fail("--overlap-rates is of virtual time; give --virtual-time, too");
 
   // Ranks are threads.
   module.getContext()->enableMultithreading();
@@ -187,7 +211,7 @@ int main(int argc, char **argv) {
       "  @main of the phase import is first converted to nn, in memory, by the\n"
       "  compiler's own conversion; then, as\n"
       "  @forward (phase model), it runs once and prints its outputs;\n"
-      "  @micro_step (phases train to kernels) is trained on a folder of tensors, on as\n"
+      "  @micro_step (phases train to overlap) is trained on a folder of tensors, on as\n"
       "  many ranks as the module's mesh has.\n");
 
   DialectRegistry registry;

@@ -66,6 +66,8 @@ private:
 
   EvaluatorOptions options;
   ParameterAccess *parameters;
+  /// Whether an op's decomposition is executed, which takes no time besides the op's own.
+  bool inComposite = false;
   /// Decompositions by what determines them: the op's name, attributes and
   /// types. (Not by the op itself: another op may get its address.)
   std::map<std::vector<const void *>, mlir::OwningOpRef<mlir::ModuleOp>> decompositions;

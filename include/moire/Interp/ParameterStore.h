@@ -64,6 +64,8 @@ public:
 private:
   /// The elements of its shard that this rank owns: [begin, end).
   std::pair<int64_t, int64_t> ownedOf(pipe::ParameterOp op) const;
+  /// pipe.reduce_grads and pipe.gather; `starts` as in Clock::transfer.
+  mlir::LogicalResult move(mlir::Operation *op, mlir::Operation *starts);
   void update(Parameter &parameter, pipe::UpdateOp op);
 
   bool f64;

@@ -13,7 +13,7 @@
 
 #include "dialects/dist/Dist.h"
 #include "mlir/IR/Operation.h"
-#include "moire/Interp/Tensor.h"
+#include "moire/Interp/Clock.h"
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -60,6 +60,7 @@ private:
 struct Membership {
   Meetings *meetings;
   int64_t rank;
+  Clock *clock = nullptr; ///< null: no time is counted
 
   mlir::FailureOr<std::vector<RuntimeValue>> meet(mlir::Operation *op, mlir::ArrayAttr axes,
                                                   RuntimeValue mine) const {

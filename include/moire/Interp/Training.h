@@ -19,12 +19,19 @@ struct TrainingOptions {
   HyperParameters hyper;
   int64_t accumulate = 1; ///< micro-batches of a rank and step
   bool f64 = false;
+  std::optional<Costs> costs; ///< with them, virtual time is counted
 };
 
 struct StepReport {
   int64_t step;        ///< 1 is the first
   double loss;         ///< before this step's update
   double gradientNorm; ///< before clipping
+  /// Virtual time by rank, where it is counted. What is no op takes none: counting labels, the
+  /// norm.
+  std::vector<RankTimes> times = {};
+
+  /// The rank that takes longest; of several the one that computes longest.
+  int64_t slowest() const;
 };
 
 /// Trains on the ranks of the module's mesh, each in a thread; on one without a mesh.

@@ -26,14 +26,14 @@ struct Rates {
 
 /// Seconds of an op that is no collective. 0 for one that takes no kernel: constants,
 /// reads of parameters, reshapes. Products take max(arithmetic, memory), all else its
-/// memory. part: of the rows that its operands have room for, those that are there.
+/// memory; an update reads and writes the rank's piece of value and state. part: of the rows that its operands have room for, those that are there.
 double secondsOf(mlir::Operation *op, const Rates &rates, double part = 1);
 
-/// Bytes that a rank sends in a collective to the others of its group, rows to experts spread
-/// evenly; 0 for an op that is none.
-double bytesSent(mlir::Operation *op);
+/// Bytes that a rank sends in a collective to the others of its group; 0 for an op that is
+/// none. rows: those that go to others' experts, where that is known; else spread evenly.
+double bytesSent(mlir::Operation *op, std::optional<int64_t> rows = {});
 /// Seconds of a collective alone on the network: bytesSent() and the latency of its messages.
-double transferSeconds(mlir::Operation *op, const Rates &rates);
+double transferSeconds(mlir::Operation *op, const Rates &rates, std::optional<int64_t> rows = {});
 
 } // namespace moire::overlap
 

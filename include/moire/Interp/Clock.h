@@ -1,0 +1,82 @@
+//===- Clock.h - What time a rank takes ----------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Virtual time: a rank computes and, beside it, works off a queue of collectives, one
+// after another (docs/rationale/overlap.md). What an op or a transfer takes a cost model
+// says; when ranks wait for each other follows from the program. Nothing is measured, so
+// that the same program on the same data takes the same time to the last digit.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_INTERP_CLOCK_H
+#define MOIRE_INTERP_CLOCK_H
+
+#include "mlir/IR/Operation.h"
+#include "moire/Interp/Tensor.h"
+#include "llvm/ADT/DenseMap.h"
+#include <functional>
+
+namespace moire::interp {
+
+struct Membership;
+
+/// A cost model.
+struct Costs {
+  /// Seconds of an op that moves nothing between ranks. part: of the rows of experts that it
+  /// has room for, those that are there.
+  std::function<double(mlir::Operation *, double part)> compute;
+  /// Seconds that a rank's messages of a collective take; rows: of experts, that this rank
+  /// sends to others in a dist.all_to_all_rows.
+  std::function<double(mlir::Operation *, int64_t rows)> transfer;
+};
+
+/// Seconds of one rank in a step.
+struct RankTimes {
+  double step = 0;      ///< until it has computed everything and its queue is empty
+  double computing = 0; ///< of these
+  double moving = 0;    ///< in collectives, once all members had come
+  double late = 0;      ///< of exposed(), in which another rank had not come yet
+  double exposed() const { return step - computing; }
+};
+
+/// The clock of one rank. All ranks begin a step at 0.
+class Clock {
+public:
+  Clock(const Costs &costs, const Membership &member) : costs(costs), member(member) {}
+
+  void beginStep();
+  /// What has passed since then.
+  RankTimes endStep();
+
+  /// Passes the time of an op of a function: it computes, meets the others in a collective,
+  /// or waits for one. Blocks until all members have come to a collective; fails where one
+  /// never will.
+  mlir::LogicalResult pass(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
+
+  /// A collective: begins when the last of its members has come and everything before it in
+  /// each one's queue is done, and takes as long as the member that sends most. `starts`:
+  /// this rank goes on, until waitFor(starts); null: it waits.
+  mlir::LogicalResult transfer(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands,
+                               mlir::Operation *starts);
+  void waitFor(mlir::Operation *started) { waitUntil(ready.lookup(started)); }
+
+private:
+  double partOf(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
+  int64_t rowsSent(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
+  void waitUntil(double time);
+
+  const Costs &costs;
+  const Membership &member;
+  double now = 0;   ///< of what computes
+  double empty = 0; ///< when the queue will be
+  RankTimes times;
+  std::vector<std::pair<double, double>> lateness; ///< [from, to) of the queue, ascending
+  llvm::DenseMap<mlir::Operation *, double> ready; ///< ends of what was started
+  /// Of values with rows of experts, how many are there: fewer than there is room for.
+  llvm::DenseMap<mlir::Value, int64_t> rows;
+};
+
+} // namespace moire::interp
+
+#endif // MOIRE_INTERP_CLOCK_H

@@ -1,0 +1,138 @@
+//===- Clock.cpp - What time a rank takes --------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Interp/Clock.h"
+#include "dialects/nn/NNRows.h"
+#include "moire/Interp/Ranks.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::interp;
+
+void Clock::beginStep() {
+  now = empty = 0;
+  times = {};
+  lateness.clear();
+  ready.clear();
+}
+
+RankTimes Clock::endStep() {
+  waitUntil(empty);
+  times.step = now;
+  return times;
+}
+
+void Clock::waitUntil(double time) {
+  for (auto [from, to] : llvm::reverse(lateness)) {
+    if (to <= now)
+      break;
+    times.late += std::max(0.0, std::min(to, time) - std::max(from, now));
+  }
+  now = std::max(now, time);
+}
+
+LogicalResult Clock::pass(Operation *op, ArrayRef<RuntimeValue> operands) {
+  if (auto wait = dyn_cast<dist::WaitOp>(op)) {
+    waitFor(wait.getAsync());
+    return success();
+  }
+  const double part = partOf(op, operands);
+  // The ops of a function that is called pass time themselves; those of the pipe dialect
+  // where parameters are held.
+  if (isa<func::CallOp>(op))
+    return success();
+  if (dist::isCollective(op)) {
+    if (!isa_and_nonnull<dist::DistDialect>(op->getDialect()))
+      return success();
+    return transfer(op, operands, dyn_cast<dist::AsyncOp>(op->getParentOp()));
+  }
+  const double seconds = costs.compute(op, part);
+  times.computing += seconds;
+  now += seconds;
+  return success();
+}
+
+LogicalResult Clock::transfer(Operation *op, ArrayRef<RuntimeValue> operands, Operation *starts) {
+  const double came = std::max(now, empty);
+  Tensor own(Float64Type::get(op->getContext()), {2});
+  own.edit<double>()[0] = came;
+  own.edit<double>()[1] = costs.transfer(op, rowsSent(op, operands));
+  auto all = member.meet(op, dist::axesOf(op), own);
+  if (failed(all))
+    return failure();
+  double begin = came, seconds = 0;
+  for (const RuntimeValue &one : *all) {
+    begin = std::max(begin, one.tensor().floats()[0]);
+    seconds = std::max(seconds, one.tensor().floats()[1]);
+  }
+  if (begin > came)
+    lateness.push_back({came, begin});
+  times.moving += seconds;
+  empty = begin + seconds;
+  if (starts)
+    ready[starts] = empty;
+  else
+    waitUntil(empty);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Rows of experts
+//===----------------------------------------------------------------------===//
+
+/// All rows of a routing.
+static int64_t countRows(const Routing &routing) { return routing.offsets.back(); }
+
+/// Rows from `source` to the experts that `holder` holds.
+static int64_t rowsBetween(const Exchange &exchange, int64_t source, int64_t holder) {
+  const Routing &routing = *exchange.routings[source];
+  const int64_t local = routing.experts / (int64_t)exchange.routings.size();
+  return routing.offsets[(holder + 1) * local] - routing.offsets[holder * local];
+}
+
+int64_t Clock::rowsSent(Operation *op, ArrayRef<RuntimeValue> operands) {
+  auto move = dyn_cast<dist::AllToAllRowsOp>(op);
+  if (!move)
+    return 0;
+  const Exchange &exchange = operands[1].exchange();
+  int64_t count = 0;
+  for (int64_t other = 0; other < (int64_t)exchange.routings.size(); ++other)
+    if (other != exchange.index)
+      count += move.getBack() ? rowsBetween(exchange, other, exchange.index)
+                              : rowsBetween(exchange, exchange.index, other);
+  return count;
+}
+
+/// Notes how many rows the op's results have.
+double Clock::partOf(Operation *op, ArrayRef<RuntimeValue> operands) {
+  int64_t there = -1, room = -1;
+  auto fewer = [&](int64_t some, int64_t all) {
+    if (some < all && (there < 0 || some * room < there * all)) {
+      there = some;
+      room = all;
+    }
+  };
+  if (auto move = dyn_cast<dist::AllToAllRowsOp>(op)) {
+    const Exchange &exchange = operands[1].exchange();
+    int64_t count = 0;
+    for (int64_t other = 0; other < (int64_t)exchange.routings.size(); ++other)
+      count += move.getBack() ? rowsBetween(exchange, exchange.index, other)
+                              : rowsBetween(exchange, other, exchange.index);
+    fewer(count, nn::firstSize(move.getResult()));
+  } else {
+    for (auto [value, held] : llvm::zip_equal(op->getOperands(), operands)) {
+      if (auto type = dyn_cast<nn::RoutingType>(value.getType()))
+        fewer(countRows(held.routing()), type.getRows());
+      else if (auto it = rows.find(dist::behindWait(value)); it != rows.end())
+        fewer(it->second, nn::firstSize(value));
+    }
+  }
+  for (Value result : op->getResults()) {
+    if (there >= 0 && nn::firstSize(result) == room)
+      rows[result] = there;
+    else
+      rows.erase(result);
+  }
+  return there < 0 ? 1 : double(there) / double(room);
+}
