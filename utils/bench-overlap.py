@@ -5,14 +5,17 @@
 #===----------------------------------------------------------------------===//
 """Compares a training step with and without collectives beside computation.
 
-Ranks are threads with virtual time (docs/ranks.md), on a network on which rows to experts
-take as long as the products of experts. The network follows from the prediction of moirec
---explain, whose rates are first scaled so that it computes as long as was measured.
+moire-run executes both in virtual time (docs/ranks.md): what ops take follows from rates,
+so that the same figures come out every time. The network's bandwidth is such that rows to
+experts take as long as the products of experts.
 
     bench-overlap.py                          DeepSeek-V3's form, ep=4, of the corpus
-    bench-overlap.py --model mixtral_deep_dyn18 --mesh ep=2 --bind batch=4,seq=256
+    bench-overlap.py --model mixtral_deep_dyn18 --mesh dp=2,ep=2 --zero 3 --bind batch=4,seq=64
+    bench-overlap.py --trainer                measures compiled trainers, too: ranks are threads
+                                              whose processor time is counted; the rates are
+                                              scaled so that they compute as long as measured
 
-Prints both steps beside their predictions.
+Prints both steps beside the predictions of moirec --explain for their micro-batches.
 """
 import argparse
 import os
@@ -39,24 +42,43 @@ def run(command):
     return done.stdout
 
 
+def write_ids(path, name, rows, length, vocab):
+    """Random tokens [rows, length] as an ONNX TensorProto."""
+    values = random.Random(1)
+    raw = struct.pack(f"<{rows * length}q", *[values.randrange(vocab) for _ in range(rows * length)])
+
+    def varint(n):
+        return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+
+    with open(path, "wb") as file:  # dims, data_type INT64, name, raw_data
+        file.write(b"".join([b"\x08" + varint(rows), b"\x08" + varint(length), b"\x10\x07",
+                             b"\x42" + varint(len(name)) + name.encode(),
+                             b"\x4a" + varint(len(raw)) + raw]))
+
+
 class Bench:
     def __init__(self, args, folder):
         self.args, self.folder = args, folder
         self.rates = {"flops": 50.0, "memory": 5.0, "overhead": 1.0, "bandwidth": 1.0,
                       "latency": 0.0}
         self.model = os.path.join(args.corpus, args.model, "model.onnx")
-        self.data = os.path.join(folder, "tokens.bin")
-        values = random.Random(1)
-        ids = [values.randrange(args.vocab) for _ in range(200000)]
-        with open(self.data, "wb") as file:  # llm.c's format
-            file.write(struct.pack("<256i", 20240520, 1, len(ids), *[0] * 253))
-            file.write(struct.pack(f"<{len(ids)}H", *ids))
+        sizes = dict(item.split("=") for item in args.bind.split(","))
+        shards = 1
+        for axis in args.mesh.split(","):
+            shards *= int(axis[3:]) if axis[:2] in ("dp", "ep") else 1
+        for file, name in (("input_0.pb", "input_ids"), ("labels.pb", "labels")):
+            write_ids(os.path.join(folder, file), name,
+                      int(sizes["batch"]) * args.accumulate * shards, int(sizes["seq"]), args.vocab)
+
+    def rates_text(self):
+        return ",".join(f"{name}={value:.6g}" for name, value in self.rates.items())
 
     def moirec(self, overlap, *flags):
-        rates = ",".join(f"{name}={value:.6g}" for name, value in self.rates.items())
+        zero = ["--zero", str(self.args.zero)] if self.args.zero else []
         return run([os.path.join(self.args.build, "bin", "moirec"), self.model, "--bind",
-                    self.args.bind, "--mesh", self.args.mesh, "--optimizer", "sgd",
-                    "--overlap-rates", rates, *([] if overlap else ["--no-overlap"]), *flags])
+                    self.args.bind, "--mesh", self.args.mesh, *zero, "--optimizer", "sgd",
+                    "--overlap-rates", self.rates_text(), *([] if overlap else ["--no-overlap"]),
+                    *flags])
 
     def predict(self, overlap):
         """Milliseconds: a micro-batch, computing, waiting, moving, experts, rows."""
@@ -65,14 +87,26 @@ class Bench:
             sys.exit("the model has no experts, or the mesh has no axis ep")
         return [float(value) for value in found.groups()]
 
+    def clock(self, overlap):
+        """Milliseconds of a step of the slowest rank: all, moving, exposed, late."""
+        program = os.path.join(self.folder, "step.mlir")
+        log = os.path.join(self.folder, "step.jsonl")
+        self.moirec(overlap, "--stop-after=overlap", "-o", program)
+        run([os.path.join(self.args.build, "bin", "moire-run"), program, "--data", self.folder,
+             "--accumulate", str(self.args.accumulate), "--lr", "0.001", "--log", log,
+             "--virtual-time", "--overlap-rates", self.rates_text()])
+        line = reference.read_jsonl(log)[-1]
+        times = line["virtual_ms"][line["slowest"]]
+        return [times[name] for name in ("step", "collectives", "exposed", "late")]
+
     def measure(self, overlap):
-        """Milliseconds of a step: all, moving, exposed."""
+        """Milliseconds of a trainer's step: all, moving, exposed."""
         name = os.path.join(self.folder, "on" if overlap else "off")
         self.moirec(overlap, "-o", name)
         network = f"latency=0,bandwidth={self.rates['bandwidth']:.6g}"
         runs = []
         for _ in range(self.args.runs):  # other work on the machine only makes one slower
-            out = run([os.path.join(name, "trainer"), "--data", self.data, "--virtual-time",
+            out = run([os.path.join(name, "trainer"), "--data", self.folder, "--virtual-time",
                        "--network", network, "--steps", str(self.args.steps), "--accumulate",
                        str(self.args.accumulate), "--lr", "0.001"])
             runs.append([float(value) for value in MEASURED.search(out).groups()])
@@ -81,27 +115,32 @@ class Bench:
     def main(self):
         args = self.args
         # 1. Rates with which the prediction computes as long as the program does.
-        step, _, exposed = self.measure(False)
-        computing = (step - exposed) / args.accumulate
-        scale = self.predict(False)[1] / computing
-        for name, factor in (("flops", scale), ("memory", scale), ("overhead", 1 / scale)):
-            self.rates[name] *= factor
+        if args.trainer:
+            step, _, exposed = self.measure(False)
+            computing = (step - exposed) / args.accumulate
+            scale = self.predict(False)[1] / computing
+            for name, factor in (("flops", scale), ("memory", scale), ("overhead", 1 / scale)):
+                self.rates[name] *= factor
         # 2. A network on which rows take as long as the experts' products.
         _, _, _, _, experts, rows = self.predict(False)
         self.rates["bandwidth"] *= rows / experts
         # 3. Both.
-        print(f"{args.model}, {args.bind}, {args.mesh}, {args.accumulate} micro-batches a step; "
-              f"bandwidth {self.rates['bandwidth']:.3g} GB/s of each rank")
-        print(f"{'':24} {'step':>9} {'comm.':>9} {'exposed':>9} {'of comm.':>9}    "
-              f"predicted: {'step':>9} {'exposed':>9}")
+        print(f"{args.model}, {args.bind}, {args.mesh}, zero {args.zero}, {args.accumulate} "
+              f"micro-batches a step; {self.rates_text()}")
+        print(f"{'ms':18} {'step':>9} {'comm.':>8} {'exposed':>8} {'for others':>11}   "
+              f"predicted: {'step':>8} {'exposed':>8}" + args.trainer * "   measured: step    exposed")
         times = []
         for overlap in (False, True):
             predicted = [value * args.accumulate for value in self.predict(overlap)]
-            step, moving, exposed = self.measure(overlap)
+            step, moving, exposed, late = self.clock(overlap)
             times.append(step)
-            print(f"{'with overlap' if overlap else 'one after another':24} {step:6.2f} ms "
-                  f"{moving:6.2f} ms {exposed:6.2f} ms {100 * exposed / moving:7.1f} %               "
-                  f"{predicted[0]:6.2f} ms {predicted[2]:6.2f} ms")
+            line = (f"{'with overlap' if overlap else 'one after another':18} {step:9.2f} "
+                    f"{moving:8.2f} {exposed:8.2f} {late:11.2f}              "
+                    f"{predicted[0]:8.2f} {predicted[2]:8.2f}")
+            if args.trainer:
+                measured = self.measure(overlap)
+                line += f"           {measured[0]:6.2f}   {measured[2]:6.2f}"
+            print(line, flush=True)
         print(f"a step takes {100 * (1 - times[1] / times[0]):.1f} % less time")
 
 
@@ -112,10 +151,12 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="deepseek3_batched_dyn18")
     parser.add_argument("--bind", default="batch=4,seq=128")
     parser.add_argument("--mesh", default="ep=4")
+    parser.add_argument("--zero", type=int, default=0)
     parser.add_argument("--vocab", type=int, default=96, help="tokens are drawn from so many")
     parser.add_argument("--accumulate", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--runs", type=int, default=3, help="the fastest of so many")
+    parser.add_argument("--trainer", action="store_true", help="measure compiled trainers, too")
+    parser.add_argument("--steps", type=int, default=6, help="of a trainer")
+    parser.add_argument("--runs", type=int, default=3, help="of a trainer: the fastest of so many")
     arguments = parser.parse_args()
     reference.skip_without_corpus(arguments, "overlap")
     with tempfile.TemporaryDirectory(prefix="moire-overlap-") as scratch:
