@@ -446,8 +446,7 @@ def main():
                  "build folder with --build")
     if args.defects:
         sys.exit(1 if check_defects(args) else 0)
-    zeros = args.zero if args.target == "cpu" else [0]
-    plans = [(name, plan) for name in args.entry for plan in all_plans(name, args.tp, zeros)]
+    plans = [(name, plan) for name in args.entry for plan in all_plans(name, args.tp, args.zero)]
     if args.sample or args.binaries:
         plans = random.Random(args.seed).sample(plans, args.sample or args.binaries)
     failed = 0

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// All parameters in one launch (a launch for each 138 where they have gaps or
+// All parameters in one launch (a launch for each 90 where they have gaps or
 // differ in decay). Bound by memory: AdamW reads p, g, m, v and writes p, m, v,
 // 28 bytes an element, 16 bytes an access.
 //
@@ -19,6 +19,7 @@
 #include "moire/rt/device.h"
 #include "moire/rt/gradients.h"
 #include "moire/rt/optimizer.h"
+#include "moire/rt/pieces.h"
 
 #include <algorithm>
 #include <cmath>
@@ -29,7 +30,14 @@ namespace {
 using namespace device;
 constexpr int kThreads = 256;
 
-/// Where the elements of a range lie.
+/// Neighbouring elements that are treated alike, and where they begin in the blocks of
+/// parameters, of gradients and of state: what ranks divide lies at other places in each.
+struct Range {
+  int64_t value, grad, state, size;
+  bool decay;
+};
+
+/// The blocks that ranges lie in.
 struct Blocks {
   float *p;
   const float *g;
@@ -77,7 +85,7 @@ constexpr int64_t kUpdatePiece = 2048;
 
 template <typename Rule, int W>
 __global__ void __launch_bounds__(kThreads)
-    updateKernel(const Scalars *scalars, Pieces pieces, Blocks b) {
+    updateKernel(const Scalars *scalars, Pieces<Range> pieces, Blocks b) {
   if (!scalars->update)
     return;
   Rule rule;
@@ -89,22 +97,22 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t end = begin + kUpdatePiece < range.size ? begin + kUpdatePiece : range.size;
   auto update = [&](int64_t i, auto run) {
     constexpr int N = decltype(run)::kCount;
-    const int64_t at = range.offset + i;
+    const int64_t value = range.value + i, state = range.state + i;
     Run<float, N> p, g, m = {}, v = {};
-    p.load(b.p + at);
-    g.load(b.g + at);
+    p.load(b.p + value);
+    g.load(b.g + range.grad + i);
     if (rule.momentum)
-      m.load(b.m + at);
+      m.load(b.m + state);
     if (Rule::kSecond)
-      v.load(b.v + at);
+      v.load(b.v + state);
 #pragma unroll
     for (int j = 0; j < N; ++j)
       rule.run(range.decay, scale, p.at[j], g.at[j], m.at[j], v.at[j]);
-    p.store(b.p + at);
+    p.store(b.p + value);
     if (rule.momentum)
-      m.store(b.m + at);
+      m.store(b.m + state);
     if (Rule::kSecond)
-      v.store(b.v + at);
+      v.store(b.v + state);
   };
   const int64_t vectors = begin + (end - begin) / W * W;
 #pragma unroll 2
@@ -119,8 +127,8 @@ void updateRanges(Context &ctx, const std::vector<Range> &ranges, const Blocks &
   const auto *scalars = ctx.scalars.as<Scalars>();
   bool wide = isAligned(b.p, 16) && isAligned(b.g, 16) && isAligned(b.m, 16) && isAligned(b.v, 16);
   for (const Range &r : ranges)
-    wide &= r.offset % 4 == 0;
-  forPieces(ranges, kUpdatePiece, [&](const Pieces &pieces) {
+    wide &= r.value % 4 == 0 && r.grad % 4 == 0 && r.state % 4 == 0;
+  forPieces(ranges, kUpdatePiece, [&](const Pieces<Range> &pieces) {
     const dim3 blocks{unsigned(pieces.first[pieces.count])};
     if (wide)
       MOIRE_LAUNCH(streamOf(ctx), blocks, kThreads, 0, updateKernel<Rule, 4>, scalars, pieces, b);
@@ -159,33 +167,32 @@ void sendScalars(Context &ctx, const Hyper &h) {
   send(ctx, ctx.scalars.data(), ctx.hostScalars.data(), sizeof(Scalars));
 }
 
-int64_t elements(const ParameterInfo &p) {
-  int64_t n = 1;
-  for (int64_t d = 0; d < p.rank; ++d)
-    n *= p.shape[d];
-  return n;
-}
-
 /// Whether the optimizer moves it: routers' biases have a rule of their own.
 bool isMoved(const ParameterInfo &p) { return p.trainable && !(p.balanceRate > 0); }
 
-/// The parameters that the optimizer moves, those that touch and decay alike as one.
-std::vector<Range> trainedRanges(const Program &program, bool decayMatricesOnly) {
+/// What this rank owns of a parameter.
+Range rangeOf(const Context &ctx, const ParameterInfo &p, bool decay) {
+  const Owned mine = owned(ctx, p);
+  return {ownedValueAt(p, mine), ownedGradAt(p, mine), ownedStateAt(p), mine.size(), decay};
+}
+
+/// What the optimizer moves on this rank, parameters that touch and decay alike as one.
+std::vector<Range> trainedRanges(const Context &ctx, bool decayMatricesOnly) {
   std::vector<Range> ranges;
-  for (int64_t i = 0; i < program.numParameters; ++i) {
-    const ParameterInfo &p = program.parameters[i];
-    if (!isMoved(p))
-      continue;
-    ranges.push_back({p.offset, elements(p), !decayMatricesOnly || p.rank >= 2});
-  }
+  for (int64_t i = 0; i < ctx.program->numParameters; ++i)
+    if (const ParameterInfo &p = ctx.program->parameters[i]; isMoved(p))
+      ranges.push_back(rangeOf(ctx, p, !decayMatricesOnly || p.rank >= 2));
   std::sort(ranges.begin(), ranges.end(),
-            [](const Range &a, const Range &b) { return a.offset < b.offset; });
+            [](const Range &a, const Range &b) { return a.value < b.value; });
   std::vector<Range> merged;
   for (const Range &r : ranges) {
     if (r.size == 0)
       continue;
-    if (!merged.empty() && merged.back().decay == r.decay &&
-        merged.back().offset + merged.back().size == r.offset)
+    auto touches = [&](int64_t Range::*at) {
+      return merged.back().*at + merged.back().size == r.*at;
+    };
+    if (!merged.empty() && merged.back().decay == r.decay && touches(&Range::value) &&
+        touches(&Range::grad) && touches(&Range::state))
       merged.back().size += r.size;
     else
       merged.push_back(r);
@@ -207,10 +214,10 @@ void balanceBiases(Context &ctx) {
     const ParameterInfo &p = program.parameters[i];
     if (!p.trainable || !(p.balanceRate > 0))
       continue;
-    const int64_t n = elements(p);
-    MOIRE_LAUNCH(streamOf(ctx), unsigned((n + kThreads - 1) / kThreads), kThreads, 0,
-                 balanceKernel, ctx.scalars.as<Scalars>(), p.balanceRate, n,
-                 ctx.param(p.offset), ctx.grad(p.offset));
+    const Range r = rangeOf(ctx, p, false);
+    MOIRE_LAUNCH(streamOf(ctx), unsigned((r.size + kThreads - 1) / kThreads), kThreads, 0,
+                 balanceKernel, ctx.scalars.as<Scalars>(), p.balanceRate, r.size,
+                 ctx.param(r.value), ctx.grad(r.grad));
   }
 }
 
@@ -225,13 +232,13 @@ constexpr int kNormWarps = kThreads / kWarp;
 /// element.
 template <int W>
 __global__ void __launch_bounds__(kThreads)
-    squaresKernel(Pieces pieces, const float *grads, double *partial) {
+    squaresKernel(Pieces<Range> pieces, const float *grads, double *partial) {
   MOIRE_SHARED(double, warps, kNormWarps);
   const int r = pieces.find(blockIdx.x);
   const Range range = pieces.range[r];
   const int64_t begin = (int64_t(blockIdx.x) - pieces.first[r]) * kNormPiece;
   const int64_t end = begin + kNormPiece < range.size ? begin + kNormPiece : range.size;
-  const float *g = grads + range.offset;
+  const float *g = grads + range.grad;
   double sum = 0;
   const int64_t vectors = begin + (end - begin) / W * W;
 #pragma unroll 4
@@ -283,7 +290,7 @@ int64_t piecesOf(const Range &r) { return (r.size + kNormPiece - 1) / kNormPiece
 double *startSquares(Context &ctx, const std::vector<Range> &ranges, int64_t count) {
   auto *partials = static_cast<double *>(ctx.scratch(count * sizeof(double)));
   double *partial = partials;
-  forPieces(ranges, kNormPiece, [&](const Pieces &pieces) {
+  forPieces(ranges, kNormPiece, [&](const Pieces<Range> &pieces) {
     const int64_t blocks = pieces.first[pieces.count];
     MOIRE_LAUNCH(streamOf(ctx), dim3(unsigned(blocks)), kThreads, 0, squaresKernel<4>, pieces,
                  ctx.grad(0), partial);
@@ -292,18 +299,20 @@ double *startSquares(Context &ctx, const std::vector<Range> &ranges, int64_t cou
   return partials;
 }
 
-/// Σ g² of all parameters, those that are sharded over all ranks that hold a shard. The
-/// host adds: it has to talk to the other ranks for it.
+/// Σ g² of all parameters, those that are sharded or divided over all ranks that hold a
+/// part. The host adds: it has to talk to the other ranks for it.
 double sumOverRanks(Context &ctx) {
   const Program &p = *ctx.program;
   std::vector<Range> ranges;
   std::vector<int64_t> parameters;
   int64_t count = 0;
   for (int64_t i = 0; i < p.numParameters; ++i) {
-    if (const int64_t n = elements(p.parameters[i]); isMoved(p.parameters[i]) && n > 0) {
-      ranges.push_back({p.parameters[i].offset, n, false});
+    if (!isMoved(p.parameters[i]))
+      continue;
+    if (const Range r = rangeOf(ctx, p.parameters[i], false); r.size > 0) {
+      ranges.push_back(r);
       parameters.push_back(i);
-      count += piecesOf(ranges.back());
+      count += piecesOf(r);
     }
   }
   std::vector<double> partials(count), squares(p.numParameters);
@@ -328,7 +337,7 @@ void startNorm(Context &ctx) {
     partials = static_cast<double *>(ctx.scratch(sizeof total));
     upload(ctx, partials, &total, sizeof total);
   } else {
-    const auto ranges = trainedRanges(*ctx.program, false);
+    const auto ranges = trainedRanges(ctx, false);
     count = 0;
     for (const Range &r : ranges)
       count += piecesOf(r);
@@ -342,25 +351,27 @@ void startNorm(Context &ctx) {
 void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
                float *buf) {
   sendScalars(ctx, h);
-  updateRanges<SGD>(ctx, {{0, n, decay}}, {p, g, buf, nullptr});
+  updateRanges<SGD>(ctx, {{0, 0, 0, n, decay}}, {p, g, buf, nullptr});
 }
 void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
                  float *m, float *v) {
   sendScalars(ctx, h);
-  updateRanges<AdamW>(ctx, {{0, n, decay}}, {p, g, m, v});
+  updateRanges<AdamW>(ctx, {{0, 0, 0, n, decay}}, {p, g, m, v});
 }
 
 void beginStep(Context &ctx) { sendScalars(ctx, ctx.hyper); }
 
 void endStep(Context &ctx) {
   startNorm(ctx);
-  const auto ranges = trainedRanges(*ctx.program, ctx.hyper.decayMatricesOnly);
+  const auto ranges = trainedRanges(ctx, ctx.hyper.decayMatricesOnly);
   const Blocks blocks = {ctx.param(0), ctx.grad(0), ctx.m.as<float>(), ctx.v.as<float>()};
   if (ctx.program->optimizer == OptimizerKind::sgd)
     updateRanges<SGD>(ctx, ranges, blocks);
   else
     updateRanges<AdamW>(ctx, ranges, blocks);
   balanceBiases(ctx);
+  if (ctx.comm)
+    gatherPieces(ctx);
 }
 
 double globalNorm(Context &ctx) {

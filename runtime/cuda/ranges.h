@@ -12,17 +12,11 @@
 
 namespace moire::rt::device {
 
-/// Neighbouring elements of the params, grads, m and v blocks that are treated
-/// alike.
-struct Range {
-  int64_t offset, size;
-  bool decay;
-};
-
 /// Ranges cut into pieces, one a block. They travel as a kernel's parameter,
-/// which holds 4 KiB, so that nothing need be kept on the device.
-struct Pieces {
-  static constexpr int kMost = 138;
+/// which holds 4 KiB, so that nothing need be kept on the device. Range: plain data
+/// with an int64_t size.
+template <typename Range> struct Pieces {
+  static constexpr int kMost = int((4000 - 16) / (sizeof(Range) + sizeof(int32_t)));
   int count = 0;
   int32_t first[kMost + 1]; ///< number of the range's first piece
   Range range[kMost];
@@ -40,16 +34,16 @@ struct Pieces {
     return low;
   }
 };
-static_assert(sizeof(Pieces) <= 4000, "leaves no room for other parameters");
 
 /// Calls body(pieces) for all ranges, at most Pieces::kMost of them at a time,
 /// each cut into pieces of `elements`.
-template <typename Body>
+template <typename Range, typename Body>
 void forPieces(const std::vector<Range> &ranges, int64_t elements, Body &&body) {
+  static_assert(sizeof(Pieces<Range>) <= 4000, "leaves no room for other parameters");
   for (size_t i = 0; i < ranges.size();) {
-    Pieces p;
+    Pieces<Range> p;
     p.first[0] = 0;
-    for (; i < ranges.size() && p.count < Pieces::kMost; ++i) {
+    for (; i < ranges.size() && p.count < p.kMost; ++i) {
       p.range[p.count] = ranges[i];
       const int64_t next =
           p.first[p.count] + (ranges[i].size + elements - 1) / elements;

@@ -288,9 +288,6 @@ int main(int argc, char **argv) {
     return usageError("--zero " + llvm::Twine(options.zero) +
                       " divides what ranks hold alike, and there is one rank; give --mesh dp=2 or "
                       "more, or leave --zero out");
-  if (options.zero > 0 && emit.target != target::TargetKind::cpu)
-    return usageError("--zero " + llvm::Twine(options.zero) + " with --target '" + line.target +
-                      "' is not possible yet; use --zero 0, or --target cpu");
   options.epilogues = emit.target != target::TargetKind::cpu;
   // One stream there: nothing could run beside a collective.
   options.overlap &= emit.target == target::TargetKind::cpu;

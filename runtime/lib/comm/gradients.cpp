@@ -57,14 +57,11 @@ void sumRange(Context &ctx, int group, int64_t begin, int64_t end) {
               std::min(kBucket, end - at));
 }
 void sumBucket(Context &ctx, const BucketInfo &bucket) {
-  for (int64_t i = 0; i < bucket.numRanges; ++i) {
-    const RangeInfo &r = bucket.ranges[i];
-    if (r.piece == 0)
-      sumRange(ctx, bucket.group, r.begin, r.end);
-    else
-      ctx.comm->reducePieces(ctx.comm->group(bucket.group), "reduce_scatter of gradients",
-                             ctx.grad(r.begin), r.piece, r.end - r.begin);
-  }
+  if (bucket.numRanges > 0 && bucket.ranges[0].piece > 0)
+    return reducePieces(ctx, bucket.group, "reduce_scatter of gradients", bucket.ranges,
+                        bucket.numRanges);
+  for (int64_t i = 0; i < bucket.numRanges; ++i)
+    sumRange(ctx, bucket.group, bucket.ranges[i].begin, bucket.ranges[i].end);
 }
 } // namespace
 

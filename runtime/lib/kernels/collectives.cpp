@@ -5,6 +5,7 @@
 
 #include "moire/rt/collectives.h"
 #include "moire/rt/comm.h"
+#include "moire/rt/pieces.h"
 
 #include <cstring>
 
@@ -83,6 +84,18 @@ template <typename T>
 void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count, int root) {
   if (ctx.comm)
     ctx.comm->broadcast(ctx.comm->group(group), what, data, count * int64_t(sizeof(T)), root);
+}
+
+void reducePieces(Context &ctx, int group, const char *what, const RangeInfo *ranges,
+                  int64_t numRanges) {
+  for (const RangeInfo *r = ranges; r < ranges + numRanges; ++r)
+    ctx.comm->reducePieces(ctx.comm->group(group), what, ctx.grad(r->begin), r->piece,
+                           r->end - r->begin);
+}
+
+void exchangePieces(Context &ctx, int group, const char *what, const Comm::Pieces &from,
+                    const Comm::Pieces &to) {
+  ctx.comm->allToAllV(ctx.comm->group(group), what, from, to);
 }
 
 #define INSTANTIATE_MOVES(T)                                                                       \

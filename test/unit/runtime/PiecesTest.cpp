@@ -8,6 +8,7 @@
 #include "FileUtil.h"
 #include "TestUtil.h"
 #include "moire/rt/comm.h"
+#include "moire/rt/device.h"
 #include "train/shards.h"
 #include "train/weights.h"
 
@@ -71,6 +72,7 @@ TEST(Pieces, EachRankGetsTheSumOfItsOwn) {
     const auto errors = onThreads(Mesh({{"dp", ranks}}), {{0}}, [&](Comm &comm) {
       Context ctx(d.p, 1);
       ctx.comm = &comm;
+      connectDevices(ctx);
       for (int64_t i = 0; i < d.p.gradElements; ++i)
         ctx.grad(0)[i] = valueAt(comm.rank(), i);
       sumPieces(ctx);
@@ -101,6 +103,7 @@ TEST(Pieces, AllRanksGetAllPieces) {
     const auto errors = onThreads(Mesh({{"dp", 3}}), {{0}}, [&](Comm &comm) {
       Context ctx(d.p, 1);
       ctx.comm = &comm;
+      connectDevices(ctx);
       for (int64_t i = 0; i < d.p.paramElements; ++i)
         ctx.param(0)[i] = valueAt(comm.rank(), i);
       gatherPieces(ctx);

@@ -13,9 +13,11 @@
 #ifndef MOIRE_RT_PIECES_H
 #define MOIRE_RT_PIECES_H
 
+#include "moire/rt/comm.h"
 #include "moire/rt/context.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace moire::rt {
 
@@ -55,6 +57,36 @@ inline int64_t ownedGradAt(const ParameterInfo &p, const Owned &o) {
 inline int64_t ownedStateAt(const ParameterInfo &p) {
   return p.stateOffset < 0 ? p.offset : p.stateOffset;
 }
+
+/// What moves at once of a shard of n elements that is divided in pieces of `piece`: the
+/// places [at, at + length) of each member's.
+struct Slab {
+  float *shard; ///< of the memory in which kernels run
+  int64_t n, piece, at, length;
+
+  Piece of(int member) const {
+    const int64_t begin = std::min(n, member * piece + at);
+    const int64_t end = std::min(n, member * piece + std::min(piece, at + length));
+    return {shard + begin, (end - begin) * int64_t(sizeof(float))};
+  }
+};
+/// Slabs that move together.
+using Slabs = std::vector<Slab>;
+/// Those of one member, without empty ones.
+std::vector<Piece> piecesOf(const Slabs &slabs, int member);
+/// Whole pieces cut and put together so that of each result at most 25 MB move, of all
+/// members together.
+std::vector<Slabs> inGoes(const Slabs &whole, int64_t members);
+
+/// In each range of the block of gradients the sum of this rank's piece, members added in
+/// ascending order; the rest stays as it is. Of the target: lib/kernels/collectives.cpp,
+/// cuda/pieces.cu.
+void reducePieces(Context &ctx, int group, const char *what, const RangeInfo *ranges,
+                  int64_t numRanges);
+/// Pieces of the memory in which kernels run, [members][…], whole floats, to and from each
+/// other member, which lists as many pieces of the same sizes. Of the target.
+void exchangePieces(Context &ctx, int group, const char *what, const Comm::Pieces &from,
+                    const Comm::Pieces &to);
 
 /// After the last micro-batch: of parameters with zero 1, whose gradients are whole, each
 /// rank gets the sum of its piece, in place; the rest stays as it is. Members are added

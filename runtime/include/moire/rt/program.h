@@ -182,7 +182,8 @@ struct TableInfo {
 };
 
 /// Elements [begin, end) of the block of gradients. piece: 0, all members get the sum; else
-/// each gets that of its own piece of so many (Comm::reducePieces).
+/// each gets that of its own piece of so many (reducePieces in pieces.h), in all ranges of
+/// a bucket or in none.
 struct RangeInfo {
   int64_t begin, end;
   int64_t piece;
