@@ -5,13 +5,16 @@
 #===----------------------------------------------------------------------===//
 """Trains corpus models under many plans and compares them with one rank.
 
-A plan is a mesh, what its ranks divide (--zero), a size of the micro-batch and a
-number of micro-batches that each rank accumulates; together they always take the
-same sixteen rows. Its reference is one rank that runs the same micro-batches in
-the same order. Per plan: six SGD losses, clipped by the global norm, within 1e-5,
+A plan is a mesh, what its ranks divide (--zero), a size of the micro-batch, a
+number of micro-batches that each rank accumulates, and for mixtures of experts
+whether a capacity drops pairs, in which order; together the micro-batches always
+take the same sixteen rows. Its reference is one rank that runs the same micro-batches
+in the same order; where a capacity is over all ranks' tokens, one rank with all of
+these in its micro-batch. Per plan: six SGD losses, clipped by the global norm, within 1e-5,
 six AdamW losses within 1e-4, the first step's gradients within 1e-6 (of the
-2-norm; of compiled trainers with tp 2e-6), where tp is 1 the first loss equal to
-the last bit; and unclipped SGD losses are PyTorch's within 2e-4. A tp that does
+2-norm; of compiled trainers with tp or a capacity 2e-6), where tp is 1 and nothing is
+dropped the first loss equal to the last bit; and unclipped SGD losses where nothing is
+dropped are PyTorch's within 2e-4. A tp that does
 not divide the heads must be refused, and the refusal must name one that does.
 
     check-plans.py                    all plans, executed by moire-run
@@ -48,6 +51,10 @@ ENTRIES = {"gpt2_dyn18": 4, "llama_dyn18": 2, "mixtral_batched_dyn18": 2, "mixtr
            "deepseek3_batched_dyn18": 4, "gptoss_batched_dyn18": 4}
 # Attention that is not recognised as such is not cut, so there is nothing to refuse.
 NOT_CUT = ["gptoss_batched_dyn18"]
+# Models without experts, which have no capacity.
+DENSE = ["gpt2_dyn18", "llama_dyn18"]
+# Of a capacity: enough that some experts are full in each micro-batch.
+FACTOR = 0.75
 ROWS = 16
 TOLERANCE = {"sgd": 1e-5, "clipped sgd": 1e-5, "adamw": 1e-4}
 GRAD_TOLERANCE, GRAD_FLOOR = 1e-6, 1e-3
@@ -74,12 +81,24 @@ def run(command, output=None):
 
 
 class Plan:
-    """A mesh with the work of a step: `batch` rows a micro-batch, `accumulate` of them."""
+    """A mesh with the work of a step: `batch` rows a micro-batch, `accumulate` of them.
 
-    def __init__(self, dp, ep, tp, accumulate, zero=0):
+    drop: in which order a capacity drops pairs; none: experts take all.
+    """
+
+    def __init__(self, dp, ep, tp, accumulate, zero=0, drop="none"):
         self.dp, self.ep, self.tp, self.accumulate, self.zero = dp, ep, tp, accumulate, zero
+        self.drop = drop
         self.batch = ROWS // (dp * ep * accumulate)
         self.ranks = dp * ep * tp
+
+    def flags(self):
+        """moirec's, but for the sizes of the micro-batch."""
+        drop = ["--capacity-factor", str(FACTOR), "--drop-order", self.drop]
+        return self.mesh() + (drop if self.drops() else [])
+
+    def drops(self):
+        return self.drop != "none"
 
     def mesh(self):
         axes = [f"{axis}={getattr(self, axis)}" for axis in ("dp", "ep", "tp")]
@@ -87,22 +106,24 @@ class Plan:
         return ["--mesh", ",".join(axes), *zero] if self.ranks > 1 else []
 
     def __str__(self):
+        drop = f" drop {self.drop}" if self.drops() else ""
         return (f"dp={self.dp},ep={self.ep},tp={self.tp} zero {self.zero} batch {self.batch} "
-                f"accumulate {self.accumulate}")
+                f"accumulate {self.accumulate}{drop}")
 
     def alone(self):
-        """The reference: one rank with the same micro-batches."""
-        return Plan(1, 1, 1, ROWS // self.batch)
+        """The reference: one rank with the same micro-batches, under a capacity all ranks'."""
+        return Plan(1, 1, 1, self.accumulate if self.drops() else ROWS // self.batch, 0, self.drop)
 
 
-def all_plans(name, tp, zeros):
+def all_plans(name, tp, zeros, drops):
     """All plans of more than one rank whose micro-batches are whole rows."""
+    drops = [drop for drop in drops if drop == "none" or name not in DENSE]
     tp = [size for size in tp if ENTRIES[name] % size == 0]
     for dp, ep, t, accumulate in itertools.product((1, 2, 4), (1, 2, 4, 8), tp, (1, 2, 4)):
         if dp * ep * accumulate <= ROWS and dp * ep * t > 1:
             # Without dp and ep nothing can be divided.
-            for zero in zeros if dp * ep > 1 else [0]:
-                yield Plan(dp, ep, t, accumulate, zero)
+            for zero, drop in itertools.product(zeros if dp * ep > 1 else [0], drops):
+                yield Plan(dp, ep, t, accumulate, zero, drop)
 
 
 class Runs:
@@ -131,7 +152,7 @@ class Runs:
         sizes = {**self.entry.bindings(), "batch": plan.batch}
         return [self.entry.path("model.onnx"), "--bind",
                 ",".join(f"{d}={n}" for d, n in sizes.items()), "--optimizer",
-                optimizer.split()[-1], *plan.mesh()]
+                optimizer.split()[-1], *plan.flags()]
 
     def execute(self, plan, optimizer):
         """Losses of six steps and, for SGD, the first step's gradients."""
@@ -179,7 +200,7 @@ class Runs:
         return self.args.target if plan.ranks > 1 else "cpu"
 
     def alone(self, plan, optimizer):
-        key = (plan.batch, optimizer)
+        key = (str(plan.alone()), optimizer)
         if key not in self.known:
             self.known[key] = self.execute(plan.alone(), optimizer)
         return self.known[key]
@@ -199,11 +220,12 @@ class Runs:
         # One built by hand is compared with the interpreter, and a GPU's with the CPU's, whose
         # sums have an order of their own.
         own = self.trainer or self.args.target != "cpu"
-        if plan.tp == 1 and not own and losses[0] != want[0]:
+        same = plan.tp == 1 and not plan.drops() and not own
+        if same and losses[0] != want[0]:
             problems.append(f"the first loss {losses[0]!r} is not equal to {want[0]!r} of one rank")
         torch = self.entry.losses(optimizer.split()[-1], True)
         away = max(abs(x / y - 1) for x, y in zip(losses, torch))
-        if optimizer == "sgd" and not away <= reference.LOSS_TOLERANCE:
+        if optimizer == "sgd" and not plan.drops() and not away <= reference.LOSS_TOLERANCE:
             problems.append(f"losses {losses} differ by {away:.1e} from PyTorch's {torch}")
         worst_grad = 0.0
         if want_grads.keys() != grads.keys():
@@ -214,8 +236,9 @@ class Runs:
                 error = reference.distance(grads[name], values)
                 error /= reference.norm(values) + GRAD_FLOOR * everything
                 worst_grad = max(worst_grad, error)
-                # A compiled product adds in an order that depends on its shape, which tp changes.
-                compiled = self.args.binaries and plan.tp > 1
+                # A compiled product adds in an order that depends on its shape, which tp
+                # changes; under a capacity one rank has another number of rows.
+                compiled = self.args.binaries and (plan.tp > 1 or plan.drops())
                 if not error <= (2 if compiled else 1) * GRAD_TOLERANCE:
                     problems.append(f"gradient of {name} differs by {error:.1e}")
         return worst, worst_grad, [f"{plan}: {p}" for p in problems]
@@ -421,6 +444,9 @@ def main():
     parser.add_argument("--tp", nargs="+", type=int, default=[1, 2, 4], help="sizes of the axis tp")
     parser.add_argument("--zero", nargs="+", type=int, default=[0, 1, 2, 3],
                         help="what ranks of dp and ep divide")
+    parser.add_argument("--drop-order", nargs="+", default=["none", "gshard", "switch"],
+                        choices=["none", "gshard", "switch"],
+                        help=f"of a capacity of {FACTOR} pairs; none: experts take all")
     parser.add_argument("--sample", type=int, metavar="N", help="only N plans, chosen at random")
     parser.add_argument("--binaries", type=int, metavar="N",
                         help="N plans, chosen at random, as compiled trainers")
@@ -446,7 +472,8 @@ def main():
                  "build folder with --build")
     if args.defects:
         sys.exit(1 if check_defects(args) else 0)
-    plans = [(name, plan) for name in args.entry for plan in all_plans(name, args.tp, args.zero)]
+    plans = [(name, plan) for name in args.entry
+             for plan in all_plans(name, args.tp, args.zero, args.drop_order)]
     if args.sample or args.binaries:
         plans = random.Random(args.seed).sample(plans, args.sample or args.binaries)
     failed = 0
