@@ -292,6 +292,13 @@ def keep_own_summand(text):
     return text.replace("dist.reduce_scatter", "dist.split", 1)
 
 
+def count_own_pairs_alone(text):
+    """A capacity takes the other ranks' counts of pairs to be the rank's own."""
+    return re.sub(r"dist\.all_gather (%\w+) dim 0 over \[\"dp\", \"ep\"\] : "
+                  r"(tensor<1x2x8xf32>) -> (tensor<4x2x8xf32>)",
+                  r"nn.concat \1, \1, \1, \1 dim 0 : \2, \2, \2, \2 -> \3", text, count=1)
+
+
 # What is wrong, the model, the plan, and how the program is spoilt.
 PROGRAM_DEFECTS = [
     ("an expert's gradient scaled by ep", "mixtral_batched_dyn18", (1, 2, 1, 2),
@@ -302,6 +309,8 @@ PROGRAM_DEFECTS = [
     ("a sum over tp left out", "gpt2_dyn18", (1, 1, 2, 2), forget_a_sum_over_tp),
     ("parameters left in pieces", "llama_dyn18", (2, 1, 1, 2, 1), leave_parameters_in_pieces),
     ("a piece of one rank's gradient", "mixtral_batched_dyn18", (2, 2, 1, 1, 2), keep_own_summand),
+    ("a capacity over counts of one rank", "mixtral_batched_dyn18", (2, 2, 1, 2, 0, "gshard"),
+     count_own_pairs_alone),
 ]
 
 
