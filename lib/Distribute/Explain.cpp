@@ -50,27 +50,36 @@ static std::string summed(Value value) {
   return op ? ("partial results of " + op->getName().getStringRef()).str() : "partial results";
 }
 
-/// A parameter's name where `value` is its piece, or the piece rounded.
-static std::string parameterOf(Value value) {
+/// "parameter @w" or "2 parameters", where `value` is their pieces, be they rounded.
+static std::string parametersOf(Value value) {
+  if (auto reshape = value.getDefiningOp<nn::ReshapeOp>())
+    value = reshape.getInput();
+  if (auto concat = value.getDefiningOp<nn::ConcatOp>()) {
+    const bool all = llvm::all_of(concat.getInputs(),
+                                  [](Value piece) { return !parametersOf(piece).empty(); });
+    return all ? std::to_string(concat.getInputs().size()) + " parameters" : "";
+  }
   auto round = value.getDefiningOp<arith::TruncFOp>();
   auto read = (round ? round.getIn() : value).getDefiningOp<pipe::ReadOp>();
-  return read ? ("@" + read.getParameter()).str() : "";
+  return read ? ("parameter @" + read.getParameter()).str() : "";
 }
 
-/// Where a collective's result is accumulated, be it behind a wait; or null.
-static pipe::AccumulateOp accumulateOf(Operation *collective) {
+/// Where a collective's result is accumulated, be it in parts or behind a wait.
+static SmallVector<pipe::AccumulateOp> accumulatesOf(Operation *collective) {
+  SmallVector<pipe::AccumulateOp> found;
   SmallVector<Operation *> readers(collective->user_begin(), collective->user_end());
   while (!readers.empty()) {
     Operation *reader = readers.pop_back_val();
     if (auto accumulate = dyn_cast<pipe::AccumulateOp>(reader))
-      return accumulate;
-    Operation *behind = isa<dist::WaitOp>(reader)                   ? reader
+      found.push_back(accumulate);
+    const bool passes = isa<dist::WaitOp, nn::SliceOp, nn::ReshapeOp>(reader);
+    Operation *behind = passes                                      ? reader
                         : isa<dist::AsyncOp>(reader->getParentOp()) ? reader->getParentOp()
                                                                     : nullptr;
     if (behind)
       readers.append(behind->user_begin(), behind->user_end());
   }
-  return {};
+  return found;
 }
 
 /// Bytes of the shards of several parameters.
@@ -104,16 +113,18 @@ static std::optional<Cost> costOf(Operation *op, double n, bool forward) {
         return {"sum of " + summed(sum.getInput()), 2 * others * bytesOf(sum.getType())};
       })
       .Case([&](dist::ReduceScatterOp sum) -> Cost {
-        if (auto accumulate = accumulateOf(sum))
-          return {("piece of the gradient of @" + accumulate.getParameter()).str(),
-                  others * bytesOf(sum.getInput().getType())};
+        const double bytes = others * bytesOf(sum.getInput().getType());
+        if (auto places = accumulatesOf(sum); places.size() == 1)
+          return {("piece of the gradient of @" + places.front().getParameter()).str(), bytes};
+        else if (!places.empty())
+          return {llvm::formatv("pieces of the gradients of {0} parameters", places.size()), bytes};
         return {"pieces of the sum of " + summed(sum.getInput()),
-                others * bytesOf(sum.getInput().getType())};
+                bytes};
       })
       .Case([&](dist::AllGatherOp gather) -> Cost {
         const double bytes = (n - 1) * bytesOf(gather.getInput().getType());
-        if (std::string name = parameterOf(gather.getInput()); !name.empty())
-          return {"pieces of parameter " + name, bytes};
+        if (std::string what = parametersOf(gather.getInput()); !what.empty())
+          return {"pieces of " + what, bytes};
         if (isOverTokens(gather.getAxes()))
           return {"which pairs find room at their experts", bytes};
         return {"the next op needs all pieces", bytes};

@@ -66,4 +66,6 @@ void distribute::buildDistributePipeline(OpPassManager &passes, const Distribute
   passes.addPass(createDistributeData());
   if (options.zero > 0)
     passes.addPass(createDistributeZero({options.zero}));
+  if (options.zero > 1)
+    passes.addPass(createBucketPieces());
 }

@@ -164,4 +164,35 @@ def DistributeZero : Pass<"distribute-zero", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moire::dist::DistDialect", "::moire::nn::NNDialect"];
 }
 
+def BucketPieces : Pass<"bucket-pieces", "::mlir::ModuleOp"> {
+  let summary = "Small parameters are gathered, and their gradients summed, together";
+  let description = [{
+    After distribute-zero at level 2 or 3. What @micro_step moves of one parameter after the
+    other, in its order, moves in buckets, of one group and element type each: gathers of
+    parameters before the first one's use, sums of gradients behind the last one. A bucket
+    has at most a quarter of the bytes of what is largest of them, and at most
+    `bucket-bytes`; what takes more than half a bucket moves alone. Each element is the same
+    sum in the same order.
+
+    ```mlir
+    %a = dist.all_gather %pa dim 0 over ["dp"] : tensor<16xf32> -> tensor<32xf32>
+    %h = arith.mulf %x, %a : tensor<32xf32>
+    %b = dist.all_gather %pb dim 0 over ["dp"] : tensor<32xf32> -> tensor<64xf32>
+    ~~>
+    %p = nn.concat %pa, %pb dim 0 : tensor<16xf32>, tensor<32xf32> -> tensor<48xf32>
+    %row = nn.reshape %p : tensor<48xf32> -> tensor<1x48xf32>
+    %all = dist.all_gather %row dim 0 over ["dp"] : tensor<1x48xf32> -> tensor<2x48xf32>
+    %0 = nn.slice %all starts [0, 0] limits [2, 16] strides [1, 1] : tensor<2x48xf32> -> tensor<2x16xf32>
+    %a = nn.reshape %0 : tensor<2x16xf32> -> tensor<32xf32>
+    %h = arith.mulf %x, %a : tensor<32xf32>
+    %1 = nn.slice %all starts [0, 16] limits [2, 48] strides [1, 1] : tensor<2x48xf32> -> tensor<2x32xf32>
+    %b = nn.reshape %1 : tensor<2x32xf32> -> tensor<64xf32>
+    ```
+  }];
+  let options = [
+    Option<"bucketBytes", "bucket-bytes", "int64_t", "26214400", "most bytes of a bucket">
+  ];
+  let dependentDialects = ["::moire::dist::DistDialect", "::moire::nn::NNDialect"];
+}
+
 #endif // MOIRE_DISTRIBUTE_PASSES
