@@ -1,4 +1,4 @@
-//===- GradientOps.td - The pipe dialect: sums that begin early -----------===//
+//===- GradientOps.td - The pipe dialect: sums beside reduce_grads --------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -26,6 +26,22 @@ def Pipe_StartReduceOp : Pipe_Op<"start_reduce", [MemoryEffects<[MemRead, MemWri
     /// The op of @reduce_gradients that it starts, and its number there; null where there is none.
     ::mlir::Operation *getStarted(int64_t *number = nullptr);
   }];
+}
+
+def Pipe_SumCopiesOp : Pipe_Op<"sum_copies", [MemoryEffects<[MemRead, MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "Adds up what stages and paths of a pipeline accumulated for parameters";
+  let description = [{
+    Once a step, after the last micro-batch and before sums over ranks with other
+    tokens. A parameter has a gradient for each stage that accumulates it and each path
+    of the schedule. They are added path by path, in each in the order of the stages;
+    all ranks of pp that hold the parameter get the sum.
+    ```mlir
+    pipe.sum_copies [@wte]
+    ```
+    Constraints: names pipe.parameters that are not frozen.
+  }];
+  let arguments = (ins FlatSymbolRefArrayAttr:$parameters);
+  let assemblyFormat = "$parameters attr-dict";
 }
 
 #endif // MOIRE_PIPE_GRADIENT_OPS

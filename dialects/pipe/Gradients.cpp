@@ -1,4 +1,4 @@
-//===- Gradients.cpp - Verifier of sums of gradients that begin early ----===//
+//===- Gradients.cpp - Verifiers of sums of gradients --------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -31,5 +31,16 @@ Operation *StartReduceOp::getStarted(int64_t *number) {
 LogicalResult StartReduceOp::verifySymbolUses(SymbolTableCollection &) {
   if (!getStarted())
     return emitOpError("names parameters of which @reduce_gradients has no pipe.reduce_grads");
+  return success();
+}
+
+LogicalResult SumCopiesOp::verifySymbolUses(SymbolTableCollection &tables) {
+  for (auto name : getParameters().getAsRange<FlatSymbolRefAttr>()) {
+    auto parameter = tables.lookupNearestSymbolFrom<ParameterOp>(*this, name);
+    if (!parameter)
+      return emitOpError("names @") << name.getValue() << ", which is no pipe.parameter";
+    if (parameter.getFrozen())
+      return emitOpError("names @") << name.getValue() << ", which is frozen";
+  }
   return success();
 }

@@ -1,4 +1,4 @@
-//===- Gradients.h - The pipe dialect: sums of gradients that begin early ===//
+//===- Gradients.h - The pipe dialect: sums beside reduce_grads --------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

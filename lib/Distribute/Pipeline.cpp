@@ -27,8 +27,8 @@ struct SetMesh : distribute::impl::SetMeshBase<SetMesh> {
             << axis << "', for instance dp=2,ep=4";
         return signalPassFailure();
       }
-      if (name != "dp" && name != "ep" && name != "tp") {
-        emitError(module.getLoc(), "--mesh knows the axes dp, ep and tp, not '") << name << "'";
+      if (name != "pp" && name != "dp" && name != "ep" && name != "tp") {
+        emitError(module.getLoc(), "--mesh knows the axes pp, dp, ep and tp, not '") << name << "'";
         return signalPassFailure();
       }
       if (!sizes.try_emplace(name, size).second) {
@@ -38,7 +38,7 @@ struct SetMesh : distribute::impl::SetMeshBase<SetMesh> {
     }
     SmallVector<StringAttr> names;
     SmallVector<int64_t> extents;
-    for (StringRef name : {"dp", "ep", "tp"})
+    for (StringRef name : {"pp", "dp", "ep", "tp"})
       if (sizes.lookup(name) > 1) {
         names.push_back(StringAttr::get(&getContext(), name));
         extents.push_back(sizes.lookup(name));

@@ -11,7 +11,7 @@ using namespace moire;
 using namespace moire::interp;
 
 void Clock::beginStep() {
-  now = empty = 0;
+  now = empty = left = 0;
   times = {};
   lateness.clear();
   ready.clear();

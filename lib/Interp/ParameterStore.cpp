@@ -186,9 +186,13 @@ std::pair<int64_t, int64_t> ParameterStore::ownedOf(pipe::ParameterOp op) const 
   return op.getPiece(membership->place(op.getZeroAxesAttr()).first);
 }
 
-ParameterStore::ParameterStore(const ParameterStore &whole, const Membership &membership)
-    : f64(whole.f64), membership(&membership) {
+ParameterStore::ParameterStore(const ParameterStore &whole, const Membership &membership,
+                               const pipe::PipelineProgram *program)
+    : f64(whole.f64), membership(&membership), program(program) {
+  const int64_t stageRank = membership.mesh().getCoordinate(membership.rank, "pp");
   for (const auto &[name, parameter] : whole.parameters) {
+    if (program && !llvm::is_contained(program->holdersOf(name), stageRank))
+      continue;
     pipe::ParameterOp op = parameter.op;
     Tensor shard =
         shardOf(parameter.value, op.getShardingAttr(), membership.mesh(), membership.rank);
@@ -223,15 +227,21 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
     if (!parameter)
       return unknown(accumulate.getParameter());
     const Tensor &addend = operands[0].tensor();
-    if (!parameter->gradient) {
+    if (current >= 0) {
+      auto [copy, isNew] = parameter->copies.try_emplace(current, addend);
+      if (!isNew)
+        addTo(copy->second, addend);
+    } else if (parameter->gradient) {
+      addTo(*parameter->gradient, addend);
+    } else {
       parameter->gradient = addend;
-      return success();
     }
-    auto sum = parameter->gradient->edit<double>();
-    for (int64_t i = 0; i < addend.size(); ++i)
-      sum[i] += addend.floats()[i];
-    if (!f64)
-      parameter->gradient->round();
+    return success();
+  }
+  if (auto sum = dyn_cast<pipe::SumCopiesOp>(op)) {
+    for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
+      if (failed(sumCopies(op, name.getAttr())))
+        return failure();
     return success();
   }
   if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {
@@ -252,6 +262,8 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
     return move(op, /*starts=*/nullptr);
   if (auto updateOp = dyn_cast<pipe::UpdateOp>(op)) {
     Parameter *parameter = find(updateOp.getParameterAttr().getAttr());
+    if (!parameter && program)
+      return success();
     if (!parameter)
       return unknown(updateOp.getParameter());
     update(*parameter, updateOp);
@@ -259,6 +271,8 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
   }
   if (auto balance = dyn_cast<pipe::BalanceOp>(op)) {
     Parameter *parameter = find(balance.getParameterAttr().getAttr());
+    if (!parameter && program)
+      return success();
     if (!parameter)
       return unknown(balance.getParameter());
     const double rate = balance.getRate().convertToDouble();
@@ -282,6 +296,8 @@ LogicalResult ParameterStore::move(Operation *op, Operation *starts) {
   ArrayAttr axes = dist::axesOf(op);
   for (auto name : op->getAttrOfType<ArrayAttr>("parameters").getAsRange<FlatSymbolRefAttr>()) {
     auto it = parameters.find(name.getAttr());
+    if (it == parameters.end() && program)
+      continue; // of other stages
     if (it == parameters.end())
       return op->emitOpError("names @") << name.getValue() << ", which has no value here";
     Parameter &parameter = it->second;
@@ -310,10 +326,57 @@ LogicalResult ParameterStore::move(Operation *op, Operation *starts) {
   return success();
 }
 
+void ParameterStore::addTo(Tensor &sum, const Tensor &addend) const {
+  auto to = sum.edit<double>();
+  for (int64_t i = 0; i < addend.size(); ++i)
+    to[i] += addend.floats()[i];
+  if (!f64)
+    sum.round();
+}
+
+/// All ranks of pp meet once for each copy, those that hold nothing of it with an empty tensor.
+LogicalResult ParameterStore::sumCopies(Operation *op, StringAttr name) {
+  if (!membership || !program)
+    return op->emitOpError("needs the stages of a pipeline, which are not at hand here");
+  const int64_t own = membership->mesh().getCoordinate(membership->rank, "pp");
+  auto pp = Builder(op->getContext()).getStrArrayAttr({"pp"});
+  auto it = parameters.find(name);
+  std::optional<Tensor> sum;
+  for (const auto &copy : program->copiesOf(name)) {
+    const int number = copy.path * program->problem.numStages() + copy.stage;
+    Tensor mine(FloatType::getF32(op->getContext()), {0});
+    if (copy.rank == own)
+      if (auto held = it->second.copies.find(number); held != it->second.copies.end())
+        mine = held->second;
+    auto given = membership->meet(op, pp, mine);
+    if (failed(given))
+      return failure();
+    const Tensor &value = (*given)[copy.rank].tensor();
+    if (value.size() == 0)
+      continue;
+    if (sum)
+      addTo(*sum, value);
+    else
+      sum = value;
+  }
+  if (it != parameters.end())
+    it->second.gradient = sum;
+  return success();
+}
+
+void ParameterStore::finishTasks() {
+  current = -1;
+  for (auto &[name, parameter] : parameters)
+    if (program->copiesOf(name).size() == 1 && parameter.copies.size() == 1)
+      parameter.gradient = parameter.copies.begin()->second;
+}
+
 void ParameterStore::zeroGradients() {
   started.clear();
-  for (auto &[name, parameter] : parameters)
+  for (auto &[name, parameter] : parameters) {
     parameter.gradient.reset();
+    parameter.copies.clear();
+  }
 }
 
 void ParameterStore::beginUpdate(const HyperParameters &values, int64_t number, double norm) {

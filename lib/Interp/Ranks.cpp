@@ -56,6 +56,21 @@ FailureOr<std::vector<RuntimeValue>> Meetings::meet(int64_t rank, Operation *op,
   return values;
 }
 
+void Meetings::send(int64_t from, int64_t to, const Letter &letter, Mail mail) {
+  std::lock_guard<std::mutex> lock(mutex);
+  letters[{from, to, letter}] = std::move(mail);
+  changed.notify_all();
+}
+
+FailureOr<Meetings::Mail> Meetings::receive(int64_t from, int64_t to, const Letter &letter) {
+  std::unique_lock<std::mutex> lock(mutex);
+  const std::tuple<int64_t, int64_t, Letter> key{from, to, letter};
+  changed.wait(lock, [&] { return cancelled || letters.count(key); });
+  if (cancelled)
+    return failure();
+  return std::move(letters.extract(key).mapped());
+}
+
 void Meetings::cancel() {
   std::lock_guard<std::mutex> lock(mutex);
   cancelled = true;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Interp/Training.h"
+#include "StageRunner.h"
 #include "dialects/pipe/PipeBalance.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -145,11 +146,13 @@ int64_t Training::countLabels(const Tensor &labels) {
 /// What one rank has of its own.
 struct Training::Rank {
   Rank(Meetings &meetings, int64_t number, const ParameterStore &whole, EvaluatorOptions evaluation,
-       const std::optional<Costs> &costs)
-      : membership{&meetings, number}, parameters(whole, membership),
+       const std::optional<Costs> &costs, const pipe::PipelineProgram *program)
+      : membership{&meetings, number}, parameters(whole, membership, program),
         evaluator(withMembership(std::move(evaluation)), &parameters) {
     if (costs)
       membership.clock = &clock.emplace(*costs, membership);
+    if (program)
+      stages.emplace(*program, membership, evaluator, parameters);
   }
 
   Membership membership;
@@ -157,7 +160,8 @@ struct Training::Rank {
   ParameterStore parameters;
   Evaluator evaluator;
   std::vector<SmallVector<RuntimeValue>> microBatches; ///< their arguments
-  std::vector<double> losses;
+  std::vector<std::optional<double>> losses; ///< of the micro-batches whose loss it computes
+  std::optional<StageRunner> stages;
 
 private:
   EvaluatorOptions withMembership(EvaluatorOptions evaluation) {
@@ -172,15 +176,19 @@ static dist::MeshAttr meshOrOneRank(ModuleOp module) {
   return mesh ? mesh : dist::MeshAttr::get(module.getContext(), {}, {});
 }
 
-Training::Training(ModuleOp module, const ParameterStore &parameters, EvaluatorOptions evaluation,
-                   const TrainingOptions &options)
+Training::Training(ModuleOp module, const ParameterStore &whole, EvaluatorOptions evaluation,
+                   const TrainingOptions &options, std::optional<pipe::PipelineProgram> stages)
     : module(module), options(options), meetings(meshOrOneRank(module)),
-      balanced(pipe::balanceRates(module)) {
+      balanced(pipe::balanceRates(module)), program(std::move(stages)) {
   dist::MeshAttr mesh = meetings.getMesh();
   shards = mesh.getSize("dp") * mesh.getSize("ep");
+  for (const auto &[name, parameter] : whole.getParameters())
+    parameters.push_back(parameter.op);
+  const pipe::PipelineProgram *inStages = program ? &*program : nullptr;
   for (int64_t rank = 0; rank < mesh.getRanks(); ++rank)
-    ranks.push_back(
-        std::make_unique<Rank>(meetings, rank, parameters, evaluation, this->options.costs));
+    ranks.push_back(std::make_unique<Rank>(meetings, rank, whole, evaluation, this->options.costs,
+                                           inStages));
+  microBatches = options.accumulate * (program ? program->problem.totalMicroBatches() : 1);
 }
 
 Training::~Training() = default;
@@ -211,12 +219,20 @@ std::optional<Tensor> Training::shardGradient(StringAttr name, int64_t holder) c
   return shard;
 }
 
+int64_t Training::homeOf(pipe::ParameterOp parameter) const {
+  if (!program)
+    return 0;
+  auto pp = Builder(parameter.getContext()).getStrArrayAttr({"pp"});
+  return meetings.getMesh().getGroup(0, pp)[program->holdersOf(parameter.getSymNameAttr())[0]];
+}
+
 double Training::gradientNorm() const {
   double sum = 0;
-  for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
+  for (pipe::ParameterOp op : parameters) {
+    StringAttr name = op.getSymNameAttr();
     if (balanced.contains(name.getValue()))
       continue;
-    for (int64_t holder : meetings.getMesh().getGroup(0, splitAxes(first.op)))
+    for (int64_t holder : meetings.getMesh().getGroup(homeOf(op), splitAxes(op)))
       if (auto gradient = shardGradient(name, holder))
         for (double g : gradient->floats())
           sum += g * g;
@@ -227,12 +243,14 @@ double Training::gradientNorm() const {
 std::vector<NamedTensor> Training::namedGradients() const {
   std::vector<NamedTensor> result;
   auto prefix = module->getAttrOfType<StringAttr>("moire.name_prefix");
-  for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
-    if (!first.gradient || balanced.contains(name.getValue()))
+  for (pipe::ParameterOp op : parameters) {
+    StringAttr name = op.getSymNameAttr();
+    const int64_t home = homeOf(op);
+    if (!ranks[home]->parameters.getParameters().find(name)->second.gradient ||
+        balanced.contains(name.getValue()))
       continue;
-    pipe::ParameterOp op = first.op;
     Tensor whole(cast<RankedTensorType>(op.getType()));
-    for (int64_t holder : meetings.getMesh().getGroup(0, splitAxes(op)))
+    for (int64_t holder : meetings.getMesh().getGroup(home, splitAxes(op)))
       insertShard(whole, *shardGradient(name, holder), op.getShardingAttr(), meetings.getMesh(),
                   holder);
     StringRef known = op.getTorchName().value_or(name.getValue());
@@ -245,18 +263,24 @@ std::vector<NamedTensor> Training::namedGradients() const {
 
 LogicalResult Training::checkReplicas() {
   dist::MeshAttr mesh = meetings.getMesh();
-  for (const auto &[name, first] : ranks[0]->parameters.getParameters()) {
-    pipe::ParameterOp op = first.op;
+  for (pipe::ParameterOp op : parameters) {
+    StringAttr name = op.getSymNameAttr();
+    auto valueOn = [&](int64_t rank) -> const Tensor * {
+      const auto &held = ranks[rank]->parameters.getParameters();
+      auto it = held.find(name);
+      return it == held.end() ? nullptr : &it->second.value;
+    };
     SmallVector<Attribute> others;
     for (StringAttr axis : mesh.getAxes())
       if (!llvm::is_contained(splitAxes(op), axis) &&
           !(op.getZeroLevel() >= 3 && llvm::is_contained(op.getZeroAxesAttr(), axis)))
         others.push_back(axis);
     for (int64_t rank = 0; rank < mesh.getRanks(); ++rank) {
-      int64_t like = mesh.getGroup(rank, ArrayAttr::get(op.getContext(), others)).front();
-      const Tensor &mine = ranks[rank]->parameters.getParameters().find(name)->second.value;
-      const Tensor &wanted = ranks[like]->parameters.getParameters().find(name)->second.value;
-      if (mine.toBytes() != wanted.toBytes())
+      if (!valueOn(rank))
+        continue; // another stage's
+      SmallVector<int64_t> alike = mesh.getGroup(rank, ArrayAttr::get(op.getContext(), others));
+      const int64_t like = *llvm::find_if(alike, [&](int64_t other) { return valueOn(other); });
+      if (valueOn(rank)->toBytes() != valueOn(like)->toBytes())
         return op.emitError("ranks ")
                << like << " and " << rank << " hold different values of @" << name.getValue()
                << " after step " << step << "; they must hold the same";
@@ -278,20 +302,21 @@ int64_t StepReport::slowest() const {
 }
 
 LogicalResult Training::prepare(const DataFolder &data) {
-  microStep = module.lookupSymbol<func::FuncOp>("micro_step");
+  microStep = program ? program->first() : module.lookupSymbol<func::FuncOp>("micro_step");
   if (!microStep)
     return module.emitError("has no function @micro_step");
-  const int64_t count = options.accumulate * shards;
-  std::vector<SmallVector<RuntimeValue>> microBatches(count);
+  const int64_t count = microBatches * shards;
+  std::vector<SmallVector<RuntimeValue>> all(count);
   // Without counted labels N is the number of micro-batches.
   bool counts = moduleAttr(module, "moire.count", "all") != "none";
   int64_t counted = counts ? 0 : count;
   std::optional<unsigned> scale;
-  for (unsigned i = 0; i < microStep.getNumArguments(); ++i) {
+  const unsigned inputs = program ? program->microBatchArguments() : microStep.getNumArguments();
+  for (unsigned i = 0; i < inputs; ++i) {
     StringRef role = argumentAttr(microStep, i, "moire.role");
     if (role == "scale") {
       scale = i;
-      for (auto &arguments : microBatches)
+      for (auto &arguments : all)
         arguments.push_back(Tensor(cast<RankedTensorType>(microStep.getArgument(i).getType())));
       continue;
     }
@@ -311,7 +336,7 @@ LogicalResult Training::prepare(const DataFolder &data) {
     }
     if (failed(parts))
       return failure();
-    for (auto [arguments, part] : llvm::zip_equal(microBatches, *parts)) {
+    for (auto [arguments, part] : llvm::zip_equal(all, *parts)) {
       arguments.push_back(part);
       if (role == "labels" && counts)
         counted += countLabels(part);
@@ -320,7 +345,7 @@ LogicalResult Training::prepare(const DataFolder &data) {
   if (counted == 0)
     return module.emitError("no label of '") << data.path << "' counts: all are " << kIgnored;
   if (scale)
-    for (auto &arguments : microBatches) {
+    for (auto &arguments : all) {
       Tensor value(arguments[*scale].tensor().type());
       value.edit<double>()[0] = 1.0 / static_cast<double>(counted);
       if (!options.f64)
@@ -331,8 +356,8 @@ LogicalResult Training::prepare(const DataFolder &data) {
   for (auto [number, rank] : llvm::enumerate(ranks)) {
     int64_t shard =
         mesh.getCoordinate(number, "dp") * mesh.getSize("ep") + mesh.getCoordinate(number, "ep");
-    for (int64_t a = 0; a < options.accumulate; ++a)
-      rank->microBatches.push_back(microBatches[a * shards + shard]);
+    for (int64_t a = 0; a < microBatches; ++a)
+      rank->microBatches.push_back(all[a * shards + shard]);
   }
   return success();
 }
@@ -347,6 +372,31 @@ LogicalResult Training::runOnAllRanks(StringRef name) {
   });
 }
 
+/// All micro-batches of a rank, one after another.
+LogicalResult Training::runMicroBatches(Rank &rank) {
+  for (auto [a, arguments] : llvm::enumerate(rank.microBatches)) {
+    rank.parameters.beginMicroBatch(a + 1 == rank.microBatches.size());
+    SmallVector<RuntimeValue> results;
+    if (failed(rank.evaluator.run(microStep, arguments, results)))
+      return failure();
+    if (results.empty() || !results[0].isTensor() || results[0].tensor().size() != 1)
+      return microStep.emitError("must return the loss as its first result");
+    rank.losses[a] = results[0].tensor().floats()[0];
+  }
+  return success();
+}
+
+/// The schedule of a rank, as often as there are rounds.
+LogicalResult Training::runSchedule(Rank &rank) {
+  const int64_t count = program->problem.totalMicroBatches();
+  for (int64_t at = 0; at < microBatches; at += count)
+    if (failed(rank.stages->run(ArrayRef(rank.microBatches).slice(at, count),
+                                MutableArrayRef(rank.losses).slice(at, count))))
+      return failure();
+  rank.parameters.finishTasks();
+  return success();
+}
+
 FailureOr<StepReport> Training::runStep() {
   StepReport report{++step, 0, 0};
   if (failed(meetings.forAllRanks([&](int64_t number) -> LogicalResult {
@@ -354,24 +404,16 @@ FailureOr<StepReport> Training::runStep() {
         if (rank.clock)
           rank.clock->beginStep();
         rank.parameters.zeroGradients();
-        rank.losses.clear();
-        for (const auto &arguments : rank.microBatches) {
-          rank.parameters.beginMicroBatch(&arguments == &rank.microBatches.back());
-          SmallVector<RuntimeValue> results;
-          if (failed(rank.evaluator.run(microStep, arguments, results)))
-            return failure();
-          if (results.empty() || !results[0].isTensor() || results[0].tensor().size() != 1)
-            return microStep.emitError("must return the loss as its first result");
-          rank.losses.push_back(results[0].tensor().floats()[0]);
-        }
-        return success();
+        rank.losses.assign(microBatches, std::nullopt);
+        return program ? runSchedule(rank) : runMicroBatches(rank);
       })))
     return failure();
   dist::MeshAttr mesh = meetings.getMesh();
-  auto tokenAxes = Builder(module.getContext()).getStrArrayAttr({"dp", "ep"});
-  for (int64_t a = 0; a < options.accumulate; ++a)
-    for (int64_t rank : mesh.getGroup(0, tokenAxes))
-      report.loss += ranks[rank]->losses[a];
+  Builder builder(module.getContext());
+  for (int64_t a = 0; a < microBatches; ++a)
+    for (int64_t first : mesh.getGroup(0, builder.getStrArrayAttr({"dp", "ep"})))
+      for (int64_t rank : mesh.getGroup(first, builder.getStrArrayAttr({"pp"})))
+        report.loss += ranks[rank]->losses[a].value_or(0);
   if (module.lookupSymbol("reduce_gradients") && failed(runOnAllRanks("reduce_gradients")))
     return failure();
   report.gradientNorm = gradientNorm();

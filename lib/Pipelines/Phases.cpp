@@ -13,6 +13,7 @@
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
+#include "moire/Stages/Passes.h"
 #include "moire/Train/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -31,6 +32,8 @@ StringRef moire::phaseName(Phase phase) {
     return "train";
   case Phase::distribute:
     return "distribute";
+  case Phase::stages:
+    return "stages";
   case Phase::kernels:
     return "kernels";
   case Phase::overlap:
@@ -86,8 +89,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     return {};
 
   for (Phase phase :
-       {Phase::model, Phase::train, Phase::distribute, Phase::kernels,
-                      Phase::overlap, Phase::program}) {
+       {Phase::model, Phase::train, Phase::distribute, Phase::stages, Phase::kernels,
+        Phase::overlap, Phase::program}) {
     if (options.stopAfter < phase)
       break;
     PassManager passes(&context);
@@ -120,6 +123,14 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     case Phase::distribute:
       distribute::buildDistributePipeline(passes,
                                           {options.mesh, options.expertSlots, options.zero});
+      break;
+    case Phase::stages:
+      if (dist::MeshAttr mesh = dist::meshOf(*module); mesh && mesh.getSize("pp") > 1)
+        stages::buildStagesPipeline(passes,
+                                    {options.schedule, mesh.getSize("pp"),
+                                     options.microBatches ? options.microBatches
+                                                          : 4 * mesh.getSize("pp"),
+                                     options.overlapRates});
       break;
     case Phase::kernels:
       program::buildKernelsPipeline(passes);

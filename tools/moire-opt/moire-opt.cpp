@@ -11,6 +11,7 @@
 #include "moire/Pipe/Passes.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
+#include "moire/Stages/Passes.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Train/Passes.h"
 
@@ -29,6 +30,7 @@ int main(int argc, char **argv) {
   moire::program::registerProgramPasses();
   moire::raise::registerRaisePasses();
   moire::raise::registerRaisePipeline();
+  moire::stages::registerStagesPasses();
   moire::train::registerTrainPasses();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "Moiré: runs passes over MLIR files\n", registry));

@@ -44,7 +44,7 @@ OPT(std::string, expect, "expect", "",
 OPT(double, rtolFlag, "rtol", 1e-4, "relative tolerance of --expect");
 OPT(double, atolFlag, "atol", 1e-5, "absolute tolerance of --expect");
 OPT(int64_t, steps, "steps", 1, "training steps");
-OPT(int64_t, accumulate, "accumulate", 1, "micro-batches of a rank in a step");
+OPT(int64_t, accumulate, "accumulate", 1, "micro-batches of a rank in a step; of a pipeline: how often its schedule runs");
 OPT(double, lr, "lr", 1e-3, "learning rate");
 OPT(double, beta1, "beta1", 0.9, "AdamW's beta1");
 OPT(double, beta2, "beta2", 0.999, "AdamW's beta2");
@@ -131,6 +131,7 @@ static Costs costsOf(const overlap::Rates &rates) {
   costs.transfer = [=](Operation *op, int64_t rows) {
     return overlap::transferSeconds(op, rates, rows);
   };
+  costs.message = [=](int64_t bytes) { return double(bytes) / rates.bandwidth + rates.latency; };
   return costs;
 }
 
@@ -164,9 +165,16 @@ static int train(ModuleOp module, const ParameterStore &parameters,
   else if (overlapRates.getNumOccurrences())
     return fail("--overlap-rates is of virtual time; give --virtual-time, too");
 
+  std::optional<pipe::PipelineProgram> program;
+  if (pipe::PipelineProgram::isIn(module)) {
+    auto read = pipe::PipelineProgram::read(module);
+    if (failed(read))
+      return kWrong;
+    program = std::move(*read);
+  }
   // Ranks are threads.
   module.getContext()->enableMultithreading();
-  Training training(module, parameters, evaluation, options);
+  Training training(module, parameters, evaluation, options, std::move(program));
   if (failed(training.prepare(*data)))
     return kWrong;
   std::unique_ptr<llvm::raw_fd_ostream> log;
@@ -212,7 +220,8 @@ int main(int argc, char **argv) {
       "  compiler's own conversion; then, as\n"
       "  @forward (phase model), it runs once and prints its outputs;\n"
       "  @micro_step (phases train to overlap) is trained on a folder of tensors, on as\n"
-      "  many ranks as the module's mesh has.\n");
+      "  many ranks as the module's mesh has; so are the stages of a pipeline, by their\n"
+      "  schedule.\n");
 
   DialectRegistry registry;
   registerDialects(registry);
@@ -233,8 +242,9 @@ int main(int argc, char **argv) {
   if (findImportedGraph(*module) &&
       failed(convertImportedGraph(*module, data ? &*data : nullptr, {bind.begin(), bind.end()})))
     return kWrong;
-  func::FuncOp func = chooseFunction(*module);
-  if (!func)
+  const bool inStages = function.empty() && pipe::PipelineProgram::isIn(*module);
+  func::FuncOp func = inStages ? func::FuncOp() : chooseFunction(*module);
+  if (!func && !inStages)
     return fail(function.empty() ? "there is neither @micro_step nor @forward nor a single "
                                    "function; name one with --function"
                                  : "there is no function @" + function);
@@ -246,7 +256,7 @@ int main(int argc, char **argv) {
   options.f64 = f64;
   if (trace)
     options.trace = printTrace;
-  if (func.getSymName() == "micro_step" && module->lookupSymbol("optimizer_step"))
+  if (inStages || (func.getSymName() == "micro_step" && module->lookupSymbol("optimizer_step")))
     return train(*module, parameters, options, data ? &*data : nullptr);
   Evaluator evaluator(options, &parameters);
   return runFunction(func, evaluator, data ? &*data : nullptr);

@@ -133,9 +133,19 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("--freeze", compile.freeze, "Do not train parameters whose names match")
       ->type_name("REGEX");
   app.add_option("--mesh", compile.mesh,
-                 "Ranks as a grid: dp and ep ranks hold different tokens, ep ranks different "
-                 "experts, tp ranks pieces of each layer: --mesh dp=2,ep=4")
+                 "Ranks as a grid: pp ranks hold different layers, dp and ep ranks different tokens, "
+                 "ep ranks different experts, tp ranks pieces of each layer: --mesh dp=2,ep=4")
       ->type_name("AXIS=SIZE,...");
+  app.add_option("--schedule", compile.schedule,
+                 "With pp in --mesh, in which order its ranks work: gpipe, 1f1b, interleaved:V, "
+                 "zb-h1, zb-h2, zb-v, v-half, dualpipe, dualpipev, or auto: the fastest one that is "
+                 "found")
+      ->type_name("KIND")
+      ->capture_default_str();
+  app.add_option("--microbatches", compile.microBatches,
+                 "With pp: micro-batches of a rank in a step (four for each rank of pp)")
+      ->type_name("M")
+      ->check(CLI::PositiveNumber);
   app.add_option("--zero", compile.zero,
                  "What ranks of dp and ep divide of what they hold alike: 1 the optimizer's state, "
                  "2 gradients too, 3 parameters too; 0 nothing")
@@ -185,7 +195,7 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("DIR");
   app.add_option(
          "--stop-after", line.stopAfter,
-         "Write the IR after import, model, train, distribute, kernels, overlap or program, and "
+         "Write the IR after import, model, train, distribute, stages, kernels, overlap or program, and "
          "stop")
       ->type_name("PHASE");
   app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
@@ -200,15 +210,15 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
 
 /// Fills the phase to stop after; an error sentence if it is not one.
 static std::string readPhase(const std::string &name, Phase &phase) {
-  for (Phase p : {Phase::import, Phase::model, Phase::train, Phase::distribute, Phase::kernels,
-                  Phase::overlap, Phase::program})
+  for (Phase p : {Phase::import, Phase::model, Phase::train, Phase::distribute, Phase::stages,
+                  Phase::kernels, Phase::overlap, Phase::program})
     if (phaseName(p) == name) {
       phase = p;
       return {};
     }
   return "--stop-after '" + name +
-         "' is not a phase; use import, model, train, distribute, kernels, "
-         "overlap or program";
+         "' is not a phase; use import, model, train, distribute, stages, "
+         "kernels, overlap or program";
 }
 
 /// --plan and what belongs to it: fills the plan and the options that it gives. Returns the exit

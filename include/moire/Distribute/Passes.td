@@ -21,7 +21,7 @@ def SetMesh : Pass<"set-mesh", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    ListOption<"axes", "axes", "std::string", "NAME=SIZE of the axes dp, ep and tp">
+    ListOption<"axes", "axes", "std::string", "NAME=SIZE of the axes pp, dp, ep and tp">
   ];
   let dependentDialects = ["::moire::dist::DistDialect"];
 }

@@ -29,6 +29,8 @@ struct Costs {
   /// Seconds that a rank's messages of a collective take; rows: of experts, that this rank
   /// sends to others in a dist.all_to_all_rows.
   std::function<double(mlir::Operation *, int64_t rows)> transfer;
+  /// Seconds of a message of one rank to another.
+  std::function<double(int64_t bytes)> message;
 };
 
 /// Seconds of one rank in a step.
@@ -60,6 +62,11 @@ public:
   mlir::LogicalResult transfer(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands,
                                mlir::Operation *starts);
   void waitFor(mlir::Operation *started) { waitUntil(ready.lookup(started)); }
+  /// When a message of stages has come that is sent now: they leave one after another, beside
+  /// the queue of collectives.
+  double send(int64_t bytes) { return left = std::max(left, now) + costs.message(bytes); }
+  /// A message that is needed now comes at `time`.
+  void receive(double time) { waitUntil(time); }
 
 private:
   double partOf(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
@@ -70,6 +77,7 @@ private:
   const Membership &member;
   double now = 0;   ///< of what computes
   double empty = 0; ///< when the queue will be
+  double left = 0;  ///< when the last message has
   RankTimes times;
   std::vector<std::pair<double, double>> lateness; ///< [from, to) of the queue, ascending
   llvm::DenseMap<mlir::Operation *, double> ready; ///< ends of what was started

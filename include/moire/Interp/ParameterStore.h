@@ -9,6 +9,7 @@
 #include "moire/Interp/Evaluator.h"
 #include "moire/Interp/Ranks.h"
 #include "moire/Interp/TensorFiles.h"
+#include "moire/Pipe/PipelineProgram.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -36,12 +37,15 @@ public:
     std::optional<Tensor> gradient; ///< of its gradient type; nothing before the first accumulate
     std::optional<Tensor> first;    ///< AdamW's first moment, SGD's momentum; its shard or piece
     std::optional<Tensor> second;   ///< AdamW's second moment
+    /// Of a pipeline: what each of its copies has accumulated, by its number.
+    std::map<int, Tensor> copies = {};
   };
 
   explicit ParameterStore(bool f64) : f64(f64) {}
 
-  /// What one rank holds of `whole`.
-  ParameterStore(const ParameterStore &whole, const Membership &membership);
+  /// What one rank holds of `whole`. program: the stages that it holds, null where there are none.
+  ParameterStore(const ParameterStore &whole, const Membership &membership,
+                 const pipe::PipelineProgram *program = nullptr);
 
   /// Reads every parameter of the module from its sources, whose files lie in
   /// `folder`. With `init`, fills them by their init attributes instead.
@@ -55,6 +59,10 @@ public:
   /// Before a @micro_step: whether it is the step's last, in which sums of gradients
   /// may begin (pipe.start_reduce).
   void beginMicroBatch(bool last) { inLastMicroBatch = last; }
+  /// Before a task of a pipeline: which copy of each parameter accumulates.
+  void beginTask(int copy) { current = copy; }
+  /// After the last micro-batch. What has one copy is whole; pipe.sum_copies adds up the others.
+  void finishTasks();
   /// Before an @optimizer_step: steps count from 1; `norm` is that of all gradients
   /// together.
   void beginUpdate(const HyperParameters &hyper, int64_t step, double norm);
@@ -62,6 +70,8 @@ public:
   const llvm::MapVector<mlir::StringAttr, Parameter> &getParameters() const { return parameters; }
 
 private:
+  void addTo(Tensor &sum, const Tensor &addend) const;
+  mlir::LogicalResult sumCopies(mlir::Operation *op, mlir::StringAttr name);
   /// The elements of its shard that this rank owns: [begin, end).
   std::pair<int64_t, int64_t> ownedOf(pipe::ParameterOp op) const;
   /// pipe.reduce_grads and pipe.gather; `starts` as in Clock::transfer.
@@ -74,6 +84,8 @@ private:
   /// Sums of gradients that this step's last micro-batch has begun.
   llvm::DenseSet<mlir::Operation *> started;
   bool inLastMicroBatch = false;
+  const pipe::PipelineProgram *program = nullptr;
+  int current = -1; ///< the copy that accumulates; -1: there is one
   HyperParameters hyper;
   int64_t step = 0;
   double gradientScale = 1; ///< of clipping

@@ -32,6 +32,18 @@ public:
   mlir::FailureOr<std::vector<RuntimeValue>> meet(int64_t rank, mlir::Operation *op,
                                                   mlir::ArrayAttr axes, RuntimeValue mine);
 
+  /// A message is told from others between the same ranks by what it is: what, path, stage,
+  /// micro-batch.
+  using Letter = std::tuple<std::string, int, int, int>;
+  struct Mail {
+    std::vector<RuntimeValue> values;
+    double time = 0; ///< of a clock, at which it has come
+  };
+  /// Leaves values for another rank and goes on.
+  void send(int64_t from, int64_t to, const Letter &letter, Mail mail);
+  /// Waits for them. Fails, silently, where another rank has failed.
+  mlir::FailureOr<Mail> receive(int64_t from, int64_t to, const Letter &letter);
+
   /// Calls fn(rank) for all ranks, each in a thread. One that fails ends the
   /// others at their next meeting.
   mlir::LogicalResult forAllRanks(std::function<mlir::LogicalResult(int64_t)> fn);
@@ -53,6 +65,8 @@ private:
   std::condition_variable changed;
   /// By axes and the group's first rank.
   std::map<std::pair<const void *, int64_t>, Place> places;
+  /// By sender and receiver.
+  std::map<std::tuple<int64_t, int64_t, Letter>, Mail> letters;
   bool cancelled = false;
 };
 

@@ -17,7 +17,7 @@ mlir::FailureOr<llvm::SmallVector<RuntimeValue>> makeArguments(mlir::func::FuncO
                                                                const DataFolder &data);
 struct TrainingOptions {
   HyperParameters hyper;
-  int64_t accumulate = 1; ///< micro-batches of a rank and step
+  int64_t accumulate = 1; ///< micro-batches of a rank and step; of a pipeline: its rounds
   bool f64 = false;
   std::optional<Costs> costs; ///< with them, virtual time is counted
 };
@@ -38,12 +38,14 @@ struct StepReport {
 ///
 /// Micro-batch a of the rank with coordinates (dp, ep) is number
 /// a * DP * EP + dp * EP + ep of the step's, so that a plan and one rank that
-/// accumulates see the same data.
+/// accumulates see the same data. A module in stages runs its schedule: the ranks of
+/// pp see the same micro-batches.
 class Training {
 public:
-  /// `parameters` holds the whole ones; each rank takes its shards.
+  /// `parameters` holds the whole ones; each rank takes its shards. program: of a module in
+  /// stages.
   Training(mlir::ModuleOp module, const ParameterStore &parameters, EvaluatorOptions evaluation,
-           const TrainingOptions &options);
+           const TrainingOptions &options, std::optional<pipe::PipelineProgram> program = {});
   ~Training();
 
   /// Cuts the folder into micro-batches, prepares the labels as the module's
@@ -65,7 +67,11 @@ private:
   int64_t countLabels(const Tensor &labels);
   /// The gradient of a holder's shard, put together from the pieces that its ranks own.
   std::optional<Tensor> shardGradient(mlir::StringAttr name, int64_t holder) const;
+  /// The first rank that holds a parameter.
+  int64_t homeOf(pipe::ParameterOp parameter) const;
   double gradientNorm() const;
+  mlir::LogicalResult runMicroBatches(Rank &rank);
+  mlir::LogicalResult runSchedule(Rank &rank);
   mlir::LogicalResult runOnAllRanks(llvm::StringRef function);
   mlir::LogicalResult checkReplicas();
 
@@ -75,8 +81,11 @@ private:
   /// Parameters that accumulate loads of experts instead of gradients.
   llvm::StringMap<double> balanced;
   int64_t shards; ///< ranks with different tokens
+  std::optional<pipe::PipelineProgram> program;
+  std::vector<pipe::ParameterOp> parameters;    ///< all, in the module's order
   std::vector<std::unique_ptr<Rank>> ranks;
-  mlir::func::FuncOp microStep;
+  mlir::func::FuncOp microStep; ///< or the first stage's forward: its arguments are a micro-batch's
+  int64_t microBatches = 1;     ///< of a rank and step
   int64_t step = 0;
 };
 

@@ -16,7 +16,7 @@
 namespace moire {
 
 /// The phases in the order in which they run; --stop-after takes their names.
-enum class Phase { import, model, train, distribute, kernels, overlap, program };
+enum class Phase { import, model, train, distribute, stages, kernels, overlap, program };
 
 llvm::StringRef phaseName(Phase phase);
 
@@ -34,7 +34,9 @@ struct CompileOptions {
   std::string precision = "f32";               ///< f32, bf16
   std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY" for ops by name
   std::string freeze;                          ///< parameters whose names match are not trained
-  std::string mesh;                            ///< "dp=2,ep=4,tp=2"; empty: one rank
+  std::string mesh;                            ///< "pp=2,dp=2,ep=4,tp=2"; empty: one rank
+  std::string schedule = "1f1b";               ///< of pp: scheduling::parseKind
+  int64_t microBatches = 0;                    ///< of pp: a rank's of a step; 0: four for each of pp
   double expertSlots = 0;                      ///< rows that a rank has room for / its pairs; 0: all
   int64_t zero = 0; ///< what dp and ep ranks divide: 1 state, 2 gradients, 3 parameters too
   bool overlap = true;                         ///< collectives run beside computation

@@ -1,0 +1,75 @@
+//===- PipelineProgram.h - Stages, their functions and their schedule -----===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_PIPE_PIPELINEPROGRAM_H
+#define MOIRE_PIPE_PIPELINEPROGRAM_H
+
+#include "dialects/pipe/PipeSchedule.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace moire::pipe {
+
+/// What an argument or result of a stage's function is; see pass cut-stages.
+inline constexpr llvm::StringLiteral kInputAttr = "pipe.input", kOutputAttr = "pipe.output",
+                                     kInputCotangentAttr = "pipe.input_cotangent",
+                                     kOutputCotangentAttr = "pipe.output_cotangent",
+                                     kResidualAttr = "pipe.residual", kLossAttr = "pipe.loss";
+
+/// One of these attributes: `role` is one of the names above, empty for an argument of the
+/// micro-batch.
+struct Port {
+  llvm::StringRef role;
+  int64_t number = 0;
+  bool operator==(const Port &other) const { return role == other.role && number == other.number; }
+  bool operator<(const Port &other) const {
+    return std::tie(role, number) < std::tie(other.role, other.number);
+  }
+};
+Port argumentPort(mlir::func::FuncOp func, unsigned i);
+Port resultPort(mlir::func::FuncOp func, unsigned i);
+
+/// A program in stages, read from its module.
+class PipelineProgram {
+public:
+  /// Fails with a located error where stages do not fit together: what one sends is not what
+  /// the next takes, or a function takes what none before it gives.
+  static mlir::FailureOr<PipelineProgram> read(mlir::ModuleOp module);
+  /// Whether the module is such a program.
+  static bool isIn(mlir::ModuleOp module);
+
+  scheduling::Problem problem;
+  scheduling::Schedule schedule;
+  llvm::SmallVector<StageOp> stages; ///< by index
+
+  mlir::func::FuncOp functionOf(const scheduling::Task &task) const;
+  /// The first stage's forward: its first arguments are those of a micro-batch.
+  mlir::func::FuncOp first() const;
+  /// How many of the first arguments of all functions are the micro-batch's.
+  unsigned microBatchArguments() const;
+  /// Number of a path's micro-batch among all of the step.
+  int64_t microBatch(int path, int number) const;
+
+  /// Where a parameter is accumulated: by the stage's micro-batches of a path.
+  struct Copy {
+    int path, stage, rank;
+  };
+  /// In the order in which they are added: paths, in each of them stages.
+  llvm::SmallVector<Copy> copiesOf(mlir::StringAttr parameter) const;
+  /// The ranks of pp whose stages read or accumulate a parameter, ascending; rank 0 where none
+  /// does.
+  llvm::SmallVector<int> holdersOf(mlir::StringAttr parameter) const;
+
+private:
+  mlir::LogicalResult checkStage(int64_t stage);
+  mlir::LogicalResult checkFunctions(int64_t stage);
+
+  mlir::ModuleOp module;
+  llvm::DenseMap<mlir::StringAttr, llvm::SmallVector<int>> readers, accumulators;
+  llvm::DenseMap<mlir::Attribute, mlir::func::FuncOp> functions;
+};
+
+} // namespace moire::pipe
+
+#endif // MOIRE_PIPE_PIPELINEPROGRAM_H

@@ -1,0 +1,97 @@
+//===- StageRunner.cpp - A rank's part of a pipeline's schedule -----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "StageRunner.h"
+#include "moire/Interp/Clock.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::interp;
+using namespace moire::scheduling;
+
+int64_t StageRunner::rankOf(int path, int stage) const {
+  auto pp = ArrayAttr::get(membership.mesh().getContext(),
+                           {StringAttr::get(membership.mesh().getContext(), "pp")});
+  return membership.mesh().getGroup(membership.rank, pp)[program.problem.rankOf[path][stage]];
+}
+
+LogicalResult StageRunner::run(ArrayRef<Arguments> microBatches,
+                               MutableArrayRef<std::optional<double>> losses) {
+  kept.clear();
+  const int64_t rank = membership.mesh().getCoordinate(membership.rank, "pp");
+  for (const Action &action : program.schedule.ranks[rank])
+    for (int i = 0; i < action.size(); ++i)
+      if (failed(runTask(action[i], microBatches, losses)))
+        return failure();
+  return success();
+}
+
+LogicalResult StageRunner::runTask(const Task &task, ArrayRef<Arguments> microBatches,
+                                   MutableArrayRef<std::optional<double>> losses) {
+  func::FuncOp func = program.functionOf(task);
+  auto &values = kept[{task.path, task.stage, task.microBatch}];
+  const int64_t microBatch = program.microBatch(task.path, task.microBatch);
+  // 1. What comes from the stages beside it.
+  auto receive = [&](int from, StringRef role) -> LogicalResult {
+    if (from < 0 || from >= program.problem.numStages())
+      return success();
+    auto come = membership.meetings->receive(
+        rankOf(task.path, from), membership.rank,
+        {role.str(), task.path, task.stage, task.microBatch});
+    if (failed(come))
+      return failure();
+    if (membership.clock)
+      membership.clock->receive(come->time);
+    for (auto [i, value] : llvm::enumerate(come->values))
+      values[{role, int64_t(i)}] = value;
+    return success();
+  };
+  if (task.isForward() && failed(receive(task.stage - 1, pipe::kInputAttr)))
+    return failure();
+  if (task.isBackward() && failed(receive(task.stage + 1, pipe::kOutputCotangentAttr)))
+    return failure();
+  // 2. The function.
+  Arguments arguments = microBatches[microBatch];
+  for (unsigned i = arguments.size(); i < func.getNumArguments(); ++i) {
+    auto it = values.find(pipe::argumentPort(func, i));
+    if (it == values.end())
+      return func.emitOpError("argument ") << i << " was not given by what ran before";
+    arguments.push_back(it->second);
+  }
+  SmallVector<RuntimeValue> results;
+  parameters.beginTask(task.path * program.problem.numStages() + task.stage);
+  if (failed(evaluator.run(func, arguments, results)))
+    return failure();
+  // 3. What goes to them.
+  std::vector<RuntimeValue> up, down;
+  for (auto [i, value] : llvm::enumerate(results)) {
+    const pipe::Port port = pipe::resultPort(func, i);
+    if (port.role == pipe::kLossAttr)
+      losses[microBatch] = value.tensor().floats()[0];
+    else
+      values[port] = value;
+    // Results of a role stand in the order of their numbers.
+    if (port.role == pipe::kOutputAttr)
+      up.push_back(value);
+    if (port.role == pipe::kInputCotangentAttr)
+      down.push_back(value);
+  }
+  auto send = [&](int stage, StringRef role, std::vector<RuntimeValue> values) {
+    int64_t bytes = 0;
+    for (const RuntimeValue &value : values)
+      bytes += value.tensor().size() *
+               ((value.tensor().elementType().getIntOrFloatBitWidth() + 7) / 8);
+    const double time = membership.clock ? membership.clock->send(bytes) : 0;
+    membership.meetings->send(membership.rank, rankOf(task.path, stage),
+                              {role.str(), task.path, stage, task.microBatch},
+                              {std::move(values), time});
+  };
+  if (task.isForward() && task.stage + 1 < program.problem.numStages())
+    send(task.stage + 1, pipe::kInputAttr, std::move(up));
+  if (task.isBackward() && task.stage > 0)
+    send(task.stage - 1, pipe::kOutputCotangentAttr, std::move(down));
+  if (task.accumulates())
+    kept.erase({task.path, task.stage, task.microBatch});
+  return success();
+}

@@ -1,0 +1,196 @@
+//===- PipelineProgram.cpp - Stages, their functions and their schedule ---===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Pipe/PipelineProgram.h"
+#include "moire/Pipe/ScheduleIR.h"
+#include <set>
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::pipe;
+using namespace moire::scheduling;
+
+static Port portOf(DictionaryAttr attributes) {
+  if (!attributes)
+    return {};
+  for (StringRef role : {StringRef(kInputAttr), StringRef(kOutputAttr),
+                         StringRef(kInputCotangentAttr), StringRef(kOutputCotangentAttr),
+                         StringRef(kResidualAttr)})
+    if (auto number = attributes.getAs<IntegerAttr>(role))
+      return {role, number.getInt()};
+  if (attributes.get(kLossAttr))
+    return {kLossAttr, 0};
+  return {};
+}
+Port pipe::argumentPort(func::FuncOp func, unsigned i) { return portOf(func.getArgAttrDict(i)); }
+Port pipe::resultPort(func::FuncOp func, unsigned i) { return portOf(func.getResultAttrDict(i)); }
+
+bool PipelineProgram::isIn(ModuleOp module) {
+  return !module.getOps<ScheduleOp>().empty() && llvm::any_of(module.getOps<StageOp>(), [](StageOp s) {
+    return s.getForward().has_value();
+  });
+}
+
+FailureOr<PipelineProgram> PipelineProgram::read(ModuleOp module) {
+  PipelineProgram program;
+  program.module = module;
+  auto schedules = module.getOps<ScheduleOp>();
+  if (!llvm::hasSingleElement(schedules))
+    return module.emitError("must have one pipe.schedule, not ")
+               << llvm::range_size(schedules) << " of them",
+           failure();
+  ScheduleOp op = *schedules.begin();
+  if (failed(moire::readSchedule(op, program.problem, program.schedule)))
+    return failure();
+  for (auto name : op.getStages().getAsRange<FlatSymbolRefAttr>())
+    program.stages.push_back(module.lookupSymbol<StageOp>(name.getAttr()));
+  for (int64_t stage = 0; stage < int64_t(program.stages.size()); ++stage)
+    if (failed(program.checkFunctions(stage)))
+      return failure();
+  for (int64_t stage = 0; stage < int64_t(program.stages.size()); ++stage)
+    if (failed(program.checkStage(stage)))
+      return failure();
+  return program;
+}
+
+static std::pair<FlatSymbolRefAttr, StringRef> symbolOf(StageOp stage, TaskKind kind) {
+  switch (kind) {
+  case TaskKind::Forward:
+    return {stage.getForwardAttr(), "forward"};
+  case TaskKind::Backward:
+    return {stage.getBackwardAttr(), "backward"};
+  case TaskKind::BackwardInput:
+    return {stage.getBackwardInputAttr(), "backward_input"};
+  case TaskKind::BackwardWeight:
+    return {stage.getBackwardWeightAttr(), "backward_weight"};
+  }
+  llvm_unreachable("all kinds are named above");
+}
+
+/// Finds the stage's functions that the schedule runs, and what they do to parameters.
+LogicalResult PipelineProgram::checkFunctions(int64_t number) {
+  StageOp stage = stages[number];
+  std::set<TaskKind> used;
+  for (const std::vector<Action> &actions : schedule.ranks)
+    for (const Action &action : actions)
+      for (int i = 0; i < action.size(); ++i)
+        if (action[i].stage == number)
+          used.insert(action[i].kind);
+  for (TaskKind kind : used) {
+    auto [symbol, what] = symbolOf(stage, kind);
+    auto func = symbol ? module.lookupSymbol<func::FuncOp>(symbol) : func::FuncOp();
+    if (!func)
+      return stage.emitOpError("names no function for ") << what << ", which the schedule runs";
+    if (!func.getBody().hasOneBlock())
+      return func.emitOpError("must have one block");
+    functions[symbol] = func;
+    func.walk([&](Operation *op) {
+      auto note = [&](auto &map, StringAttr name) {
+        SmallVector<int> &list = map[name];
+        if (list.empty() || list.back() != number)
+          list.push_back(static_cast<int>(number));
+      };
+      if (auto read = dyn_cast<ReadOp>(op)) {
+        note(readers, read.getParameterAttr().getAttr());
+      } else if (auto accumulate = dyn_cast<AccumulateOp>(op)) {
+        note(readers, accumulate.getParameterAttr().getAttr());
+        note(accumulators, accumulate.getParameterAttr().getAttr());
+      }
+    });
+  }
+  return success();
+}
+
+LogicalResult PipelineProgram::checkStage(int64_t number) {
+  StageOp stage = stages[number];
+  std::map<Port, Type> known;
+  // What comes from the stages beside it.
+  auto takeFrom = [&](int64_t other, TaskKind kind, StringRef theirs, StringRef ours) {
+    if (other < 0 || other >= int64_t(stages.size()))
+      return;
+    func::FuncOp func = functions.lookup(symbolOf(stages[other], kind).first);
+    if (!func)
+      return;
+    for (unsigned i = 0; i < func.getNumResults(); ++i)
+      if (Port port = resultPort(func, i); port.role == theirs)
+        known[{ours, port.number}] = func.getResultTypes()[i];
+  };
+  takeFrom(number - 1, TaskKind::Forward, kOutputAttr, kInputAttr);
+  takeFrom(number + 1, TaskKind::Backward, kInputCotangentAttr, kOutputCotangentAttr);
+  takeFrom(number + 1, TaskKind::BackwardInput, kInputCotangentAttr, kOutputCotangentAttr);
+  const unsigned own = microBatchArguments();
+  for (TaskKind kind : {TaskKind::Forward, TaskKind::Backward, TaskKind::BackwardInput,
+                        TaskKind::BackwardWeight}) {
+    func::FuncOp func = functions.lookup(symbolOf(stage, kind).first);
+    if (!func)
+      continue;
+    for (unsigned i = 0; i < func.getNumArguments(); ++i) {
+      const Port port = argumentPort(func, i);
+      if (port.role.empty() != (i < own))
+        return func.emitOpError("argument ")
+               << i << " must " << (i < own ? "be of the micro-batch" : "have a role of the stage");
+      if (port.role.empty())
+        continue;
+      auto it = known.find(port);
+      if (it == known.end())
+        return func.emitOpError("argument ") << i << " is " << port.role << " " << port.number
+                                             << ", which no function before it gives";
+      if (it->second != func.getArgumentTypes()[i])
+        return func.emitOpError("argument ")
+               << i << " is " << port.role << " " << port.number << " of type "
+               << func.getArgumentTypes()[i] << ", which is given as " << it->second;
+    }
+    for (unsigned i = 0; i < func.getNumResults(); ++i) {
+      const Port port = resultPort(func, i);
+      if (port.role.empty())
+        return func.emitOpError("result ") << i << " must have a role of the stage";
+      known[port] = func.getResultTypes()[i];
+    }
+  }
+  return success();
+}
+
+func::FuncOp PipelineProgram::functionOf(const Task &task) const {
+  return functions.lookup(symbolOf(stages[task.stage], task.kind).first);
+}
+
+func::FuncOp PipelineProgram::first() const {
+  return functionOf({TaskKind::Forward, 0, 0, 0});
+}
+
+unsigned PipelineProgram::microBatchArguments() const {
+  func::FuncOp func = first();
+  unsigned count = 0;
+  while (count < func.getNumArguments() && argumentPort(func, count).role.empty())
+    ++count;
+  return count;
+}
+
+int64_t PipelineProgram::microBatch(int path, int number) const {
+  for (int before = 0; before < path; ++before)
+    number += problem.microBatches[before];
+  return number;
+}
+
+SmallVector<PipelineProgram::Copy> PipelineProgram::copiesOf(StringAttr parameter) const {
+  SmallVector<Copy> copies;
+  auto it = accumulators.find(parameter);
+  if (it != accumulators.end())
+    for (int path = 0; path < problem.numPaths(); ++path)
+      for (int stage : it->second)
+        copies.push_back({path, stage, problem.rankOf[path][stage]});
+  return copies;
+}
+
+SmallVector<int> PipelineProgram::holdersOf(StringAttr parameter) const {
+  std::set<int> ranks;
+  auto it = readers.find(parameter);
+  if (it != readers.end())
+    for (int stage : it->second)
+      for (const std::vector<int> &place : problem.rankOf)
+        ranks.insert(place[stage]);
+  if (ranks.empty())
+    return {0};
+  return SmallVector<int>(ranks.begin(), ranks.end());
+}
