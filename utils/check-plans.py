@@ -26,6 +26,7 @@ not divide the heads must be refused, and the refusal must name one that does.
                                       host, AdamW by a model of NCCL
     check-plans.py --binaries 10 --target cuda --stage compile --keep DIR
                                       CUDA programs, which must compile without a warning
+    check-plans.py --pp 2 4 8         pipelines, under every schedule
     check-plans.py --defects          wrong programs and runtimes, which the above must tell
 
 Prints one line a model; exits 1 where a plan differs, 77 without a corpus.
@@ -49,6 +50,8 @@ import compare_reference as reference
 # Models, and the key and value heads that tp must divide.
 ENTRIES = {"gpt2_dyn18": 4, "llama_dyn18": 2, "mixtral_batched_dyn18": 2, "mixtral_deep_dyn18": 2,
            "deepseek3_batched_dyn18": 4, "gptoss_batched_dyn18": 4}
+# Into how many stages they can be cut: at least these.
+STAGES = {**dict.fromkeys(ENTRIES, 8), "mixtral_deep_dyn18": 16}
 # Attention that is not recognised as such is not cut, so there is nothing to refuse.
 NOT_CUT = ["gptoss_batched_dyn18"]
 # Models without experts, which have no capacity.
@@ -83,14 +86,15 @@ def run(command, output=None):
 class Plan:
     """A mesh with the work of a step: `batch` rows a micro-batch, `accumulate` of them.
 
-    drop: in which order a capacity drops pairs; none: experts take all.
+    drop: in which order a capacity drops pairs; none: experts take all. With pp ranks the
+    micro-batches run by a schedule.
     """
 
-    def __init__(self, dp, ep, tp, accumulate, zero=0, drop="none"):
+    def __init__(self, dp, ep, tp, accumulate, zero=0, drop="none", pp=1, schedule=None):
         self.dp, self.ep, self.tp, self.accumulate, self.zero = dp, ep, tp, accumulate, zero
-        self.drop = drop
+        self.drop, self.pp, self.schedule = drop, pp, schedule
         self.batch = ROWS // (dp * ep * accumulate)
-        self.ranks = dp * ep * tp
+        self.ranks = pp * dp * ep * tp
 
     def flags(self):
         """moirec's, but for the sizes of the micro-batch."""
@@ -101,13 +105,21 @@ class Plan:
         return self.drop != "none"
 
     def mesh(self):
-        axes = [f"{axis}={getattr(self, axis)}" for axis in ("dp", "ep", "tp")]
+        axes = [f"{axis}={getattr(self, axis)}" for axis in ("pp", "dp", "ep", "tp")]
         zero = ["--zero", str(self.zero)] if self.zero else []
+        if self.pp > 1:
+            zero += ["--schedule", self.schedule, "--microbatches", str(self.accumulate)]
         return ["--mesh", ",".join(axes), *zero] if self.ranks > 1 else []
+
+    def rounds(self):
+        """Of accumulation: a schedule holds its micro-batches."""
+        return 1 if self.pp > 1 else self.accumulate
 
     def __str__(self):
         drop = f" drop {self.drop}" if self.drops() else ""
-        return (f"dp={self.dp},ep={self.ep},tp={self.tp} zero {self.zero} batch {self.batch} "
+        if self.pp > 1:
+            drop += f" {self.schedule}"
+        return (f"pp={self.pp}," if self.pp > 1 else "") + (f"dp={self.dp},ep={self.ep},tp={self.tp} zero {self.zero} batch {self.batch} "
                 f"accumulate {self.accumulate}{drop}")
 
     def alone(self):
@@ -115,15 +127,38 @@ class Plan:
         return Plan(1, 1, 1, self.accumulate if self.drops() else ROWS // self.batch, 0, self.drop)
 
 
-def all_plans(name, tp, zeros, drops):
+def schedules(name, pp, count):
+    """What can run `count` micro-batches on `pp` ranks, and its stages on each rank."""
+    kinds = {"gpipe": 1, "1f1b": 1, "zb-h1": 1, "zb-h2": 1, "zb-v": 2, "v-half": 2, "auto": 1}
+    if count >= 2 * pp:
+        kinds |= {"dualpipe": 1, "dualpipev": 2}
+    if count % pp == 0:
+        kinds |= {"interleaved:2": 2}
+    return [kind for kind, chunks in kinds.items() if pp * chunks <= STAGES[name]]
+
+
+def all_plans(name, tp, zeros, drops, pps):
     """All plans of more than one rank whose micro-batches are whole rows."""
     drops = [drop for drop in drops if drop == "none" or name not in DENSE]
     tp = [size for size in tp if ENTRIES[name] % size == 0]
+    for pp in pps:
+        if pp > 1:
+            yield from all_pipelines(name, pp, tp, zeros, drops)
+    if 1 not in pps:
+        return
     for dp, ep, t, accumulate in itertools.product((1, 2, 4), (1, 2, 4, 8), tp, (1, 2, 4)):
         if dp * ep * accumulate <= ROWS and dp * ep * t > 1:
             # Without dp and ep nothing can be divided.
             for zero, drop in itertools.product(zeros if dp * ep > 1 else [0], drops):
                 yield Plan(dp, ep, t, accumulate, zero, drop)
+
+
+def all_pipelines(name, pp, tp, zeros, drops):
+    for dp, ep, t, count in itertools.product((1, 2), (1, 2, 4), tp, (2, 4, 8, 16)):
+        if dp * ep * count <= ROWS and pp * dp * ep * t <= 16:
+            for zero, drop, kind in itertools.product(zeros if dp * ep > 1 else [0], drops,
+                                                      schedules(name, pp, count)):
+                yield Plan(dp, ep, t, count, zero, drop, pp, kind)
 
 
 class Runs:
@@ -182,7 +217,7 @@ class Runs:
                 self.spoil(stem + ".mlir")
             command = [self.tool("moire-run"), stem + ".mlir"]
         kept = stem if optimizer in stem else stem + ".clipped"
-        command += ["--data", self.entry.path("batch16"), "--accumulate", str(plan.accumulate),
+        command += ["--data", self.entry.path("batch16"), "--accumulate", str(plan.rounds()),
                     "--steps", str(self.args.steps), *FLAGS[optimizer], "--log", kept + ".jsonl"]
         if optimizer == "sgd":
             command += ["--dump-grads", stem + ".safetensors"]
@@ -451,6 +486,8 @@ def main():
     reference.add_folders(parser)
     parser.add_argument("--entry", nargs="+", metavar="NAME", default=list(ENTRIES), choices=list(ENTRIES))
     parser.add_argument("--tp", nargs="+", type=int, default=[1, 2, 4], help="sizes of the axis tp")
+    parser.add_argument("--pp", nargs="+", type=int, default=[1],
+                        help="sizes of the axis pp, each with every schedule (1: no pipelines)")
     parser.add_argument("--zero", nargs="+", type=int, default=[0, 1, 2, 3],
                         help="what ranks of dp and ep divide")
     parser.add_argument("--drop-order", nargs="+", default=["none", "gshard", "switch"],
@@ -482,7 +519,7 @@ def main():
     if args.defects:
         sys.exit(1 if check_defects(args) else 0)
     plans = [(name, plan) for name in args.entry
-             for plan in all_plans(name, args.tp, args.zero, args.drop_order)]
+             for plan in all_plans(name, args.tp, args.zero, args.drop_order, args.pp)]
     if args.sample or args.binaries:
         plans = random.Random(args.seed).sample(plans, args.sample or args.binaries)
     failed = 0

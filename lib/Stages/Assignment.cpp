@@ -73,6 +73,13 @@ int64_t Assignment::readerOf(Value value) const {
   return reader;
 }
 
+/// What may be done in several stages.
+static bool isCheap(Operation *op) {
+  return !isa<nn::MatmulOp, nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp, nn::AttentionOp,
+              nn::AttentionGradOp>(op) &&
+         !dist::isCollective(op);
+}
+
 void Assignment::assignBackward() {
   range.clear();
   for (Operation *op : backward) {
@@ -100,7 +107,7 @@ void Assignment::assignBackward() {
         onForward = false;
       }
     }
-    if (onForward && low <= high) {
+    if (onForward && low <= high && (low == high || isCheap(op))) {
       range[op] = {low, high};
       stage[op] = low;
     } else {
@@ -119,6 +126,8 @@ static int64_t bytesOf(Value value) {
 void Assignment::sink() {
   for (Operation *op : llvm::reverse(backward)) {
     if (auto it = range.find(op); it != range.end() && it->second.first < it->second.second)
+      continue;
+    if (!isCheap(op))
       continue;
     int64_t reader = -1, made = 0;
     for (Operation *user : op->getUsers())

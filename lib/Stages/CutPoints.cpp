@@ -72,9 +72,9 @@ FailureOr<std::vector<size_t>> stages::chooseCuts(const MicroStep &step, int64_t
   const std::vector<Place> places = findPlaces(step, rates);
   const int64_t count = places.size();
   if (count < stages)
-    return step.function().emitError("the model has ")
-               << count - 1 << " places where it can be cut, too few for " << stages
-               << " stages; use pp times the stages of a rank up to " << count,
+    return emitError(step.function().getLoc(), "the model has ")
+               << count - 1 << " places where one tensor crosses, too few to cut it into " << stages
+               << " stages; use at most " << count << ", which are pp times the stages of a rank",
            failure();
   // best[k][p]: the first k stages end at place p; their longest, then the bytes that cross.
   using Value = std::pair<double, int64_t>;

@@ -92,3 +92,20 @@ func.func @f() {
   pipe.balance @p rate 0.0
   return
 }
+
+// -----
+
+func.func @f() {
+  // expected-error @+1 {{'pipe.sum_copies' op names @p, which is no pipe.parameter}}
+  pipe.sum_copies [@p]
+  return
+}
+
+// -----
+
+pipe.parameter @p : tensor<4xf32> frozen from [#pipe.source<"p", "", 0, 0, f32, same, 0>]
+func.func @f() {
+  // expected-error @+1 {{'pipe.sum_copies' op names @p, which is frozen}}
+  pipe.sum_copies [@p]
+  return
+}

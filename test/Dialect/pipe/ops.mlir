@@ -36,3 +36,10 @@ func.func @optimizer_step() {
   pipe.balance @embed rate 0.001
   return
 }
+
+// CHECK-LABEL: func.func @reduce_gradients
+func.func @reduce_gradients() {
+  // CHECK: pipe.sum_copies [@embed, @experts]
+  pipe.sum_copies [@embed, @experts]
+  return
+}
