@@ -15,6 +15,8 @@ with one rank.
     check-routers.py               all plans, executed by moire-run
     check-routers.py --binaries 3  a sample of three, as compiled trainers
     check-routers.py --slots       --expert-slots: parts of micro-batches give one rank's numbers
+    check-routers.py --slots --target cuda-model --steps 2
+                                   of a CUDA program, executed by the model of a GPU
     check-routers.py --defects     a wrong program, which the above must tell
 
 Exits 1 where a plan differs, 77 without a corpus.
@@ -76,8 +78,11 @@ class Runs:
                          *plan.mesh(), *self.flags]
         tool = os.path.join(self.args.build, "bin")
         if self.args.binaries:
-            plans.run([f"{tool}/moirec", *compile_flags, "-o", stem])
+            target = self.args.target if plan.ranks > 1 else "cpu"
+            plans.run([f"{tool}/moirec", *compile_flags, "--target", target, "-o", stem])
             command = [f"{stem}/trainer", *(["--ranks", str(plan.ranks)] if plan.ranks > 1 else [])]
+            if target != "cpu":
+                command += ["--gpu-link", "nccl"]
         else:
             plans.run([f"{tool}/moirec", *compile_flags, "--stop-after=distribute"], stem + ".mlir")
             if self.defect and plan.ranks > 1:
@@ -89,7 +94,7 @@ class Runs:
             command = [f"{tool}/moire-run", stem + ".mlir", "--f64"]
         output = stem + ".txt"
         plans.run([*command, "--data", self.entry.path("batch16"), "--accumulate",
-                   str(plan.accumulate), "--steps", "6", "--lr", "0.1", "--log", stem + ".jsonl",
+                   str(plan.accumulate), "--steps", str(self.args.steps), "--lr", "0.1", "--log", stem + ".jsonl",
                    "--dump-grads", stem + ".safetensors"], output)
         with open(output) as file:
             self.said = file.read()
@@ -148,7 +153,7 @@ def check_slots(args):
         runs.flags = ["--expert-slots", "1.1"]
         problems = runs.check(plan, losses, grads)[2]
         ran = re.search(r"experts' slots: (\d+) micro-batches .* all ran in (\d+) parts", runs.said)
-        if not ran or int(ran.group(2)) <= 6:
+        if not ran or int(ran.group(2)) <= args.steps:
             problems.append(f"no micro-batch ran in parts: {runs.said!r}")
         runs.flags = ["--expert-slots", "0.2"]
         try:
@@ -186,6 +191,9 @@ def main():
                         help="N plans of all cases, chosen at random, as compiled trainers")
     parser.add_argument("--slots", action="store_true",
                         help="a compiled trainer whose experts have too few slots")
+    parser.add_argument("--target", default="cpu", choices=["cpu", "cuda-model"],
+                        help="of --slots: what the ranks are compiled for")
+    parser.add_argument("--steps", type=int, default=6, help="of --slots (6)")
     parser.add_argument("--defects", action="store_true", help="seed a defect, which must be told")
     parser.add_argument("--seed", type=int, default=1, help="of the choice")
     args = parser.parse_args()

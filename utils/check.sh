@@ -80,9 +80,11 @@ step "corpus: bf16, trainers and interpreter, against PyTorch's autocast" python
 step "CUDA runtime: compiled, and its kernels in the model of a GPU" cuda_runtime
 step "corpus: CUDA programs, executed by the model of a GPU, against PyTorch" python3 utils/check-corpus.py \
   --build build --target cuda-model --no-batch16 --entry llama_dyn23 bert_dyn18
-step "plans: CUDA programs of many ranks, executed by the model of a GPU, against one CPU rank" \
-  python3 utils/check-plans.py --build build --binaries 2 --target cuda-model --steps 2 --jobs 2 \
-  --entry llama_dyn18 mixtral_batched_dyn18 --tp 1 2 --seed 29
+step "plans: a CUDA program of many ranks, executed by the model of a GPU, against one CPU rank" \
+  python3 utils/check-plans.py --build build --binaries 1 --target cuda-model --steps 2 \
+  --entry mixtral_batched_dyn18 --tp 1 2 --zero 2 3 --seed 1
+step "routers: micro-batches of a CUDA program in parts" python3 utils/check-routers.py --build build \
+  --slots --target cuda-model --steps 2
 step "corpus: CUDA programs compile without a warning" compile_for_cuda
 step "matrix kernels: tensor cores used, nothing in local memory" python3 utils/check-matrix-kernels.py
 step "demo" utils/demo.sh --steps 120

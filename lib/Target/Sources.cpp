@@ -55,10 +55,31 @@ std::string target::banner(const ProgramInfo &info, StringRef what) {
       .str();
 }
 
+/// Whether the op, or one in it, writes to a gradient.
+static bool writesGradient(Operation &op) {
+  return op
+      .walk([](Operation *inner) {
+        for (Value operand : inner->getOperands())
+          if (isa<MemRefType>(operand.getType()) &&
+              exec::rootOf(operand).getDefiningOp<exec::GradOp>() &&
+              !isa<exec::ViewOp, exec::GradOp>(inner))
+            return WalkResult::interrupt();
+        return WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+/// Whether the host has to ask, where a gradient is about to change, if experts' rows found
+/// room: on the CPU an exchange of counts throws by itself.
+static bool asksForSlots(const ProgramInfo &info) {
+  return info.options.target != TargetKind::cpu && info.module->hasAttr("moire.expert_slots");
+}
+
 /// The micro-step's statements, cut into functions.
 LogicalResult SourceWriter::readSteps() {
   std::string last, body;
   size_t count = 0;
+  bool asks = asksForSlots(info), asked = false;
   auto finish = [&] {
     if (!body.empty())
       functions.push_back(std::move(body));
@@ -72,6 +93,13 @@ LogicalResult SourceWriter::readSteps() {
       return failure();
     if (statement->empty())
       continue;
+    if (asks && !asked && writesGradient(op)) {
+      body += "  checkSlots(ctx);\n";
+      asked = true;
+    }
+    if (asked && op.walk([](exec::ExchangeOp) { return WalkResult::interrupt(); }).wasInterrupted())
+      return op.emitError("sends rows to experts, where --expert-slots must know before the first "
+                          "gradient changes that they find room; leave --expert-slots out");
     std::string node = nodeNames(op.getLoc());
     // What has no node was added by the train phase: the loss and its like.
     if (node.empty())
@@ -115,9 +143,8 @@ LogicalResult SourceWriter::writeKernels() {
   if (launches.size() > 2)
     numFiles = std::max<size_t>(numFiles, 2);
   std::vector<std::pair<size_t, std::string>> parts(numFiles);
-  llvm::stable_sort(launches, [&](auto &a, auto &b) {
-    return cost.lookup(a.kernel) > cost.lookup(b.kernel);
-  });
+  llvm::stable_sort(
+      launches, [&](auto &a, auto &b) { return cost.lookup(a.kernel) > cost.lookup(b.kernel); });
   for (const auto &launch : launches) {
     auto &part = *llvm::min_element(parts);
     part.first += cost.lookup(launch.kernel);

@@ -168,6 +168,7 @@ void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
 static void runProgram(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);
+  ctx.last = last;
   ctx.program->microStep(ctx);
   if (last && ctx.comm)
     reduceStep(ctx);
@@ -200,15 +201,16 @@ void runMicroStep(Context &ctx, bool last) {
   }
 }
 
-__global__ static void addLoss(const float *value, double *sum, bool first, double *own) {
+__global__ static void addLoss(const float *value, double *sum, bool first, double *own,
+                               bool firstOfOwn) {
   *sum = (first ? 0.0 : *sum) + double(*value);
   if (own)
-    *own = *value;
+    *own = (firstOfOwn ? 0.0 : *own) + double(*value);
 }
 void loss(Context &ctx, const float *value) {
   double *own = ctx.comm ? ctx.losses.as<double>() + ctx.microBatch : nullptr;
   MOIRE_LAUNCH(streamOf(ctx), 1, 1, 0, addLoss, value, &ctx.outcome.as<StepOutcome>()->loss,
-               ctx.first(), own);
+               ctx.first(), own, ctx.part.isFirst);
 }
 StepOutcome outcomeOfStep(Context &ctx) {
   StepOutcome outcome;

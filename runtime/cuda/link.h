@@ -17,6 +17,7 @@
 #define MOIRE_RT_CUDA_LINK_H
 
 #include "moire/rt/context.h"
+#include "moire/rt/memory.h"
 #include "moire/rt/program.h"
 
 #include <map>
@@ -31,6 +32,26 @@ struct DeviceMessage {
   int peer;   ///< a rank of the program, never this one
   void *data; ///< only read where it is sent
   int64_t bytes;
+};
+
+/// Exchanges of experts' rows whose messages have one length (exchangeRoutingInSlots()).
+struct ExpertSlots {
+  static constexpr int kMost = 1024;
+  struct Room {
+    int64_t local; ///< experts of a member
+    int64_t slots; ///< that a member's rows have at each other one
+  };
+  std::map<const int32_t *, Room> of; ///< by the exchange block
+  /// What checkSlots() asks about, in the order of the micro-step.
+  struct Asked {
+    std::string what;
+    int group;
+    int64_t slots;
+  };
+  std::vector<Asked> asked;
+  /// [kMost] by number in `asked`, those past the last one at the last one's: the most rows
+  /// of this rank that went to one member and found no room, else 0.
+  DeviceBlock most;
 };
 
 class DeviceLink {
@@ -53,6 +74,7 @@ public:
   /// How many rows go where: the host's copy of each exchange block of the arena,
   /// written with it by exchangeRouting().
   std::map<const int32_t *, std::vector<int32_t>> exchanges;
+  ExpertSlots slots;
 };
 
 std::shared_ptr<DeviceLink> linkThroughHost();

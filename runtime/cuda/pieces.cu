@@ -9,10 +9,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/pieces.h"
 #include "cuda/link.h"
 #include "cuda/ranges.h"
 #include "moire/rt/cuda/pack.h"
+#include "moire/rt/pieces.h"
 
 namespace moire::rt {
 

@@ -43,13 +43,28 @@ Cut cut(int64_t pairs, int64_t experts) {
   return {warps, int32_t(rounds), int32_t((pairs + rounds * perRound - 1) / (rounds * perRound))};
 }
 
+/// The pairs that go to an expert: of a part of the micro-batch those of its rows.
+struct Window {
+  int64_t begin, end;
+  /// -1: none.
+  __device__ __forceinline__ int64_t expertOf(int64_t pair, const int64_t *ids) const {
+    return pair >= begin && pair < end ? ids[pair] : -1;
+  }
+};
+Window windowOf(const Context &ctx, const Routing &r) {
+  const Context::Part &part = ctx.part;
+  const int64_t perRow = part.rows ? r.rows() / part.rows : 0; // pairs of one
+  return {part.begin * perRow, part.rows ? part.end * perRow : r.rows()};
+}
+
 /// An id that can be used as an index whatever it holds.
 __device__ inline int32_t bounded(int64_t id, int64_t experts) {
   return id >= 0 && id < experts ? int32_t(id) : 0;
 }
 
 __global__ void histogramKernel(int64_t pairs, int32_t k, int32_t experts, Cut cut,
-                                const int64_t *ids, int32_t *counts, Fault *fault) {
+                                Window window, const int64_t *ids, int32_t *counts,
+                                Fault *fault) {
   MOIRE_SHARED_DYNAMIC(int32_t, table);
   for (int32_t e = threadIdx.x; e < experts; e += blockDim.x)
     table[e] = 0;
@@ -58,8 +73,8 @@ __global__ void histogramKernel(int64_t pairs, int32_t k, int32_t experts, Cut c
     const int64_t p = (int64_t(blockIdx.x) * cut.rounds + round) * blockDim.x + threadIdx.x;
     if (p >= pairs)
       continue;
-    const int64_t id = ids[p];
-    if (id == -1) // no expert
+    const int64_t id = window.expertOf(p, ids);
+    if (id == -1)
       continue;
     if (id < 0 || id >= experts)
       report(fault, FaultKind::expert, id, p / k, experts - 1);
@@ -70,7 +85,8 @@ __global__ void histogramKernel(int64_t pairs, int32_t k, int32_t experts, Cut c
     counts[int64_t(e) * cut.chunks + blockIdx.x] = table[e];
 }
 
-__global__ void placeKernel(Routing r, Cut cut, const int64_t *ids, const int32_t *counts) {
+__global__ void placeKernel(Routing r, Cut cut, Window window, const int64_t *ids,
+                            const int32_t *counts) {
   MOIRE_SHARED_DYNAMIC(int32_t, table);
   const int32_t experts = int32_t(r.experts);
   const int32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -123,7 +139,7 @@ __global__ void placeKernel(Routing r, Cut cut, const int64_t *ids, const int32_
       table[first + i] = 0;
     __syncthreads();
     const int64_t p = (int64_t(blockIdx.x) * cut.rounds + round) * blockDim.x + threadIdx.x;
-    const bool inside = p < r.tokens * r.k, valid = inside && ids[p] != -1;
+    const bool inside = p < r.tokens * r.k, valid = inside && window.expertOf(p, ids) != -1;
     const int32_t e = valid ? bounded(ids[p], experts) : 0;
     unsigned same = __ballot_sync(kFullWarp, valid);
     for (int32_t bit = 1; bit < experts; bit *= 2) {
@@ -170,13 +186,14 @@ void route(Context &ctx, const Routing &r, const int64_t *ids) {
     return;
   }
   const Cut c = cut(r.rows(), r.experts);
+  const Window window = windowOf(ctx, r);
   auto *counts =
       static_cast<int32_t *>(ctx.scratch(r.experts * c.chunks * int64_t(sizeof(int32_t))));
   const dim3 grid(static_cast<unsigned>(c.chunks)), block(static_cast<unsigned>(c.warps * kWarp));
   MOIRE_LAUNCH(streamOf(ctx), grid, block, r.experts * 4, histogramKernel, r.rows(), int32_t(r.k),
-               int32_t(r.experts), c, ids, counts, faultOf(ctx));
-  MOIRE_LAUNCH(streamOf(ctx), grid, block, (c.warps + 1) * r.experts * 4, placeKernel, r, c, ids,
-               static_cast<const int32_t *>(counts));
+               int32_t(r.experts), c, window, ids, counts, faultOf(ctx));
+  MOIRE_LAUNCH(streamOf(ctx), grid, block, (c.warps + 1) * r.experts * 4, placeKernel, r, c,
+               window, ids, static_cast<const int32_t *>(counts));
   checkFaultsOfModel(ctx);
 }
 

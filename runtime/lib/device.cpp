@@ -11,6 +11,7 @@
 
 #ifdef MOIRE_CUDA_MODEL
 #include "cuda/link.h"
+#include "cuda/model/waits.h"
 #endif
 
 #include <cstring>
@@ -55,17 +56,24 @@ void checkMemory(const Context &, int64_t) {
 int64_t reserveBytes(const Program &) { return 0; }
 void reserve(Context &) {}
 
+static void copyAndWait(void *to, const void *from, int64_t bytes) {
+  if (bytes <= 0)
+    return;
+#ifdef MOIRE_CUDA_MODEL
+  ++model::hostWaits;
+#endif
+  std::memcpy(to, from, bytes);
+}
 void upload(Context &, void *device, const void *host, int64_t bytes) {
-  if (bytes > 0)
-    std::memcpy(device, host, bytes);
+  copyAndWait(device, host, bytes);
 }
 void download(Context &, void *host, const void *device, int64_t bytes) {
-  if (bytes > 0)
-    std::memcpy(host, device, bytes);
+  copyAndWait(host, device, bytes);
 }
 
-void send(Context &ctx, void *device, const void *host, int64_t bytes) {
-  upload(ctx, device, host, bytes);
+void send(Context &, void *device, const void *host, int64_t bytes) {
+  if (bytes > 0)
+    std::memcpy(device, host, bytes);
 }
 
 HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool)

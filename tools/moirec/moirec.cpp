@@ -291,9 +291,6 @@ int main(int argc, char **argv) {
   planner::Plan plan;
   if (int code = readPlanFlags(app, line, plan))
     return code;
-  if (options.expertSlots != 0 && emit.target != target::TargetKind::cpu)
-    return usageError("--expert-slots with --target " + line.target +
-                      " is not possible; a micro-batch runs in parts with --target cpu alone");
   if (options.zero > 0 && options.mesh.empty() && line.plan.empty())
     return usageError("--zero " + llvm::Twine(options.zero) +
                       " divides what ranks hold alike, and there is one rank; give --mesh dp=2 or "

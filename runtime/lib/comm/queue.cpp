@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "comm/queue.h"
+#include "moire/rt/collectives.h"
 
 #include <chrono>
 #include <csignal>
@@ -65,8 +66,12 @@ void CommQueue::run() {
     jobs.pop_front();
     hold.unlock();
     std::exception_ptr thrown;
+    bool ends = true; // the run
     try {
       job();
+    } catch (const ExpertOverflow &) { // all ranks have it, and go on with parts
+      thrown = std::current_exception();
+      ends = false;
     } catch (...) {
       thrown = std::current_exception();
     }
@@ -76,7 +81,7 @@ void CommQueue::run() {
     else
       ++done;
     changed.notify_all();
-    if (!thrown || patience <= 0)
+    if (!thrown || !ends || patience <= 0)
       continue;
     // Who computes may not come to a wait soon.
     if (changed.wait_for(hold, std::chrono::duration<double>(patience),

@@ -27,7 +27,8 @@ public:
   using Job = std::function<void()>;
 
   /// patience: seconds that the thread that computes has to take an error of the queue,
-  /// by a wait; then the process says it and ends with code 2. 0: any time.
+  /// by a wait; then the process says it and ends with code 2. 0: any time, as for an
+  /// ExpertOverflow, which ends nothing.
   explicit CommQueue(double patience = 0) : patience(patience) {}
   /// Jobs that have not begun are dropped.
   ~CommQueue() { stop(); }

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <omp.h>
 
 namespace moire::rt {
@@ -213,6 +214,7 @@ private:
   /// Forward and backward of all micro-batches, then the update.
   void startStep() {
     beginStep(*ctx);
+    partLabels.clear();
     for (int64_t micro = 0; micro < o.accumulate; ++micro) {
       ctx->microBatch = micro;
       for (int64_t i = 0; i < p.numInputs; ++i) {
@@ -259,9 +261,9 @@ private:
       const Block &block = batches[ctx->microBatch].blocks[i];
       const int64_t labels = block.size() / int64_t(sizeof(int64_t)), perRow = labels / p.batch;
       const auto *from = reinterpret_cast<const int64_t *>(block.data());
-      partLabels.assign(labels, -100);
-      std::copy(from + begin * perRow, from + end * perRow, partLabels.begin() + begin * perRow);
-      setInput(*ctx, i, partLabels.data(), block.size());
+      std::vector<int64_t> &own = partLabels.emplace_back(labels, -100);
+      std::copy(from + begin * perRow, from + end * perRow, own.begin() + begin * perRow);
+      setInput(*ctx, i, own.data(), block.size());
     }
   }
 
@@ -291,7 +293,8 @@ private:
   std::unique_ptr<Report> report;
   std::unique_ptr<Context> ctx;
   std::vector<MicroBatch> batches;
-  std::vector<int64_t> partLabels; ///< those of the part that runs
+  /// Those of the step's parts, which a GPU may still have to read.
+  std::deque<std::vector<int64_t>> partLabels;
   int64_t overflows = 0, parts = 0;
   Connected connected;
 };

@@ -13,7 +13,9 @@
 #include "TestUtil.h"
 #include "cuda/link.h"
 #include "cuda/model/nccl.h"
+#include "cuda/model/waits.h"
 #include "moire/rt/device.h"
+#include "moire/rt/kernels.h"
 
 #include <cmath>
 #include <thread>
@@ -157,6 +159,46 @@ TEST(DeviceCollectives, MovesAlongAnyDimension) {
       require(flags[0] == (root % 2 == 0) && flags[1] == (root % 3 == 0) && flags[2], "broadcast");
     }
   });
+}
+
+// Slots of a stated size: the host waits where it asks for all layers at once, and nowhere
+// else. Without them it waits for the counts of each.
+TEST(DeviceCollectives, RowsInSlotsNeedNoHost) {
+  constexpr int64_t kRanks = 4, kTokens = 24, kK = 2, kExperts = 8, kWidth = 5, kLayers = 3;
+  const auto errors = onRanks(kRanks, 1, true, [](Context &ctx) {
+    auto memory = [](int64_t tokens, int64_t k, int64_t experts) {
+      return std::vector<char>(Routing::bytes(tokens, k, experts));
+    };
+    std::vector<char> globalMemory = memory(kTokens, kK, kExperts),
+                      localMemory = memory(kRanks * kTokens, kK, kExperts / kRanks);
+    const Routing global = Routing::at(globalMemory.data(), kTokens, kK, kExperts);
+    const Routing local = Routing::at(localMemory.data(), kRanks * kTokens, kK, kExperts / kRanks);
+    std::vector<int64_t> ids(kTokens * kK);
+    for (int64_t i = 0; i < kTokens * kK; ++i)
+      ids[i] = (i * i + ctx.comm->rank()) % kExperts;
+    route(ctx, global, ids.data());
+    const std::vector<float> rows = valuesOf<float>(ctx.comm->rank(), kTokens * kK * kWidth);
+    for (bool inSlots : {false, true}) {
+      const int64_t before = model::hostWaits;
+      std::vector<std::vector<int32_t>> exchange(kLayers,
+                                                 std::vector<int32_t>(exchangeLength(kExperts)));
+      for (std::vector<int32_t> &block : exchange) {
+        if (inSlots)
+          exchangeRoutingInSlots(ctx, 0, "counts", global, local, block.data());
+        else
+          exchangeRouting(ctx, 0, "counts", global, local, block.data());
+        std::vector<float> there(local.rows() * kWidth), back(rows.size());
+        allToAllRows(ctx, 0, "there", rows.data(), there.data(), kWidth * 4, block.data(), false);
+        allToAllRows(ctx, 0, "back", there.data(), back.data(), kWidth * 4, block.data(), true);
+        require(back == rows, "other rows came back");
+      }
+      require(model::hostWaits - before == (inSlots ? 0 : kLayers),
+              "the host waited " + std::to_string(model::hostWaits - before) + " times");
+      checkSlots(ctx);
+      require(model::hostWaits - before == (inSlots ? 1 : kLayers), "asked more than once");
+    }
+  });
+  EXPECT_EQ(errors, std::vector<std::string>(kRanks));
 }
 
 // More peers than one group of NCCL's may have operations for. No kernels: 130 ranks have

@@ -108,6 +108,33 @@ TEST(Async, AfterAnErrorThatAllHaveTheQueueGoesOn) {
   }));
 }
 
+// Rows that find no room end nothing: who computes may take as long as it likes to hear of
+// it, and what was started before is done, what was started behind is not.
+TEST(Async, AnOverflowWaitsForTheThreadThatComputes) {
+  CommOptions options;
+  options.patience = 0.01;
+  expectNone(onThreads(
+      line(2), {{0}},
+      [](Comm &comm) {
+        double x = 1, y = 0, z = 0;
+        const Ticket before = comm.start([&] {
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          comm.allReduce(comm.group(0), "a sum", &x, &y, 1);
+        });
+        const Ticket full = comm.start([] { throw ExpertOverflow("no room"); });
+        const Ticket behind = comm.start([&] { z = 1; });
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        EXPECT_THROW(comm.wait(full), ExpertOverflow);
+        EXPECT_EQ(y, 2);
+        comm.wait(before);
+        comm.wait(behind);
+        comm.wait(comm.start([&] { comm.allReduce(comm.group(0), "a sum", &y, &y, 1); }));
+        EXPECT_EQ(y, 4);
+        EXPECT_EQ(z, 0);
+      },
+      {}, options));
+}
+
 // b bytes to each of n - 1 others leave one after another: (n - 1) b / bandwidth. The last of
 // those that come arrive `latency` later than that, less what a rank begins after the others.
 TEST(VirtualTime, ATransferTakesWhatTheNetworkSays) {

@@ -43,8 +43,20 @@ Routed routed(Context &ctx, const Layer &layer, int rank) {
   return routing;
 }
 
-/// There, each row doubled, and back; every rank's rows checked on the way.
-void check(const Layer &layer, int ranks) {
+/// The most rows that a rank has for the experts of one.
+int64_t mostForOne(const Layer &layer, int ranks) {
+  int64_t most = 0;
+  for (int source = 0; source < ranks; ++source) {
+    std::vector<int64_t> rows(ranks);
+    for (int64_t p = 0; p < layer.tokens * layer.k; ++p)
+      most = std::max(most, ++rows[layer.choice(source, p) * ranks / layer.experts]);
+  }
+  return most;
+}
+
+/// There, each row doubled, and back; every rank's rows checked on the way. inSlots: with as
+/// few slots as a GPU can do with, which must not be too few.
+void check(const Layer &layer, int ranks, bool inSlots) {
   const int64_t local = layer.experts / ranks, rows = layer.tokens * layer.k;
   const auto errors = onThreads(line(ranks), {{0}}, [&](Comm &comm) {
     Context ctx(1);
@@ -52,9 +64,13 @@ void check(const Layer &layer, int ranks) {
     connectDevices(ctx);
     const int me = comm.rank();
     const Routed global = routed(ctx, layer, me);
-    const Routed here(ranks * layer.tokens, std::min(layer.k, local), local);
+    const Routed here = inSlots ? Routed(ranks * mostForOne(layer, ranks), 1, local)
+                                : Routed(ranks * layer.tokens, std::min(layer.k, local), local);
     std::vector<int32_t> exchange(exchangeLength(layer.experts) + 1, -7);
-    exchangeRouting(ctx, 0, "counts", global.r, here.r, exchange.data());
+    if (inSlots)
+      exchangeRoutingInSlots(ctx, 0, "counts", global.r, here.r, exchange.data());
+    else
+      exchangeRouting(ctx, 0, "counts", global.r, here.r, exchange.data());
     if (exchange.back() != -7)
       throw std::runtime_error("wrote past exchangeLength");
 
@@ -93,9 +109,14 @@ void check(const Layer &layer, int ranks) {
     for (size_t i = 0; i < sorted.size(); ++i)
       if (back[i] != 2 * sorted[i])
         throw std::runtime_error("wrong rows came back");
+    checkSlots(ctx);
   });
   for (const std::string &error : errors)
-    EXPECT_EQ(error, "") << ranks << " ranks, " << layer.experts << " experts";
+    EXPECT_EQ(error, "") << ranks << " ranks, " << layer.experts << " experts, slots " << inSlots;
+}
+void check(const Layer &layer, int ranks) {
+  for (bool inSlots : {false, true})
+    check(layer, ranks, inSlots);
 }
 } // namespace
 
@@ -158,4 +179,51 @@ TEST(ExpertExchange, AMeshThatCannotHoldTheExpertsIsRefused) {
   } catch (const RunError &e) {
     EXPECT_STREQ(e.what(), "all_to_all of x: 1 ranks of 4 experts each cannot hold 6");
   }
+}
+
+// One rank's rows of one layer find no room; all ranks must hear of it, and go on.
+TEST(ExpertExchange, AllRanksLearnThatRowsFindNoRoom) {
+  constexpr int kRanks = 4;
+  constexpr int64_t kTokens = 6, kExperts = 8;
+  for (int full : {0, 3})
+    for (int64_t layers : {1, 2}) {
+      const auto errors = onThreads(line(kRanks), {{0}}, [&](Comm &comm) {
+        Context ctx(1);
+        ctx.comm = &comm;
+        connectDevices(ctx);
+        // Spread evenly a rank has 2 rows for another at most, 6 come to it.
+        const Routed here(8, 1, kExperts / kRanks);
+        std::vector<std::vector<int32_t>> exchanges(layers,
+                                                    std::vector<int32_t>(exchangeLength(kExperts)));
+        auto step = [&](bool crowded) {
+          for (int64_t l = 0; l < layers; ++l) {
+            const Layer layer = {kTokens, 1, kExperts, 3, [&](int rank, int64_t p) {
+                                   return crowded && l == layers - 1 && rank == full
+                                              ? int64_t(5)
+                                              : 2 * ((p + rank) % kRanks) + p % 2;
+                                 }};
+            const Routed global = routed(ctx, layer, comm.rank());
+            const std::string what = "exchange of layer " + std::to_string(l);
+            exchangeRoutingInSlots(ctx, 0, what.c_str(), global.r, here.r, exchanges[l].data());
+            std::vector<float> rows(kTokens * 3, 1.0f), there(8 * 3);
+            allToAllRows(ctx, 0, "there", rows.data(), there.data(), 12, exchanges[l].data(),
+                         false);
+            allToAllRows(ctx, 0, "back", there.data(), rows.data(), 12, exchanges[l].data(), true);
+          }
+          checkSlots(ctx);
+        };
+        for (bool crowded : {true, false, true}) {
+          std::string said;
+          try {
+            step(crowded);
+          } catch (const ExpertOverflow &e) {
+            said = e.what();
+          }
+          const std::string begin = "exchange of layer " + std::to_string(layers - 1) + ": ";
+          if (crowded ? said.rfind(begin, 0) != 0 : !said.empty())
+            throw std::runtime_error("crowded " + std::to_string(crowded) + ": '" + said + "'");
+        }
+      });
+      EXPECT_EQ(errors, std::vector<std::string>(kRanks)) << full;
+    }
 }

@@ -121,7 +121,6 @@ TEST(Ranks, EveryMeshGivesTheNumbersOfOneRank) {
   }
 }
 
-#ifndef MOIRE_CUDA_MODEL // --zero is for the CPU target
 TEST(Ranks, WhatIsDividedGivesTheNumbersOfWhatIsWhole) {
   Ranks t;
   for (const char *mesh : {"dp=2", "dp=8", "ep=4", "dp=2,ep=2", "dp=2,tp=2", "dp=2,ep=2,tp=2"})
@@ -152,7 +151,6 @@ TEST(Ranks, WhatIsDividedGivesTheNumbersOfWhatIsWhole) {
       }
     }
 }
-#endif
 
 TEST(Ranks, ASlowNetworkChangesNothingButTime) {
   Ranks t;

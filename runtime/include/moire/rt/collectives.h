@@ -83,7 +83,7 @@ void broadcast(Context &ctx, int group, const char *what, T *data, int64_t count
 constexpr int64_t exchangeLength(int64_t experts) { return 1 + 2 * experts; }
 
 /// The rows that go to the experts of some member of a group find no room there. All
-/// members throw it in the same exchange, before they have changed a gradient.
+/// members throw it in the same place, before they have changed a gradient.
 struct ExpertOverflow : RunError {
   using RunError::RunError;
 };
@@ -93,10 +93,17 @@ struct ExpertOverflow : RunError {
 /// written, and its rows() must be at least n · T · min(k, L), which is never exceeded.
 void exchangeRouting(Context &ctx, int group, const char *what, const Routing &global,
                      const Routing &local, int32_t *exchange);
-/// The same with a local.rows() that may be smaller: all members learn all counts, and
-/// where one of them gets more rows than it has room for, all throw ExpertOverflow.
+/// The same with a local.rows() that may be smaller. On the CPU all members learn all
+/// counts, and where one of them gets more rows than it has room for, all throw
+/// ExpertOverflow. On a GPU each member's rows have local.rows() / n slots of their own, so
+/// that messages have one length and the host need not know the counts: what finds no room
+/// is left out, and noted for checkSlots().
 void exchangeRoutingInSlots(Context &ctx, int group, const char *what, const Routing &global,
                             const Routing &local, int32_t *exchange);
+/// Of programs for GPUs, between the last of these in a micro-step and the first statement
+/// that changes a gradient: waits for the stream, and throws ExpertOverflow where rows of
+/// some member found no room since the last call. On the CPU they have thrown.
+void checkSlots(Context &ctx);
 
 /// Moves rows to the ranks of their experts. Forward: from [T · k, rowBytes] sorted by
 /// global expert → to, grouped by (local expert, source member ascending), rows of one
