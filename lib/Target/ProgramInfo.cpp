@@ -291,7 +291,6 @@ LogicalResult Collector::readMesh() {
   }
   if (!reduce)
     return success();
-  const bool early = !info.microStep.getOps<exec::StartReduceOp>().empty();
   for (Operation &op : reduce.getBody().front().without_terminator()) {
     auto sum = dyn_cast<pipe::ReduceGradsOp>(op);
     if (!sum)
@@ -300,8 +299,7 @@ LogicalResult Collector::readMesh() {
     for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
       info.parameters[info.parameterOf.lookup(name.getValue())].reduceGroup =
           info.groupOf(sum.getAxes());
-    if (early)
-      addBucket(sum);
+    addBucket(sum);
   }
   return success();
 }

@@ -79,7 +79,7 @@ struct ProgramInfo {
   int groupOf(mlir::ArrayAttr axes) const {
     return static_cast<int>(llvm::find(groups, axes) - groups.begin());
   }
-  /// Sums of gradients that the micro-step starts, in the order of @reduce_gradients.
+  /// Sums of gradients, in the order of @reduce_gradients.
   struct Bucket {
     int group;
     struct Range {

@@ -10,43 +10,8 @@
 #include "moire/rt/pieces.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace moire::rt {
-
-std::vector<Bucket> bucketsOf(const Program &program, int64_t most) {
-  std::vector<Bucket> ranges;
-  for (int64_t i = 0; i < program.numParameters; ++i) {
-    const ParameterInfo &p = program.parameters[i];
-    int64_t n = 1;
-    for (int64_t d = 0; d < p.rank; ++d)
-      n *= p.shape[d];
-    if (p.trainable && p.reduceGroup >= 0 && p.zero == 0 && n > 0) {
-      const int64_t at = p.gradOffset < 0 ? p.offset : p.gradOffset;
-      ranges.push_back({p.reduceGroup, at, at + n});
-    }
-  }
-  // Neighbours in memory, up to the padding between them. Not in the order of groups:
-  // a parameter of another group lies between those of one.
-  std::sort(ranges.begin(), ranges.end(),
-            [](const Bucket &a, const Bucket &b) { return a.begin < b.begin; });
-  std::vector<Bucket> runs;
-  for (const Bucket &r : ranges) {
-    constexpr int64_t kPadding = 16;
-    if (!runs.empty() && runs.back().group == r.group && r.begin - runs.back().end < kPadding)
-      runs.back().end = r.end;
-    else
-      runs.push_back(r);
-  }
-  std::vector<Bucket> buckets;
-  for (const Bucket &run : runs)
-    for (int64_t at = run.begin; at < run.end; at += most)
-      buckets.push_back({run.group, at, std::min(run.end, at + most)});
-  std::sort(buckets.begin(), buckets.end(), [](const Bucket &a, const Bucket &b) {
-    return std::tie(a.group, a.begin) < std::tie(b.group, b.begin);
-  });
-  return buckets;
-}
 
 namespace {
 constexpr int64_t kBucket = 25'000'000 / sizeof(float) / 16 * 16; ///< elements at once
@@ -82,11 +47,6 @@ void reduceStep(Context &ctx) {
       sumBucket(ctx, ctx.program->buckets[b]);
   }
   ctx.sums.clear();
-  if (ctx.program->numBuckets == 0) {
-    for (const Bucket &b : bucketsOf(*ctx.program, kBucket))
-      sumRange(ctx, b.group, b.begin, b.end);
-    sumPieces(ctx);
-  }
 
   // Atom number a · S + s lies at shard s, in its accumulation a.
   const Group data = comm.groupOver("dp,ep");

@@ -41,22 +41,6 @@ std::vector<Slabs> inGoes(const Slabs &whole, int64_t members) {
   return goes;
 }
 
-void sumPieces(Context &ctx) {
-  const Program &program = *ctx.program;
-  for (int group = 0; group < int(program.numGroups); ++group) {
-    const int64_t members = ctx.comm->group(group).size();
-    std::vector<RangeInfo> ranges;
-    for (int64_t i = 0; i < program.numParameters; ++i)
-      if (const ParameterInfo &p = program.parameters[i]; p.zero == 1 && p.reduceGroup == group) {
-        const int64_t at = p.gradOffset < 0 ? p.offset : p.gradOffset, n = shardElements(p);
-        ranges.push_back({at, at + n, pieceElements(n, members)});
-      }
-    if (!ranges.empty())
-      reducePieces(ctx, group, "reduce_scatter of gradients", ranges.data(),
-                   int64_t(ranges.size()));
-  }
-}
-
 void gatherPieces(Context &ctx) {
   const Program &program = *ctx.program;
   for (int index = 0; index < int(program.numGroups); ++index) {

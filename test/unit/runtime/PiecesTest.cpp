@@ -75,7 +75,11 @@ TEST(Pieces, EachRankGetsTheSumOfItsOwn) {
       connectDevices(ctx);
       for (int64_t i = 0; i < d.p.gradElements; ++i)
         ctx.grad(0)[i] = valueAt(comm.rank(), i);
-      sumPieces(ctx);
+      std::vector<RangeInfo> ranges;
+      for (const ParameterInfo &param : d.params)
+        ranges.push_back({param.offset, param.offset + param.shape[0],
+                          pieceElements(param.shape[0], ranks)});
+      reducePieces(ctx, 0, "reduce_scatter of gradients", ranges.data(), int64_t(ranges.size()));
       for (const ParameterInfo &param : d.params) {
         const Owned mine = owned(ctx, param);
         for (int64_t i = 0; i < param.shape[0]; ++i) {

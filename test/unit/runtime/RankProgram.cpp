@@ -204,6 +204,17 @@ RankProgram::RankProgram(const std::string &mesh, int zero)
       at[block] += param.zero > block ? pieceElements(n, members) : whole;
     }
   }
+  // A bucket each, as many as there are sums.
+  for (const ParameterInfo &param : params) {
+    if (param.zero > 1)
+      continue;
+    const int64_t members = (param.reduceGroup == kOverData ? axes[kEp].size : 1) * axes[1].size;
+    const int64_t n = shardElements(param), begin = param.gradOffset;
+    RangeInfo &range = ranges[p.numBuckets];
+    range = {begin, begin + n, param.zero == 1 ? pieceElements(n, members) : 0};
+    buckets[p.numBuckets++] = {param.reduceGroup, 1, &range};
+  }
+  p.buckets = buckets;
   p.stateElements = at[0];
   p.gradElements = at[1];
   p.paramElements = at[2];

@@ -34,6 +34,8 @@ public:
 private:
   AxisInfo axes[4];
   int64_t tableShape[2], expertShape[2];
+  RangeInfo ranges[3];
+  BucketInfo buckets[3];
 };
 
 } // namespace moire::rt::test

@@ -270,28 +270,6 @@ TEST(Ranks, ATokenThatOneRankAloneReadsStopsAll) {
   EXPECT_NE(r.err.find("error: token 999 at position 20 of "), std::string::npos) << r.err;
 }
 
-TEST(Buckets, NeighboursOfOneGroupInPiecesOfBoundedSize) {
-  const int64_t shapes[][1] = {{100}, {30}, {50}, {16}, {8}};
-  ParameterInfo params[5] = {};
-  const int64_t offsets[] = {0, 112, 144, 208, 224};
-  const int groups[] = {1, 1, 0, 1, 1};
-  for (int i = 0; i < 5; ++i) {
-    params[i].rank = 1;
-    params[i].shape = shapes[i];
-    params[i].offset = offsets[i];
-    params[i].trainable = i != 4; // frozen: it has no gradient
-    params[i].reduceGroup = groups[i];
-  }
-  Program p = {};
-  p.numParameters = 5;
-  p.parameters = params;
-  std::vector<std::vector<int64_t>> got;
-  for (const Bucket &b : bucketsOf(p, 64))
-    got.push_back({b.group, b.begin, b.end});
-  EXPECT_EQ(got, (std::vector<std::vector<int64_t>>{
-                     {0, 144, 194}, {1, 0, 64}, {1, 64, 128}, {1, 128, 142}, {1, 208, 224}}));
-}
-
 // Against a plain walk over all elements of the logical tensor.
 TEST(Shards, PartsCoverTheTensorOnce) {
   const Mesh mesh({{"dp", 2}, {"ep", 2}, {"tp", 4}});

@@ -8,21 +8,10 @@
 
 #include "moire/rt/context.h"
 
-#include <vector>
-
 namespace moire::rt {
 
-/// Neighbours in the block of gradients that are summed over one group: elements
-/// [begin, end).
-struct Bucket {
-  int group;
-  int64_t begin, end;
-};
-/// By group, then by place; none is longer than `most` elements.
-std::vector<Bucket> bucketsOf(const Program &program, int64_t most);
-
 /// Between the last micro-batch of a step and endStep(), where ctx.comm is given: sums
-/// gradients over the ranks that hold the same parameter, in buckets of at most 25 MB,
+/// gradients over the ranks that hold the same parameter, in the program's buckets,
 /// and the loss over all atoms, in their order.
 void reduceStep(Context &ctx);
 

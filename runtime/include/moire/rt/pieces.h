@@ -88,11 +88,6 @@ void reducePieces(Context &ctx, int group, const char *what, const RangeInfo *ra
 void exchangePieces(Context &ctx, int group, const char *what, const Comm::Pieces &from,
                     const Comm::Pieces &to);
 
-/// After the last micro-batch: of parameters with zero 1, whose gradients are whole, each
-/// rank gets the sum of its piece, in place; the rest stays as it is. Members are added
-/// in ascending order.
-void sumPieces(Context &ctx);
-
 /// After the update: of parameters with zero 1 and 2 every rank gets all pieces' values.
 void gatherPieces(Context &ctx);
 

@@ -28,7 +28,7 @@ struct Context;
 class DeviceLink;
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 5;
+inline constexpr uint32_t kAbiVersion = 6;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -247,8 +247,8 @@ struct Program {
   /// How ranks that have a GPU each are connected; null: through their hosts.
   std::shared_ptr<DeviceLink> (*connect)(Context &) = nullptr;
   int64_t stateElements = -1; ///< length of m and v; -1: gradElements
-  /// What startReduce() of microStep begins early, by its number; none: all sums of
-  /// gradients come after the last micro-batch.
+  /// All sums of gradients at the end of a step, in their order; startReduce() of microStep
+  /// begins one earlier, by its number.
   int64_t numBuckets = 0;
   const BucketInfo *buckets = nullptr;
 };
