@@ -76,6 +76,8 @@ struct Context {
   float scale = 1;        ///< 1/N, also what the input of Role::scale points to
   int64_t microBatch = 0; ///< index among this rank's of the step
   int64_t microBatches = 1; ///< this rank's of a step
+  int64_t firstMicroBatch = 0; ///< that adds to the same gradients: with a pipeline its path's
+  char *kept = nullptr; ///< with a pipeline: the slot of the task under way
   bool last = false;        ///< the micro-step is the step's last
   /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
   /// expert. rows 0: all of them.
@@ -91,7 +93,7 @@ struct Context {
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
   /// True for the first micro-batch of a step: gradients are set, not added to.
-  bool first() const { return microBatch == 0 && part.isFirst; }
+  bool first() const { return microBatch == firstMicroBatch && part.isFirst; }
   /// 0 for the first micro-batch of a step, else 1: the beta of the first write
   /// of a micro-step into a parameter's gradient. A parameter with several uses
   /// passes 1 at the later ones.
@@ -99,6 +101,10 @@ struct Context {
 
   template <typename T> T *at(int64_t byteOffset) const {
     return reinterpret_cast<T *>(arena.data() + byteOffset);
+  }
+  /// Of a pipeline's task: what its micro-batch keeps.
+  template <typename T> T *slot(int64_t byteOffset) const {
+    return reinterpret_cast<T *>(kept + byteOffset);
   }
   float *param(int64_t element) const { return params.as<float>() + element; }
   float *grad(int64_t element) const { return grads.as<float>() + element; }

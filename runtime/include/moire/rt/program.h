@@ -26,6 +26,8 @@ namespace moire::rt {
 
 struct Context;
 class DeviceLink;
+struct CopyInfo;     // pipeline.h
+struct PipelineInfo; // pipeline.h
 
 /// Changes whenever a struct of this header or the meaning of a field does.
 inline constexpr uint32_t kAbiVersion = 6;
@@ -113,6 +115,14 @@ struct ParameterInfo {
   int zero = 0;
   int64_t gradOffset = -1;  ///< in grads; -1: offset
   int64_t stateOffset = -1; ///< in m and v; -1: offset
+
+  int64_t index = -1; ///< in model order over all ranks of pp; -1: its place in the table
+  /// With pipeline: its squares count in the norm and --dump-grads writes it from here;
+  /// true at the first of its holders.
+  bool counted = true;
+  /// The gradients that are added up into gradOffset; 0 or 1: nothing to add.
+  int64_t numCopies = 0;
+  const CopyInfo *copies = nullptr;
 };
 
 enum class Role : uint8_t {
@@ -251,6 +261,9 @@ struct Program {
   /// begins one earlier, by its number.
   int64_t numBuckets = 0;
   const BucketInfo *buckets = nullptr;
+  /// Of a mesh with an axis pp: its ranks run this instead of microStep, and what differs
+  /// from rank to rank stands there.
+  const PipelineInfo *pipeline = nullptr;
 };
 
 /// What the programs of many ranks for GPUs name as `connect`, so that others need no

@@ -1,0 +1,122 @@
+//===- pipeline.h - What a pipelined program tells the runtime ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The micro-step of a program with an axis pp is cut into stages, each with a function
+// of its own. A rank of pp runs tasks (a stage's function for one micro-batch) in a
+// fixed order; beside them a thread of its own does its messages in a fixed order.
+// Micro-batches go along paths: each path visits all stages, from the first to the last
+// and back, and says where each stage's tasks run (DualPipe has two paths).
+//
+//   slot   what one micro-batch keeps in a stage, from its forward to its backward.
+//          A stage has several on a rank; a TaskInfo names its own.
+//   inbox  a message that has come and that no task took yet: the tensors of
+//          StageInfo::inputs or outputCotangents one after another. A message goes into
+//          a free one as soon as it comes. The task that it is for copies it to its slot
+//          when it starts. What two stages of one rank tell each other lies in one, too,
+//          from the end of the first task on.
+//
+// Plain data, as in program.h.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_PIPELINE_H
+#define MOIRE_RT_PIPELINE_H
+
+#include "moire/rt/program.h"
+
+namespace moire::rt {
+
+enum class TaskKind : uint8_t {
+  forward,
+  backward,       ///< both of those below
+  backwardInput,  ///< makes the cotangents that go to the stage before
+  backwardWeight, ///< makes the rest, after backwardInput
+};
+
+/// A tensor in a stage's slot: what a micro-batch keeps between the stage's functions.
+/// Multiples of 64, the offset from the slot's start.
+struct KeptInfo {
+  int64_t offset, bytes;
+};
+
+struct StageInfo {
+  void (*functions[4])(Context &); ///< by TaskKind; null: no rank runs it
+  int64_t slotBytes;               ///< a multiple of 64
+  int64_t numInputs;
+  const KeptInfo *inputs; ///< come from the stage before
+  int64_t numOutputs;
+  const KeptInfo *outputs; ///< go to the next: as many bytes each as its inputs
+  int64_t numOutputCotangents;
+  const KeptInfo *outputCotangents; ///< come from the next stage
+  int64_t numInputCotangents;
+  const KeptInfo *inputCotangents; ///< go to the stage before
+};
+
+struct TaskInfo {
+  TaskKind kind;
+  int path, stage;
+  int microBatch; ///< in its path
+  int slot;       ///< of the stage's on this rank
+};
+
+/// A message in the one queue of a rank. It is sent when the task that makes it is done.
+struct MessageInfo {
+  bool send;
+  bool cotangent; ///< of the stage's inputs, for the stage before; else its outputs
+  int path;
+  int stage; ///< that makes it
+  int microBatch;
+  int peer; ///< coordinate of pp; all other coordinates are this rank's
+};
+
+/// Slots of a stage on a rank.
+struct HeldStageInfo {
+  int stage;
+  int64_t offset; ///< in the arena
+  int64_t slots;
+};
+
+/// One of the gradients that are added up for a parameter, in the order listed.
+struct CopyInfo {
+  int path, stage;    ///< that made it
+  int rank;           ///< coordinate of pp
+  int64_t gradOffset; ///< in elements of that rank's grads
+};
+
+/// What one rank of pp is. Fields that Program has, too, take the place of those.
+struct PipelineRankInfo {
+  int64_t arenaBytes; ///< temporaries, the slots of held stages, inboxes
+  int64_t numPeak;
+  const MemoryLine *peak;
+  int64_t paramElements, gradElements, stateElements, shadowBytes;
+  int64_t numParameters;
+  const ParameterInfo *parameters; ///< that it holds, in model order
+  int64_t numTasks;
+  const TaskInfo *tasks; ///< an overlapped pair: one after another
+  int64_t numMessages;
+  const MessageInfo *messages;
+  int64_t numStages;
+  const HeldStageInfo *stages;
+  int64_t inboxOffset; ///< in the arena
+  int64_t inboxBytes;  ///< of each
+  int64_t numInboxes;  ///< as many as the worst timing needs
+  void (*prepare)(Context &);
+  int64_t numBuckets = 0;
+  const BucketInfo *buckets = nullptr;
+};
+
+struct PipelineInfo {
+  int64_t numPaths;
+  /// Of each path. In a round those of path p are numbered after those of paths before.
+  const int64_t *microBatches;
+  int64_t numStages;
+  const StageInfo *stages;
+  int64_t numRanks;
+  const PipelineRankInfo *ranks; ///< by coordinate of pp
+};
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_PIPELINE_H
