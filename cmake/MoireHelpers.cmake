@@ -37,6 +37,16 @@ function(moire_dialect dialect td)
   set_property(GLOBAL APPEND PROPERTY MOIRE_TABLEGEN_TARGETS Moire${base}IncGen)
 endfunction()
 
+# moire_passes(<Name> <File.td>)
+# Generates the declarations of passes, <File>.h.inc, and a target Moire<Name>PassesIncGen.
+function(moire_passes name td)
+  get_filename_component(base ${td} NAME_WE)
+  set(LLVM_TARGET_DEFINITIONS ${td})
+  mlir_tablegen(${base}.h.inc -gen-pass-decls -name=${name})
+  add_public_tablegen_target(Moire${name}PassesIncGen)
+  set_property(GLOBAL APPEND PROPERTY MOIRE_TABLEGEN_TARGETS Moire${name}PassesIncGen)
+endfunction()
+
 # moire_unity(<target>)
 # Compiles the target's sources in batches of six where MOIRE_UNITY is on: less
 # processor time, because a batch parses and instantiates what its files share once.
