@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "moire/Interp/Clock.h"
 #include "dialects/nn/NNRows.h"
+#include "dialects/pipe/Pipe.h"
 #include "moire/Interp/Ranks.h"
 
 using namespace mlir;
@@ -47,10 +48,15 @@ LogicalResult Clock::pass(Operation *op, ArrayRef<RuntimeValue> operands) {
       return success();
     return transfer(op, operands, dyn_cast<dist::AsyncOp>(op->getParentOp()));
   }
+  if (!isa<pipe::UpdateOp>(op))
+    compute(op, part);
+  return success();
+}
+
+void Clock::compute(Operation *op, double part) {
   const double seconds = costs.compute(op, part);
   times.computing += seconds;
   now += seconds;
-  return success();
 }
 
 LogicalResult Clock::transfer(Operation *op, ArrayRef<RuntimeValue> operands, Operation *starts) {

@@ -266,6 +266,8 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
       return success();
     if (!parameter)
       return unknown(updateOp.getParameter());
+    if (parameter->gradient && membership && membership->clock)
+      membership->clock->compute(op);
     update(*parameter, updateOp);
     return success();
   }

@@ -16,7 +16,7 @@
 // RUN: diff %t/log.jsonl %t/again.jsonl
 //
 // CHECK: step 1
-// CHECK-NEXT: rank 0 takes 20.5 ms: computes 20, waits for collectives 0.5, of which for other ranks 0; collectives take 9
+// CHECK-NEXT: rank 0 takes 20.5 ms: computes 20, waits 0.5, of which for ranks late to collectives 0; collectives take 9
 // CHECK: step 2
 // CHECK-NEXT: rank 0 takes 20.5 ms
 // LOG: "slowest":0
@@ -27,7 +27,7 @@
 // RUN: sed -e '/= dist.async/d' -e '/dist.yield/d' -e '/} ->/d' -e '/= dist.wait/d' -e '/pipe.start_reduce \[/d' %s > %t/off.mlir
 // RUN: moire-run %t/off.mlir --init --data=%t --virtual-time --overlap-rates=flops=1e9,memory=8e-6,overhead=0,bandwidth=4e-6,latency=1000 | FileCheck %s --check-prefix=OFF
 // They meet at 2, 6, 15.5 (rank 1 came at 12.5) and 23.5.
-// OFF: rank 0 takes 29 ms: computes 20, waits for collectives 9, of which for other ranks 0; collectives take 9
+// OFF: rank 0 takes 29 ms: computes 20, waits 9, of which for ranks late to collectives 0; collectives take 9
 //
 // RUN: not moire-run %s --init --data=%t --overlap-rates=flops=1 2>&1 | FileCheck %s --check-prefix=ALONE
 // ALONE: error: --overlap-rates is of virtual time; give --virtual-time, too

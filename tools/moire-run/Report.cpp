@@ -86,8 +86,8 @@ void printStep(llvm::raw_ostream &os, const StepReport &report) {
   if (!report.times.empty()) {
     const int64_t rank = report.slowest();
     const RankTimes &times = report.times[rank];
-    os << llvm::format("  rank %lld takes %.6g ms: computes %.6g, waits for collectives %.6g, of "
-                       "which for other ranks %.6g; collectives take %.6g\n",
+    os << llvm::format("  rank %lld takes %.6g ms: computes %.6g, waits %.6g, of which for ranks "
+                       "late to collectives %.6g; collectives take %.6g\n",
                        (long long)rank, times.step * 1e3, times.computing * 1e3,
                        times.exposed() * 1e3, times.late * 1e3, times.moving * 1e3);
   }

@@ -131,7 +131,9 @@ static Costs costsOf(const overlap::Rates &rates) {
   costs.transfer = [=](Operation *op, int64_t rows) {
     return overlap::transferSeconds(op, rates, rows);
   };
-  costs.message = [=](int64_t bytes) { return double(bytes) / rates.bandwidth + rates.latency; };
+  costs.message = [=](int64_t bytes) {
+    return std::pair(double(bytes) / rates.bandwidth, rates.latency);
+  };
   return costs;
 }
 

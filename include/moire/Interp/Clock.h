@@ -29,11 +29,13 @@ struct Costs {
   /// Seconds that a rank's messages of a collective take; rows: of experts, that this rank
   /// sends to others in a dist.all_to_all_rows.
   std::function<double(mlir::Operation *, int64_t rows)> transfer;
-  /// Seconds of a message of one rank to another.
-  std::function<double(int64_t bytes)> message;
+  /// Seconds in which a message of one rank to another leaves, and from then on until it
+  /// arrives.
+  std::function<std::pair<double, double>(int64_t bytes)> message;
 };
 
-/// Seconds of one rank in a step.
+/// Seconds of one rank in a step. Messages of stages are no collectives; waiting for them is
+/// in exposed().
 struct RankTimes {
   double step = 0;      ///< until it has computed everything and its queue is empty
   double computing = 0; ///< of these
@@ -56,6 +58,10 @@ public:
   /// never will.
   mlir::LogicalResult pass(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
 
+  /// An op that takes time although pass() does not know: an update of a parameter that this
+  /// rank has.
+  void compute(mlir::Operation *op, double part = 1);
+
   /// A collective: begins when the last of its members has come and everything before it in
   /// each one's queue is done, and takes as long as the member that sends most. `starts`:
   /// this rank goes on, until waitFor(starts); null: it waits.
@@ -64,7 +70,11 @@ public:
   void waitFor(mlir::Operation *started) { waitUntil(ready.lookup(started)); }
   /// When a message of stages has come that is sent now: they leave one after another, beside
   /// the queue of collectives.
-  double send(int64_t bytes) { return left = std::max(left, now) + costs.message(bytes); }
+  double send(int64_t bytes) {
+    auto [leaves, arrives] = costs.message(bytes);
+    left = std::max(left, now) + leaves;
+    return left + arrives;
+  }
   /// A message that is needed now comes at `time`.
   void receive(double time) { waitUntil(time); }
 
