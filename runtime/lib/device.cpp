@@ -97,7 +97,7 @@ void runMicroStep(Context &ctx, bool last) {
 void loss(Context &ctx, const float *value) {
   double &sum = ctx.outcome.as<StepOutcome>()->loss;
   sum = (ctx.first() ? 0 : sum) + *value;
-  if (ctx.comm) {
+  if (ctx.losses.size()) {
     double &own = ctx.losses.as<double>()[ctx.microBatch];
     own = (ctx.part.isFirst ? 0 : own) + *value;
   }

@@ -8,6 +8,7 @@
 #include "moire/rt/comm.h"
 #include "moire/rt/device.h"
 #include "moire/rt/pieces.h"
+#include "moire/rt/pipeline.h"
 
 #include <algorithm>
 
@@ -48,17 +49,19 @@ void reduceStep(Context &ctx) {
   }
   ctx.sums.clear();
 
-  // Atom number a · S + s lies at shard s, in its accumulation a.
-  const Group data = comm.groupOver("dp,ep");
-  const int64_t shards = data.size(), accumulate = ctx.microBatches;
-  std::vector<double> own(accumulate), all(shards * accumulate);
+  // Atom number a · S + s lies at shard s, in its accumulation a. With a pipeline one rank of
+  // pp has its loss and the others 0, which changes no bit.
+  const Group data = comm.groupOver(ctx.program->pipeline ? "pp,dp,ep" : "dp,ep");
+  const int64_t shards = comm.groupOver("dp,ep").size(), accumulate = ctx.microBatches;
+  std::vector<double> own(accumulate), all(data.size() * accumulate);
   download(ctx, own.data(), ctx.losses.data(), accumulate * int64_t(sizeof(double)));
   comm.allGather(data, "all_gather of losses", own.data(), all.data(), 1,
                  accumulate * int64_t(sizeof(double)));
   double sum = 0;
   for (int64_t a = 0; a < accumulate; ++a)
     for (int64_t s = 0; s < shards; ++s)
-      sum += all[s * accumulate + a];
+      for (int64_t member = s; member < data.size(); member += shards)
+        sum += all[member * accumulate + a];
   upload(ctx, &ctx.outcome.as<StepOutcome>()->loss, &sum, sizeof sum);
 }
 
@@ -84,6 +87,25 @@ template <typename GroupOf> static void sumOver(Context &ctx, double *squares, G
 void sumShards(Context &ctx, double *squares) {
   sumOver(ctx, squares, [](const ParameterInfo &p) { return p.zero ? p.reduceGroup : -1; });
   sumOver(ctx, squares, [](const ParameterInfo &p) { return p.shardGroup; });
+}
+
+double sumStages(Context &ctx, const std::vector<double> &squares) {
+  const Program &p = *ctx.program;
+  std::vector<double> all = squares;
+  if (p.pipeline) {
+    all.assign(allParameters(p).size(), 0);
+    for (int64_t i = 0; i < p.numParameters; ++i)
+      if (p.parameters[i].counted)
+        all[p.parameters[i].index] = squares[i];
+    // One rank has each, the others 0.
+    if (ctx.comm)
+      ctx.comm->allReduce(ctx.comm->groupOver("pp"), "all_reduce of the gradient norm",
+                          all.data(), all.data(), int64_t(all.size()));
+  }
+  double sum = 0;
+  for (double square : all)
+    sum += square;
+  return sum;
 }
 
 } // namespace moire::rt

@@ -7,40 +7,15 @@
 #include "comm/socket.h"
 #include "moire/rt/memory.h"
 
-#include <arpa/inet.h>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <thread>
 #include <unistd.h>
 
 namespace moire::rt {
-
-namespace {
-/// This machine's first address that others can reach; the loopback's where there is none.
-std::string ownAddress() {
-  std::string found = "127.0.0.1";
-  ifaddrs *list = nullptr;
-  if (getifaddrs(&list) != 0)
-    return found;
-  for (const ifaddrs *i = list; i; i = i->ifa_next) {
-    if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !(i->ifa_flags & IFF_UP) ||
-        (i->ifa_flags & IFF_LOOPBACK))
-      continue;
-    char text[INET_ADDRSTRLEN] = {};
-    const auto *address = reinterpret_cast<const sockaddr_in *>(i->ifa_addr);
-    inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
-    found = text;
-    break;
-  }
-  freeifaddrs(list);
-  return found;
-}
-} // namespace
 
 MeetingFile::MeetingFile(std::string file, int rank, double seconds, const std::string &address)
     : path(std::move(file)) {

@@ -7,7 +7,8 @@
 //  2. All others come to rank 0 and say who they are and where they listen. The
 //     connection stays open until the end: whoever is lost meanwhile is noticed.
 //  3. Rank 0 sends everybody the table of addresses.
-//  4. Each rank connects twice to every lower rank, then accepts the higher ones.
+//  4. Each rank connects to every lower rank, once for each kind of connection, then
+//     accepts the higher ones.
 //  5. All tell rank 0 that they are ready; rank 0 tells all to go on.
 //
 // Strangers that connect are not answered: a visitor starts with a word of its own.
@@ -24,7 +25,7 @@
 namespace moire::rt {
 
 namespace {
-enum class Kind : uint32_t { meet, data, control };
+enum class Kind : uint32_t { meet, data, control, stages };
 
 /// What every connection starts with.
 struct Hello {
@@ -116,13 +117,17 @@ private:
 
 class Meeting {
 public:
-  explicit Meeting(const TcpOptions &o)
+  Meeting(const TcpOptions &o, bool twice)
       : o(o), deadline(after(0.8 * o.timeout)), host(resolveHost(o.host)),
-        place(o.host + ":" + std::to_string(o.port)) {}
+        place(o.host + ":" + std::to_string(o.port)) {
+    if (twice)
+      kinds.push_back(Kind::stages);
+  }
 
   Connections run() {
     made.data.resize(o.size);
     made.control.resize(o.size);
+    made.stages.resize(o.size);
     if (o.rank == 0)
       lead();
     else
@@ -159,7 +164,7 @@ private:
     }
     answer(0, addresses.data(), addresses.size() * sizeof(Address));
     int ready = 0;
-    for (int open = 2 * (o.size - 1); open > 0 || ready < o.size - 1;) {
+    for (int open = int(kinds.size()) * (o.size - 1); open > 0 || ready < o.size - 1;) {
       std::vector<const Socket *> watched;
       std::vector<int> ranks;
       for (int r = 1; r < o.size; ++r)
@@ -270,14 +275,14 @@ private:
       lost(0);
     addresses[0] = {host.s_addr, uint32_t(o.port)};
     for (int r = 0; r < o.rank; ++r)
-      for (Kind kind : {Kind::data, Kind::control}) {
+      for (Kind kind : kinds) {
         Socket s = connectTo(in_addr{addresses[r].ip}, int(addresses[r].port), deadline);
         const Hello h = hello(kind);
         if (!s || !sendAll(s, &h, sizeof h, deadline))
           lost(r, "it does not answer");
-        (kind == Kind::data ? made.data : made.control)[r] = std::move(s);
+        of(kind)[r] = std::move(s);
       }
-    for (int open = 2 * (o.size - 1 - o.rank); open > 0;) {
+    for (int open = int(kinds.size()) * (o.size - 1 - o.rank); open > 0;) {
       int which;
       Visitor v = door.next(deadline, {&meeting}, &which);
       if (which >= 0)
@@ -291,26 +296,33 @@ private:
       lost(0);
   }
 
-  int firstMissing() const {
+  int firstMissing() {
     for (int r = o.rank + 1; r < o.size; ++r)
-      if (!made.data[r] || !made.control[r])
-        return r;
+      for (Kind kind : kinds)
+        if (!of(kind)[r])
+          return r;
     return 0;
   }
 
   /// 1 for a connection that was waited for.
   int keep(Visitor v) {
     const Hello &h = v.hello;
-    if (h.kind == Kind::meet || h.size != o.size || h.rank <= o.rank || h.rank >= o.size)
+    if (!std::count(kinds.begin(), kinds.end(), h.kind) || h.size != o.size ||
+        h.rank <= o.rank || h.rank >= o.size)
       return 0;
-    Socket &place = (h.kind == Kind::data ? made.data : made.control)[h.rank];
+    Socket &place = of(h.kind)[h.rank];
     if (place)
       return 0;
     place = std::move(v.socket);
     return 1;
   }
 
+  std::vector<Socket> &of(Kind kind) {
+    return kind == Kind::data ? made.data : kind == Kind::control ? made.control : made.stages;
+  }
+
   const TcpOptions &o;
+  std::vector<Kind> kinds = {Kind::data, Kind::control};
   Deadline deadline;
   in_addr host;
   std::string place;
@@ -321,6 +333,8 @@ private:
 };
 } // namespace
 
-Connections meet(const TcpOptions &options) { return Meeting(options).run(); }
+Connections meet(const TcpOptions &options, bool twice) {
+  return Meeting(options, twice).run();
+}
 
 } // namespace moire::rt

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -23,6 +25,25 @@ int millisecondsTo(Deadline deadline) {
   const auto left = deadline - std::chrono::steady_clock::now();
   const int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
   return int(std::clamp<int64_t>(ms + 1, 0, 3600000));
+}
+
+std::string ownAddress() {
+  std::string found = "127.0.0.1";
+  ifaddrs *list = nullptr;
+  if (getifaddrs(&list) != 0)
+    return found;
+  for (const ifaddrs *i = list; i; i = i->ifa_next) {
+    if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !(i->ifa_flags & IFF_UP) ||
+        (i->ifa_flags & IFF_LOOPBACK))
+      continue;
+    char text[INET_ADDRSTRLEN] = {};
+    const auto *address = reinterpret_cast<const sockaddr_in *>(i->ifa_addr);
+    inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
+    found = text;
+    break;
+  }
+  freeifaddrs(list);
+  return found;
 }
 
 in_addr resolveHost(const std::string &host) {

@@ -45,6 +45,8 @@ private:
   int fd = -1;
 };
 
+/// This machine's first address that others can reach; the loopback's where there is none.
+std::string ownAddress();
 /// IPv4 address of a host name. Throws RunError where there is none.
 in_addr resolveHost(const std::string &host);
 /// Listens; port 0: any free one. On the loopback device alone where the address is

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <poll.h>
 #include <sys/socket.h>
@@ -58,17 +59,23 @@ struct Flow {
 
 class Tcp final : public Transport {
 public:
-  Tcp(const TcpOptions &o, Connections c)
-      : Transport(o.rank, o.size, o.network), data(std::move(c.data)),
-        watchdog(o.rank, std::move(c.control), o.timeout) {}
+  /// computes: of the thread that computes, whose operations the watchdog looks at.
+  Tcp(const TcpOptions &o, std::vector<Socket> connections, std::shared_ptr<Watchdog> dog,
+      bool computes)
+      : Transport(o.rank, o.size, o.network), data(std::move(connections)),
+        watchdog(std::move(dog)), computes(computes) {}
 
-  void finish() override { watchdog.finish(); }
-  void abort(const std::string &why) noexcept override { watchdog.abort(why); }
+  void finish() override {
+    if (computes)
+      watchdog->finish();
+  }
+  void abort(const std::string &why) noexcept override { watchdog->abort(why); }
   std::string describe() const override { return "processes over TCP"; }
 
   void exchange(const char *what, const std::vector<Message> &sends,
                 const std::vector<Message> &receives, const Use *use) override {
-    watchdog.enter(what);
+    if (computes)
+      watchdog->enter(what);
     std::vector<Flow> flows;
     flows.reserve(sends.size() + receives.size());
     const uint32_t operation = uint32_t(fnv1a(what, std::strlen(what)));
@@ -90,14 +97,15 @@ public:
           received.push_back(m.pieces[0].data);
       (*use)(received.data());
     }
-    watchdog.leave();
+    if (computes)
+      watchdog->leave();
   }
 
 private:
   void move(const char *what, uint32_t operation, std::vector<Flow> &flows) {
     for (;;) {
-      if (watchdog.somethingLost())
-        watchdog.raise(-1, "");
+      if (watchdog->somethingLost())
+        watchdog->raise(what);
       const auto now = Clock::now();
       bool open = false, progress = false;
       for (Flow &f : flows) {
@@ -106,7 +114,7 @@ private:
         open = true;
         if (f.start > now)
           continue;
-        while (!f.done() && step(f))
+        while (!f.done() && step(what, f))
           progress = true;
         if (!f.out && f.moved >= int64_t(sizeof(Header)))
           check(what, operation, f);
@@ -119,7 +127,7 @@ private:
   }
 
   /// Moves what can be moved now; false where nothing can.
-  bool step(Flow &f) {
+  bool step(const char *what, Flow &f) {
     msghdr m = {};
     m.msg_iov = &f.parts[f.first];
     m.msg_iovlen = std::min<size_t>(f.parts.size() - f.first, 64);
@@ -132,7 +140,7 @@ private:
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
       return false;
-    watchdog.raise(f.peer, "its connection closed");
+    watchdog->raise(what, f.peer, "its connection closed");
   }
 
   void check(const char *what, uint32_t operation, const Flow &f) {
@@ -146,7 +154,7 @@ private:
   }
 
   void wait(const std::vector<Flow> &flows) {
-    std::vector<pollfd> fds = {{watchdog.wake(), POLLIN, 0}};
+    std::vector<pollfd> fds = {{watchdog->wake(), POLLIN, 0}};
     const auto now = Clock::now();
     auto until = now + std::chrono::seconds(10);
     for (const Flow &f : flows) {
@@ -161,12 +169,41 @@ private:
   }
 
   std::vector<Socket> data;
-  Watchdog watchdog;
+  std::shared_ptr<Watchdog> watchdog;
+  const bool computes;
 };
 } // namespace
 
 std::unique_ptr<Transport> connectTcp(const TcpOptions &options) {
-  return std::make_unique<Tcp>(options, meet(options));
+  Connections c = meet(options);
+  return std::make_unique<Tcp>(
+      options, std::move(c.data),
+      std::make_shared<Watchdog>(options.rank, std::move(c.control), options.timeout), true);
+}
+
+Links connectTcpTwice(const TcpOptions &options) {
+  Connections c = meet(options, /*twice=*/true);
+  auto dog = std::make_shared<Watchdog>(options.rank, std::move(c.control), options.timeout);
+  return {std::make_unique<Tcp>(options, std::move(c.data), dog, true),
+          std::make_unique<Tcp>(options, std::move(c.stages), dog, false)};
+}
+
+std::unique_ptr<Transport> connectTcpThrough(Comm &comm, TcpOptions options) {
+  struct {
+    char host[256];
+    int32_t port;
+  } place = {};
+  if (comm.rank() == 0) {
+    const std::string host = options.host.empty() ? ownAddress() : options.host;
+    std::snprintf(place.host, sizeof place.host, "%s", host.c_str());
+    place.port = portOf(listenAt(resolveHost(host), 0)); // free now, and soon taken again
+  }
+  comm.broadcast(comm.groupOver("pp,dp,ep,tp"), "the address of rank 0", &place, sizeof place);
+  options.rank = comm.rank();
+  options.size = comm.size();
+  options.host = place.host;
+  options.port = place.port;
+  return connectTcp(options);
 }
 
 } // namespace moire::rt

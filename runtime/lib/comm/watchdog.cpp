@@ -183,16 +183,15 @@ void Watchdog::endProcess() {
   std::_Exit(2);
 }
 
-void Watchdog::raise(int who, const std::string &why) {
+void Watchdog::raise(const std::string &what, int who, const std::string &why) {
   taken = true;
   std::unique_lock<std::mutex> hold(lock);
   changed.wait_for(hold, std::chrono::milliseconds(300), [&] { return fault.rank >= 0; });
   const bool known = fault.rank >= 0;
-  const std::string where = operation;
   hold.unlock();
   if (!known)
     lose(who, why);
-  throw LostError(fault.sentence(size, where));
+  throw LostError(fault.sentence(size, what));
 }
 
 bool Watchdog::allDone() {

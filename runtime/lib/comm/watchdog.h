@@ -36,15 +36,15 @@ public:
   Watchdog(int rank, std::vector<Socket> control, double timeout);
   ~Watchdog();
 
-  /// Around an operation, for the sentence.
+  /// Around an operation of the thread that computes, for the sentence.
   void enter(const char *what);
   void leave();
-  /// Readable once a rank is lost.
+  /// What follows is for any thread. Readable once a rank is lost.
   int wake() const { return lostEvent.get(); }
   bool somethingLost() const { return isLost; }
-  /// Throws the sentence of what was lost. Where nothing is known yet, waits shortly
+  /// Throws the sentence of what was lost in operation `what`. Where nothing is known yet, waits shortly
   /// for a better reason than `why`, which the caller found out about `rank`.
-  [[noreturn]] void raise(int rank, const std::string &why);
+  [[noreturn]] void raise(const std::string &what, int rank = -1, const std::string &why = "");
 
   /// All ranks are done: waits for the others' word that they are.
   void finish();

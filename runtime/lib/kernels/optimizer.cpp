@@ -121,7 +121,7 @@ double globalNorm(Context &ctx) {
   const Program &program = *ctx.program;
   for (int64_t t = 0; t < program.numParameters; ++t) {
     const ParameterInfo &p = program.parameters[t];
-    if (!p.trainable || p.balanceRate > 0)
+    if (!p.trainable || p.balanceRate > 0 || !p.counted)
       continue;
     const Owned mine = owned(ctx, p);
     const float *g = ctx.grad(ownedGradAt(p, mine));
@@ -146,10 +146,7 @@ double globalNorm(Context &ctx) {
     squares[pieces[i].tensor] += partial[i];
   if (ctx.comm)
     sumShards(ctx, squares.data());
-  double total = 0;
-  for (double square : squares)
-    total += square;
-  return std::sqrt(total);
+  return std::sqrt(sumStages(ctx, squares));
 }
 
 void beginStep(Context &) {}

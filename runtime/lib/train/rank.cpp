@@ -9,6 +9,7 @@
 #include "moire/rt/optimizer.h"
 #include "train/data.h"
 #include "train/gradients_file.h"
+#include "train/pipeline.h"
 #include "train/report.h"
 #include "train/weights.h"
 
@@ -24,7 +25,8 @@ namespace {
 class Rank {
 public:
   explicit Rank(const RankSetup &setup)
-      : s(setup), p(setup.program), o(setup.options), comm(setup.comm) {
+      : s(setup), p(programOfRank(setup.program, coordinateOfStages(setup))), o(setup.options),
+        comm(setup.comm), micros(o.accumulate * microBatchesOfRound(p)) {
     if (!comm)
       return;
     const Group data = comm->groupOver("dp,ep");
@@ -39,15 +41,39 @@ public:
   void run() {
     try {
       train();
+    } catch (const LostError &e) {
+      // Where this rank's messages ended with an error, its own collectives are told, too.
+      const std::exception_ptr cause = pipeline ? pipeline->failure() : nullptr;
+      abandon(e.what());
+      if (cause)
+        std::rethrow_exception(cause);
+      throw;
     } catch (const std::exception &e) {
-      // What is in the queue works on this rank's memory, which goes now.
-      if (comm)
-        comm->abandon(e.what());
+      abandon(e.what());
       throw;
     }
   }
 
 private:
+  static int64_t coordinateOfStages(const RankSetup &setup) {
+    return setup.comm ? setup.comm->groupOver("pp").index : 0;
+  }
+
+  /// What is in the queues works on this rank's memory, which goes now.
+  void abandon(const std::string &why) {
+    if (pipeline)
+      pipeline->abandon(why);
+    if (comm)
+      comm->abandon(why);
+  }
+
+  /// Leaves in good order, with all other ranks.
+  void finish() {
+    if (s.stages)
+      s.stages->finish();
+    comm->link().finish();
+  }
+
   void train() {
     omp_set_num_threads(o.threads);
     setUp();
@@ -67,7 +93,9 @@ private:
     reportOverflows();
     if (connected.hostWaits) // else its time is the GPU's
       reportTimes(before, seconds);
-    comm->link().finish();
+    if (pipeline)
+      report->stagesEnd(pipeline->waited(), seconds);
+    finish();
   }
 
   /// Seconds, of virtual time where that is asked for.
@@ -102,7 +130,7 @@ private:
   /// Throws on all ranks what all of them found.
   template <typename Error> [[noreturn]] void endAll(const std::string &what) {
     if (comm) {
-      comm->link().finish();
+      finish();
       if (comm->rank() > 0)
         throw SaidByAnother{std::is_same_v<Error, InputError> ? 1 : 2};
     }
@@ -136,7 +164,7 @@ private:
       connected = connectDevices(*ctx, o.gpuLink);
       return report->connected(connected.how);
     }
-    comm->link().finish();
+    finish();
     if (mine == first)
       std::rethrow_exception(error);
     throw SaidByAnother{int(first) % 4};
@@ -144,18 +172,20 @@ private:
 
   void prepare() {
     checkLink(o.gpuLink);
-    data = openData(o.data, p, o.accumulate, o.seed, shards);
+    data = openData(o.data, p, micros, o.seed, shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
     ctx->comm = comm;
-    ctx->microBatches = o.accumulate;
-    if (comm)
-      ctx->losses = DeviceBlock(o.accumulate * int64_t(sizeof(double)));
+    ctx->microBatches = micros;
+    if (comm || p.pipeline)
+      ctx->losses = DeviceBlock(micros * int64_t(sizeof(double)));
+    if (p.pipeline)
+      pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience);
     loadWeights(*ctx, o.weights, o.seed, s.executable);
     report->start(*ctx, data->describe(), s.ranks);
     // All micro-batches of a step are read first: the seed of the backward is 1/N,
     // and N counts the labels of all of them.
-    for (int64_t i = 0; i < o.accumulate; ++i)
+    for (int64_t i = 0; i < micros; ++i)
       batches.emplace_back(p);
   }
 
@@ -185,7 +215,7 @@ private:
   void trainStep(int64_t step) {
     const double begin = now();
     int64_t own = 0;
-    for (int64_t a = 0; a < o.accumulate; ++a) {
+    for (int64_t a = 0; a < micros; ++a) {
       data->read(step, a * shards + shard, batches[a]);
       own += batches[a].counted;
     }
@@ -203,7 +233,7 @@ private:
     if (step == 1 && !o.dumpGrads.empty())
       writeGradients(*ctx, o.dumpGrads);
     const double seconds = now() - begin;
-    const int64_t tokens = p.batch * o.accumulate * shards * std::max<int64_t>(1, p.seq);
+    const int64_t tokens = p.batch * micros * shards * std::max<int64_t>(1, p.seq);
     report->step({step, loss, lr, norm, seconds, tokens});
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
@@ -215,19 +245,34 @@ private:
   void startStep() {
     beginStep(*ctx);
     partLabels.clear();
-    for (int64_t micro = 0; micro < o.accumulate; ++micro) {
+    if (pipeline)
+      return runStages();
+    for (int64_t micro = 0; micro < micros; ++micro) {
       ctx->microBatch = micro;
-      for (int64_t i = 0; i < p.numInputs; ++i) {
-        const Block &block = batches[micro].blocks[i];
-        if (p.inputs[i].role == Role::scale)
-          setInput(*ctx, i, &ctx->scale, sizeof ctx->scale);
-        else
-          setInput(*ctx, i, block.data(), block.size());
-      }
+      setInputs(micro);
       ctx->part = {};
       const int64_t before = parts;
-      runRows(0, p.batch, /*last=*/micro + 1 == o.accumulate);
+      runRows(0, p.batch, /*last=*/micro + 1 == micros);
       overflows += parts > before + 1;
+    }
+  }
+
+  void runStages() {
+    try {
+      pipeline->runStep(o.accumulate, [this](int64_t micro) { setInputs(micro); });
+    } catch (const ExpertOverflow &e) {
+      throw RunError(std::string(e.what()) + ", and in a pipeline a micro-batch cannot run in "
+                                             "parts; compile with a larger --expert-slots");
+    }
+  }
+
+  void setInputs(int64_t micro) {
+    for (int64_t i = 0; i < p.numInputs; ++i) {
+      const Block &block = batches[micro].blocks[i];
+      if (p.inputs[i].role == Role::scale)
+        setInput(*ctx, i, &ctx->scale, sizeof ctx->scale);
+      else
+        setInput(*ctx, i, block.data(), block.size());
     }
   }
 
@@ -283,9 +328,10 @@ private:
   }
 
   const RankSetup &s;
-  const Program &p;
+  const Program p; ///< as this rank has it
   const Options &o;
   Comm *comm;
+  const int64_t micros; ///< micro-batches of a step that this rank reads
   int64_t shards = 1, shard = 0; ///< ranks with data of their own, and which this is
   /// Of the ranks that read the same data one counts its labels.
   bool countsData = true;
@@ -297,6 +343,7 @@ private:
   std::deque<std::vector<int64_t>> partLabels;
   int64_t overflows = 0, parts = 0;
   Connected connected;
+  std::unique_ptr<Pipeline> pipeline; ///< last: its thread uses the rest
 };
 } // namespace
 

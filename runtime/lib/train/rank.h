@@ -23,13 +23,15 @@ struct RankSetup {
   const Options &options; ///< threads: this rank's
   std::string executable; ///< argv[0], what a relative modelPath starts from
   Comm *comm = nullptr;   ///< null: the only rank
+  Transport *stages = nullptr; ///< with comm, where the program has a pipeline
   std::string ranks = {}; ///< for the log: how they are connected
   /// Whether a signal asks to stop: looked at once a step.
   int (*stopSignal)() = nullptr;
+  double patience = 0; ///< CommOptions::patience
 };
 
 /// Trains. Throws InputError, RunError or SaidByAnother. On many ranks the caller then
-/// calls the transport's abort(): it has no effect where all ranks ended alike.
+/// calls the transports' abort(): it has no effect where all ranks ended alike.
 void trainRank(const RankSetup &setup);
 
 } // namespace moire::rt

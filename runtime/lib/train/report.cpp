@@ -5,6 +5,7 @@
 
 #include "train/report.h"
 #include "moire/rt/device.h"
+#include "moire/rt/pipeline.h"
 #include "train/shards.h"
 
 #include <cerrno>
@@ -55,12 +56,12 @@ void Report::start(const Context &ctx, const std::string &data, const std::strin
   if (silent)
     return;
   int64_t trainable = 0, all = 0;
-  for (int64_t i = 0; i < program.numParameters; ++i) {
+  for (const ParameterInfo *p : allParameters(program)) {
     int64_t n = 1;
-    for (int64_t d : globalShape(program.parameters[i]))
+    for (int64_t d : globalShape(*p))
       n *= d;
     all += n;
-    if (program.parameters[i].trainable)
+    if (p->trainable)
       trainable += n;
   }
   const int64_t states = ctx.m.size() + ctx.v.size();
@@ -77,11 +78,30 @@ void Report::start(const Context &ctx, const std::string &data, const std::strin
               shadows ? ("in bf16 " + size(shadows) + " + ").c_str() : "",
               size(ctx.grads.size()).c_str(), size(states).c_str(),
               size(ctx.arena.size()).c_str());
+  if (program.pipeline)
+    largestOfStages(ctx);
   for (int64_t i = 0; i < program.numPeak; ++i)
     std::printf("  at the peak: %s %s\n", size(program.peak[i].bytes).c_str(),
                 program.peak[i].what);
   std::printf("data: %s\n", data.c_str());
   std::fflush(stdout);
+}
+
+/// Where other ranks of pp need more than rank 0.
+void Report::largestOfStages(const Context &ctx) {
+  const PipelineInfo &pipeline = *program.pipeline;
+  const int64_t states = bool(ctx.m.size()) + bool(ctx.v.size());
+  auto bytes = [&](const PipelineRankInfo &r) {
+    return 4 * (r.paramElements + r.gradElements + states * r.stateElements) + r.shadowBytes +
+           r.arenaBytes;
+  };
+  int64_t most = 0;
+  for (int64_t r = 1; r < pipeline.numRanks; ++r)
+    if (bytes(pipeline.ranks[r]) > bytes(pipeline.ranks[most]))
+      most = r;
+  if (most > 0)
+    std::printf("  that is rank 0; those of coordinate %lld of pp need most: %s\n",
+                (long long)most, size(bytes(pipeline.ranks[most])).c_str());
 }
 
 void Report::connected(const std::string &how) {
@@ -106,6 +126,13 @@ void Report::virtualTimes(double step, double moving, double exposed) {
   std::printf("virtual time of a step: %.4g ms; communication %.4g ms, exposed with waiting for "
               "others %.4g ms (%.1f %% of the step)\n",
               step * 1e3, moving * 1e3, exposed * 1e3, step > 0 ? 100 * exposed / step : 0);
+  std::fflush(stdout);
+}
+
+void Report::stagesEnd(double waited, double seconds) {
+  if (silent)
+    return;
+  std::printf("rank 0: waited %.3g s of %.3g s for messages of other stages\n", waited, seconds);
   std::fflush(stdout);
 }
 

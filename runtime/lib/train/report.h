@@ -39,8 +39,11 @@ public:
   void ranksEnd(double inCollectives, double exposed, double seconds);
   /// The same in virtual time, a step's: the slowest rank's time, the ranks' mean otherwise.
   void virtualTimes(double step, double moving, double exposed);
+  /// At the end of a pipeline's run: seconds that rank 0 waited for messages of other stages.
+  void stagesEnd(double waited, double seconds);
 
 private:
+  void largestOfStages(const Context &ctx);
   const Options &options;
   const Program &program;
   FILE *log = nullptr;

@@ -79,15 +79,18 @@ std::string describe(const Comm &comm, Transport &link) {
   return std::to_string(comm.size()) + " (" + comm.mesh.text() + "), " + link.describe();
 }
 
-/// One rank with others: tells them where it fails.
-void runWithOthers(RankSetup setup, Comm &comm) {
+/// One rank with others: tells them where it fails. stages: null without a pipeline.
+void runWithOthers(RankSetup setup, Comm &comm, Transport *stages) {
   setup.comm = &comm;
+  setup.stages = stages;
   setup.ranks = describe(comm, comm.link());
   try {
     trainRank(setup);
   } catch (const SaidByAnother &) {
     throw;
   } catch (const std::exception &e) {
+    if (stages)
+      stages->abort(e.what());
     comm.link().abort(e.what());
     throw;
   }
@@ -97,6 +100,9 @@ void runThreads(const RankSetup &setup, int ranks) {
   const Program &p = setup.program;
   const Options &o = setup.options;
   auto transports = connectThreads(ranks, o.network);
+  std::vector<std::unique_ptr<Transport>> stages(ranks);
+  if (p.pipeline)
+    stages = connectThreads(ranks, o.network);
   std::mutex lock;
   std::condition_variable changed;
   int left = ranks;
@@ -112,7 +118,7 @@ void runThreads(const RankSetup &setup, int ranks) {
         CommOptions options;
         options.virtualTime = o.virtualTime;
         Comm comm(std::move(transports[rank]), Mesh(p), groupsOf(p), options);
-        runWithOthers(setup, comm);
+        runWithOthers(setup, comm, stages[rank].get());
       } catch (const SaidByAnother &) {
       } catch (const LostError &) {
         error = std::current_exception();
@@ -148,9 +154,17 @@ void runThreads(const RankSetup &setup, int ranks) {
     std::rethrow_exception(first);
 }
 
-std::unique_ptr<Transport> connect(const Launch &launch, const Options &o) {
+TcpOptions tcpOptions(const Options &o) {
+  TcpOptions tcp;
+  tcp.timeout = o.commTimeout;
+  tcp.network = o.network;
+  return tcp;
+}
+
+/// Over MPI without stages: that takes connectStages().
+Links connect(const Launch &launch, const Options &o, bool pipeline) {
   if (launch.by == Launch::By::openMpi && o.rendezvous.empty())
-    return connectMpi(launch.size, o.commTimeout, o.network);
+    return {connectMpi(launch.size, o.commTimeout, o.network), nullptr};
   std::unique_ptr<MeetingFile> file;
   if (!o.rendezvous.empty())
     file = std::make_unique<MeetingFile>(o.rendezvous, launch.rank, 0.8 * o.commTimeout,
@@ -159,14 +173,22 @@ std::unique_ptr<Transport> connect(const Launch &launch, const Options &o) {
     throw InputError("rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) +
                      " does not know where rank 0 listens; set MASTER_ADDR to its host and "
                      "MASTER_PORT to a free port there, or give --rendezvous a new file");
-  TcpOptions tcp;
+  TcpOptions tcp = tcpOptions(o);
   tcp.rank = launch.rank;
   tcp.size = launch.size;
   tcp.host = file ? file->host : launch.host;
   tcp.port = file ? file->port : launch.port;
-  tcp.timeout = o.commTimeout;
-  tcp.network = o.network;
-  return connectTcp(tcp);
+  if (pipeline)
+    return connectTcpTwice(tcp);
+  return {connectTcp(tcp), nullptr};
+}
+
+/// MPI has one thread: stages' messages go over TCP.
+std::unique_ptr<Transport> connectStages(Comm &comm, const Launch &launch, const Options &o) {
+  TcpOptions tcp = tcpOptions(o);
+  if (launch.localSize < launch.size)
+    tcp.host = launch.host; // empty: found
+  return connectTcpThrough(comm, tcp);
 }
 
 const char *environment(const char *name) { return std::getenv(name); }
@@ -189,6 +211,10 @@ void train(const Program &p, const Options &given, Launch &launch, const std::st
   checkProgram(p, given, launch);
   Options o = given;
   o.threads = threadsOf(given, launch);
+  if (o.virtualTime && p.pipeline)
+    throw InputError("--virtual-time does not count messages between stages, and the program has "
+                     "the mesh " +
+                     Mesh(p).text() + "; leave it out, or use moire-run --virtual-time");
   if (o.virtualTime) {
     if (ranks == 1 || launch.isProcess())
       throw InputError(std::string("--virtual-time is for ranks that are threads of one process, "
@@ -209,8 +235,12 @@ void train(const Program &p, const Options &given, Launch &launch, const std::st
   chooseDevice(launch.localRank);
   CommOptions options;
   options.patience = o.commTimeout * 0.1;
-  Comm comm(connect(own, o), Mesh(p), groupsOf(p), options);
-  runWithOthers(setup, comm);
+  Links links = connect(own, o, p.pipeline);
+  Comm comm(std::move(links.collectives), Mesh(p), groupsOf(p), options);
+  if (p.pipeline && !links.stages)
+    links.stages = connectStages(comm, own, o);
+  setup.patience = options.patience;
+  runWithOthers(setup, comm, links.stages.get());
 }
 } // namespace
 

@@ -8,6 +8,7 @@
 #include "moire/rt/device.h"
 #include "moire/rt/parallel.h"
 #include "moire/rt/pieces.h"
+#include "moire/rt/pipeline.h"
 #include "train/convert.h"
 #include "train/onnx_file.h"
 #include "train/philox.h"
@@ -25,10 +26,10 @@ std::string commonPrefix(const Program &p) {
   if (p.namePrefix)
     return p.namePrefix;
   std::string head;
-  for (int64_t i = 0; i < p.numParameters; ++i) {
-    if (!p.parameters[i].trainable)
+  for (const ParameterInfo *parameter : allParameters(p)) {
+    if (!parameter->trainable)
       continue;
-    const std::string name = p.parameters[i].torchName;
+    const std::string name = parameter->torchName;
     const size_t dot = name.find('.');
     if (dot == std::string::npos || (!head.empty() && name.compare(0, dot + 1, head) != 0))
       return "";

@@ -5,11 +5,13 @@
 //
 // rank-program battery FILE       every collective; what came out to FILE.RANK
 // rank-program MESH ARGUMENTS…    the trainer of RankProgram for the mesh
+// rank-program stages:PLACEMENT ARGUMENTS…    that of StageProgram
 //
 //===----------------------------------------------------------------------===//
 
 #include "CommBattery.h"
 #include "RankProgram.h"
+#include "StageProgram.h"
 #include "comm/launch.h"
 
 #include <cstdlib>
@@ -45,7 +47,10 @@ int main(int argc, char **argv) {
       return 2;
     }
   }
-  const RankProgram program(what);
   argv[1] = argv[0];
+  if (const std::string stages = "stages:"; what.compare(0, stages.size(), stages) == 0)
+    return trainerMain(argc - 1, argv + 1,
+                       StageProgram(placementOf(what.substr(stages.size()))).p);
+  const RankProgram program(what);
   return trainerMain(argc - 1, argv + 1, program.p);
 }

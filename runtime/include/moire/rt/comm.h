@@ -155,6 +155,20 @@ struct TcpOptions {
 /// came in time.
 std::unique_ptr<Transport> connectTcp(const TcpOptions &options);
 
+/// A rank's transports where a thread beside the one that computes has one, too.
+struct Links {
+  std::unique_ptr<Transport> collectives;
+  std::unique_ptr<Transport> stages; ///< messages between a pipeline's stages
+};
+/// The same with connections for both. They share the signs of life: finish() of
+/// collectives is for both.
+Links connectTcpTwice(const TcpOptions &options);
+
+class Comm;
+/// As connectTcp() for ranks that are connected by `comm` already; host may be empty, rank 0
+/// then finds its own address; port, rank and size are not used.
+std::unique_ptr<Transport> connectTcpThrough(Comm &comm, TcpOptions options);
+
 /// The ranks that mpirun started. Throws RunError where Open MPI's library cannot be
 /// loaded or says that its ranks are not `size`.
 std::unique_ptr<Transport> connectMpi(int size, double timeout = 10, const Network &network = {});

@@ -8,7 +8,13 @@
 
 #include "moire/rt/context.h"
 
+#include <vector>
+
 namespace moire::rt {
+
+/// With a pipeline, before reduceStep(): a parameter's gradients of several stages and paths
+/// are added up, in the order of its copies.
+void sumCopies(Context &ctx);
 
 /// Between the last micro-batch of a step and endStep(), where ctx.comm is given: sums
 /// gradients over the ranks that hold the same parameter, in the program's buckets,
@@ -18,6 +24,8 @@ void reduceStep(Context &ctx);
 /// squares [numParameters], Σ g² of what this rank owns, becomes that of the logical
 /// parameters: summed over pieces, then over shards.
 void sumShards(Context &ctx, double *squares);
+/// Σ of squares [numParameters] over all ranks of pp, parameters in model order.
+double sumStages(Context &ctx, const std::vector<double> &squares);
 
 } // namespace moire::rt
 

@@ -17,7 +17,7 @@
 //          when it starts. What two stages of one rank tell each other lies in one, too,
 //          from the end of the first task on.
 //
-// Plain data, as in program.h.
+// A round is the schedule once; a step of --accumulate A does A rounds.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,6 +25,8 @@
 #define MOIRE_RT_PIPELINE_H
 
 #include "moire/rt/program.h"
+
+#include <vector>
 
 namespace moire::rt {
 
@@ -36,7 +38,8 @@ enum class TaskKind : uint8_t {
 };
 
 /// A tensor in a stage's slot: what a micro-batch keeps between the stage's functions.
-/// Multiples of 64, the offset from the slot's start.
+/// Multiples of 64, the offset from the slot's start. What is sent stays as it is until it
+/// has left: at the latest before the slot's next forward.
 struct KeptInfo {
   int64_t offset, bytes;
 };
@@ -116,6 +119,17 @@ struct PipelineInfo {
   int64_t numRanks;
   const PipelineRankInfo *ranks; ///< by coordinate of pp
 };
+
+//===----------------------------------------------------------------------===//
+// What follows from it, also for programs without a pipeline
+//===----------------------------------------------------------------------===//
+
+/// The program as the rank of pp with this coordinate has it.
+Program programOfRank(const Program &program, int64_t coordinate);
+/// The logical parameters in model order, each as its first holder has it.
+std::vector<const ParameterInfo *> allParameters(const Program &program);
+/// Micro-batches of a round; 1 without a pipeline.
+int64_t microBatchesOfRound(const Program &program);
 
 } // namespace moire::rt
 

@@ -120,7 +120,8 @@ struct ParameterInfo {
   /// With pipeline: its squares count in the norm and --dump-grads writes it from here;
   /// true at the first of its holders.
   bool counted = true;
-  /// The gradients that are added up into gradOffset; 0 or 1: nothing to add.
+  /// With pipeline: the gradients that are added up into gradOffset on each rank that holds it,
+  /// the same list on all of them; 0: it has a gradient on one rank, there and once.
   int64_t numCopies = 0;
   const CopyInfo *copies = nullptr;
 };

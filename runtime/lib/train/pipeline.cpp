@@ -1,0 +1,354 @@
+//===- pipeline.cpp - One rank's part of a pipeline's schedule ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "train/pipeline.h"
+#include "moire/rt/gradients.h"
+#include "moire/rt/optimizer.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace moire::rt {
+
+namespace {
+int64_t bytesOf(const std::pair<const KeptInfo *, int64_t> &tensors) {
+  int64_t sum = 0;
+  for (int64_t i = 0; i < tensors.second; ++i)
+    sum += tensors.first[i].bytes;
+  return sum;
+}
+
+std::vector<Piece> piecesIn(char *slot, const std::pair<const KeptInfo *, int64_t> &tensors) {
+  std::vector<Piece> pieces;
+  for (int64_t i = 0; i < tensors.second; ++i)
+    pieces.push_back({slot + tensors.first[i].offset, tensors.first[i].bytes});
+  return pieces;
+}
+
+[[noreturn]] void contradiction(const std::string &what) {
+  throw RunError("the program's pipeline contradicts itself: " + what +
+                 "; compile the model again");
+}
+} // namespace
+
+Pipeline::Pipeline(Context &ctx, Transport *link, double patience)
+    : ctx(ctx), info(*ctx.program->pipeline),
+      pp(ctx.comm ? ctx.comm->groupOver("pp") : Group{{0}, 0}), self(info.ranks[pp.index]),
+      link(link), queue(patience) {
+  checkTables();
+  readTables();
+}
+
+Pipeline::~Pipeline() {
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    stopping = true;
+  }
+  changed.notify_all();
+  queue.stop();
+}
+
+//===----------------------------------------------------------------------===//
+// The tables
+//===----------------------------------------------------------------------===//
+
+void Pipeline::checkTables() {
+  if (info.numRanks != pp.size())
+    contradiction("it is for " + std::to_string(info.numRanks) +
+                  " ranks, the mesh has pp=" + std::to_string(pp.size()));
+  const auto all = allParameters(*ctx.program);
+  for (size_t i = 0; i < all.size(); ++i)
+    if (all[i]->index != int64_t(i))
+      contradiction(std::string("parameter '") + all[i]->name + "' has number " +
+                    std::to_string(all[i]->index) + " of the model's, it is number " +
+                    std::to_string(i));
+  for (int64_t s = 0; s + 1 < info.numStages; ++s) {
+    const StageInfo &stage = info.stages[s], &next = info.stages[s + 1];
+    auto check = [&](const char *what, int64_t n, const KeptInfo *here, int64_t m,
+                     const KeptInfo *there) {
+      bool same = n == m;
+      for (int64_t i = 0; same && i < n; ++i)
+        same = here[i].bytes == there[i].bytes;
+      if (!same)
+        contradiction(std::string(what) + " between stages " + std::to_string(s) + " and " +
+                      std::to_string(s + 1) + " are " + std::to_string(bytesOf({here, n})) +
+                      " bytes in " + std::to_string(n) + " tensors in one and " +
+                      std::to_string(bytesOf({there, m})) + " in " + std::to_string(m) +
+                      " in the other");
+    };
+    check("activations", stage.numOutputs, stage.outputs, next.numInputs, next.inputs);
+    check("cotangents", stage.numOutputCotangents, stage.outputCotangents, next.numInputCotangents,
+          next.inputCotangents);
+  }
+}
+
+int Pipeline::find(bool backward, int path, int stage, int microBatch) const {
+  for (int64_t i = 0; i < self.numTasks; ++i) {
+    const TaskInfo &t = self.tasks[i];
+    const bool matches = backward
+                             ? t.kind == TaskKind::backward || t.kind == TaskKind::backwardInput
+                             : t.kind == TaskKind::forward;
+    if (matches && t.path == path && t.stage == stage && t.microBatch == microBatch)
+      return int(i);
+  }
+  return -1;
+}
+
+void Pipeline::readTables() {
+  for (int64_t path = 0, sum = 0; path < info.numPaths; sum += info.microBatches[path++])
+    firstOf.push_back(sum);
+  slotOffset.assign(info.numStages, -1);
+  leaving.resize(info.numStages);
+  for (int64_t i = 0; i < self.numStages; ++i) {
+    slotOffset[self.stages[i].stage] = self.stages[i].offset;
+    leaving[self.stages[i].stage].resize(self.stages[i].slots);
+  }
+  around.resize(self.numTasks);
+  for (int64_t m = 0; m < self.numMessages; ++m) {
+    const MessageInfo &message = self.messages[m];
+    const int stage = message.send ? message.stage : message.stage + (message.cotangent ? -1 : 1);
+    const int task = find(message.cotangent, message.path, stage, message.microBatch);
+    if (task < 0)
+      contradiction("rank " + std::to_string(pp.index) + " of pp has no task for the " +
+                    name(message.cotangent, message.path, message.stage, message.microBatch));
+    taskOf.push_back(task);
+    if (message.send)
+      around[task].sends.push_back(int(m));
+    else
+      around[task].message = int(m);
+  }
+  for (int64_t i = 0; i < self.numTasks; ++i) {
+    const TaskInfo &t = self.tasks[i];
+    if (slotOffset[t.stage] < 0 || t.slot < 0 || t.slot >= int64_t(leaving[t.stage].size()) ||
+        !info.stages[t.stage].functions[int(t.kind)])
+      contradiction("rank " + std::to_string(pp.index) + " of pp has no slot " +
+                    std::to_string(t.slot) + " or no function for stage " +
+                    std::to_string(t.stage));
+    if (bytesOf(inputsOf(t)) > self.inboxBytes)
+      contradiction("inputs of stage " + std::to_string(t.stage) + " have " +
+                    std::to_string(bytesOf(inputsOf(t))) + " bytes, an inbox has " +
+                    std::to_string(self.inboxBytes));
+    if (bytesOf(inputsOf(t)) == 0 || around[i].message >= 0)
+      continue;
+    const bool backward = t.kind != TaskKind::forward;
+    const int from = find(backward, t.path, t.stage + (backward ? 1 : -1), t.microBatch);
+    if (from < 0 || from >= i)
+      contradiction("nothing brings stage " + std::to_string(t.stage) + " on rank " +
+                    std::to_string(pp.index) + " of pp the " +
+                    name(backward, t.path, t.stage + (backward ? 1 : -1), t.microBatch));
+    around[from].consumer = int(i);
+  }
+  jobs.resize(self.numMessages);
+  inboxOf.resize(self.numTasks);
+  for (int64_t i = self.numInboxes; i-- > 0;)
+    freeInboxes.push_back(int(i));
+}
+
+Pipeline::Kept Pipeline::inputsOf(const TaskInfo &task) const {
+  const StageInfo &s = info.stages[task.stage];
+  switch (task.kind) {
+  case TaskKind::forward:
+    return {s.inputs, s.numInputs};
+  case TaskKind::backward:
+  case TaskKind::backwardInput:
+    return {s.outputCotangents, s.numOutputCotangents};
+  case TaskKind::backwardWeight:
+    break;
+  }
+  return {nullptr, 0};
+}
+Pipeline::Kept Pipeline::outputsOf(const TaskInfo &task) const {
+  const StageInfo &s = info.stages[task.stage];
+  switch (task.kind) {
+  case TaskKind::forward:
+    return {s.outputs, s.numOutputs};
+  case TaskKind::backward:
+  case TaskKind::backwardInput:
+    return {s.inputCotangents, s.numInputCotangents};
+  case TaskKind::backwardWeight:
+    break;
+  }
+  return {nullptr, 0};
+}
+
+char *Pipeline::slotOf(const TaskInfo &t) const {
+  return ctx.at<char>(slotOffset[t.stage] + t.slot * info.stages[t.stage].slotBytes);
+}
+
+std::string Pipeline::name(bool cotangent, int path, int stage, int microBatch) const {
+  return std::string(cotangent ? "cotangent" : "activation") + " of stage " +
+         std::to_string(stage) + ", micro-batch " + std::to_string(microBatch) +
+         (info.numPaths > 1 ? " of path " + std::to_string(path) : "");
+}
+
+//===----------------------------------------------------------------------===//
+// Inboxes
+//===----------------------------------------------------------------------===//
+
+int Pipeline::takeInbox(const std::string &what) {
+  std::lock_guard<std::mutex> hold(lock);
+  if (freeInboxes.empty())
+    throw RunError("none of the " + std::to_string(self.numInboxes) + " inboxes of rank " +
+                   std::to_string(pp.index) + " of pp is free for the " + what +
+                   "; compile the model again");
+  const int number = freeInboxes.back();
+  freeInboxes.pop_back();
+  return number;
+}
+void Pipeline::freeInbox(int number) {
+  std::lock_guard<std::mutex> hold(lock);
+  freeInboxes.push_back(number);
+}
+
+//===----------------------------------------------------------------------===//
+// The queue's thread
+//===----------------------------------------------------------------------===//
+
+void Pipeline::putJobs() {
+  for (int64_t m = 0; m < self.numMessages; ++m)
+    jobs[m] = queue.put([this, m = int(m)] {
+      try {
+        doMessage(m);
+      } catch (const std::exception &e) {
+        {
+          std::lock_guard<std::mutex> hold(lock);
+          if (!error)
+            error = std::current_exception();
+        }
+        // Who computes may wait for ranks that wait for this thread.
+        link->abort(e.what());
+        ctx.comm->link().abort(e.what());
+        throw;
+      }
+    });
+}
+
+void Pipeline::doMessage(int m) {
+  const MessageInfo &message = self.messages[m];
+  const int task = taskOf[m];
+  const TaskInfo &t = self.tasks[task];
+  const std::string what = name(message.cotangent, message.path, message.stage, message.microBatch);
+  const int peer = pp.members[message.peer];
+  if (message.send) {
+    {
+      std::unique_lock<std::mutex> hold(lock);
+      changed.wait(hold, [&] { return tasksDone > task || stopping; });
+      if (stopping)
+        return;
+    }
+    link->exchange(what.c_str(), {{peer, piecesIn(slotOf(t), outputsOf(t))}}, {});
+    return;
+  }
+  if (bytesOf(inputsOf(t)) == 0)
+    return;
+  const int number = takeInbox(what);
+  link->exchange(what.c_str(), {}, {{peer, {{inbox(number), bytesOf(inputsOf(t))}}}});
+  inboxOf[task] = number;
+}
+
+//===----------------------------------------------------------------------===//
+// The thread that computes
+//===----------------------------------------------------------------------===//
+
+void Pipeline::wait(int64_t job) {
+  if (job == 0)
+    return;
+  const auto begin = std::chrono::steady_clock::now();
+  queue.wait(job);
+  waitedSeconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void Pipeline::runTask(int i, int64_t round, const SetInputs &setInputs) {
+  const TaskInfo &t = self.tasks[i];
+  const Surroundings &a = around[i];
+  char *slot = slotOf(t);
+  // 1. What lies in the slot has left, and the inputs have come.
+  if (t.kind == TaskKind::forward)
+    wait(leaving[t.stage][t.slot]);
+  if (a.message >= 0)
+    wait(jobs[a.message]);
+  if (const Kept inputs = inputsOf(t); bytesOf(inputs) > 0) {
+    copyPieces({{inbox(inboxOf[i]), bytesOf(inputs)}}, piecesIn(slot, inputs));
+    freeInbox(inboxOf[i]);
+  }
+  // 2. The function.
+  const int64_t perRound = microBatchesOfRound(*ctx.program);
+  ctx.kept = slot;
+  ctx.microBatch = round * perRound + firstOf[t.path] + t.microBatch;
+  ctx.firstMicroBatch = firstOf[t.path];
+  setInputs(ctx.microBatch);
+  info.stages[t.stage].functions[int(t.kind)](ctx);
+  ctx.kept = nullptr;
+  // 3. What it made goes on its way.
+  if (a.consumer >= 0) {
+    const bool cotangent = t.kind != TaskKind::forward;
+    const int number = takeInbox(name(cotangent, t.path, t.stage, t.microBatch));
+    const Kept outputs = outputsOf(t);
+    copyPieces(piecesIn(slot, outputs), {{inbox(number), bytesOf(outputs)}});
+    inboxOf[a.consumer] = number;
+  }
+  for (int m : a.sends)
+    leaving[t.stage][t.slot] = std::max(leaving[t.stage][t.slot], jobs[m]);
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    tasksDone = i + 1;
+  }
+  changed.notify_all();
+}
+
+void Pipeline::runRound(int64_t round, const SetInputs &setInputs) {
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    tasksDone = 0;
+  }
+  for (auto &slots : leaving)
+    std::fill(slots.begin(), slots.end(), 0);
+  putJobs();
+  for (int64_t i = 0; i < self.numTasks; ++i)
+    runTask(int(i), round, setInputs);
+  if (self.numMessages > 0)
+    wait(jobs.back());
+}
+
+void Pipeline::runStep(int64_t rounds, const SetInputs &setInputs) {
+  if (ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.last = false; // sums of gradients begin when all copies are added up
+  ctx.part = {};
+  for (int64_t round = 0; round < rounds; ++round)
+    runRound(round, setInputs);
+  sumCopies(ctx);
+  if (ctx.comm) {
+    reduceStep(ctx);
+  } else {
+    double sum = 0;
+    for (int64_t i = 0; i < ctx.microBatches; ++i)
+      sum += ctx.losses.as<double>()[i];
+    ctx.outcome.as<StepOutcome>()->loss = sum;
+  }
+  endStep(ctx);
+}
+
+//===----------------------------------------------------------------------===//
+// Ends
+//===----------------------------------------------------------------------===//
+
+void Pipeline::abandon(const std::string &why) noexcept {
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    stopping = true;
+  }
+  changed.notify_all();
+  if (link)
+    link->abort(why);
+  queue.stop();
+}
+
+std::exception_ptr Pipeline::failure() {
+  std::lock_guard<std::mutex> hold(lock);
+  return error;
+}
+
+} // namespace moire::rt

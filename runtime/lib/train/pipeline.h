@@ -1,0 +1,111 @@
+//===- pipeline.h - One rank's part of a pipeline's schedule --------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Two threads: the one that computes runs the tasks in their order, the queue's does the
+// messages in theirs.
+//
+//   a message out     is sent when its task is done; that slot's next forward waits for it
+//   a message in      goes to a free inbox as soon as it comes; its task waits for it
+//   between stages    of this rank: the task that makes it copies it to an inbox itself
+//
+// All messages of a round have moved before the next one begins, so that as many inboxes
+// are enough as one round needs.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_TRAIN_PIPELINE_H
+#define MOIRE_RT_TRAIN_PIPELINE_H
+
+#include "comm/queue.h"
+#include "moire/rt/comm.h"
+#include "moire/rt/pipeline.h"
+
+#include <functional>
+
+namespace moire::rt {
+
+class Pipeline {
+public:
+  /// ctx: of programOfRank(). link: to the other ranks, used by the queue's thread alone;
+  /// null where the pipeline has one rank. patience: see CommQueue. Throws RunError where
+  /// the program's tables contradict each other.
+  Pipeline(Context &ctx, Transport *link, double patience);
+  ~Pipeline();
+
+  /// Sets the inputs of this rank's micro-batch of this number.
+  using SetInputs = std::function<void(int64_t)>;
+  /// Forward and backward of all micro-batches of a step, the sums of gradients and losses,
+  /// and the update.
+  void runStep(int64_t rounds, const SetInputs &setInputs);
+
+  /// After an error, by the thread that computes: tells the others and ends the queue's
+  /// thread.
+  void abandon(const std::string &why) noexcept;
+  /// What the queue's thread ended with; null: nothing.
+  std::exception_ptr failure();
+  /// Seconds for which tasks waited for messages so far.
+  double waited() const { return waitedSeconds; }
+
+private:
+  using Kept = std::pair<const KeptInfo *, int64_t>; ///< tensors and their number
+  /// What the tables say of a task's surroundings; -1: nothing.
+  struct Surroundings {
+    int message = -1;       ///< that brings its inputs
+    int consumer = -1;      ///< the task of this rank that takes its outputs
+    std::vector<int> sends; ///< messages that it makes
+  };
+
+  void checkTables();
+  void readTables();
+  /// The task of this rank that makes or takes stage's cotangents or activations; -1: none.
+  int find(bool backward, int path, int stage, int microBatch) const;
+  void runRound(int64_t round, const SetInputs &setInputs);
+  void runTask(int task, int64_t round, const SetInputs &setInputs);
+  void wait(int64_t job);
+  void putJobs();
+  void doMessage(int message);
+
+  /// What the task takes when it starts, and what it gives when it is done.
+  Kept inputsOf(const TaskInfo &task) const;
+  Kept outputsOf(const TaskInfo &task) const;
+  char *slotOf(const TaskInfo &task) const;
+  char *inbox(int number) const {
+    return ctx.at<char>(self.inboxOffset + number * self.inboxBytes);
+  }
+  int takeInbox(const std::string &what);
+  void freeInbox(int number);
+  /// E.g. "activation of stage 2, micro-batch 3".
+  std::string name(bool cotangent, int path, int stage, int microBatch) const;
+
+  Context &ctx;
+  const PipelineInfo &info;
+  const Group pp; ///< the ranks of the pipeline by coordinate, and this one's
+  const PipelineRankInfo &self;
+  Transport *link;
+
+  std::vector<Surroundings> around; ///< by task
+  std::vector<int> taskOf;          ///< by message: that makes or takes it
+  std::vector<int64_t> firstOf;     ///< by path: the number of its first micro-batch in a round
+  std::vector<int64_t> slotOffset;  ///< by stage, in the arena; -1: not this rank's
+
+  std::vector<int64_t> jobs; ///< by message of the round: its number in the queue
+  /// By task: the inbox with its inputs. Set before the job or the task that fills it is done.
+  std::vector<int> inboxOf;
+  std::vector<std::vector<int64_t>> leaving; ///< by stage and slot: the last job that sends from it
+  double waitedSeconds = 0;
+
+  std::mutex lock; ///< of what follows
+  std::condition_variable changed;
+  int tasksDone = 0; ///< of the round
+  bool stopping = false;
+  std::vector<int> freeInboxes;
+  std::exception_ptr error;
+
+  CommQueue queue; ///< last: its thread uses all of the above
+};
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_TRAIN_PIPELINE_H

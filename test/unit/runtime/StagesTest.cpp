@@ -1,0 +1,309 @@
+//===- StagesTest.cpp - The trainer's pipelines against one rank ----------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "CommUtil.h"
+#include "Processes.h"
+#include "StageProgram.h"
+#include "TestUtil.h"
+#include "moire/rt/comm.h"
+#include "moire/rt/gradients.h"
+#include "train/safetensors.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+using namespace moire::rt;
+using namespace moire::rt::test;
+
+namespace {
+const std::string kProgram = RANK_PROGRAM;
+
+struct Result {
+  int code;
+  std::string err, out;
+  std::vector<nlohmann::json> log;
+  std::map<std::string, Floats> gradients;
+};
+
+struct Stages {
+  TempFolder dir;
+  std::string data = dir / "tokens.bin";
+  Stages() {
+    std::vector<uint16_t> ids;
+    std::mt19937 gen(3);
+    for (int i = 0; i < 5000; ++i)
+      ids.push_back(uint16_t(gen() % StageProgram::kVocab));
+    write(data, tokenFile(20240520, 1, int(ids.size()), ids));
+  }
+
+  std::vector<std::string> arguments(std::vector<std::string> flags) {
+    flags.insert(flags.end(),
+                 {"--data", data, "--seed", "4", "--lr", "0.01", "--clip", "0.5", "--threads", "1",
+                  "--log", dir / "log.jsonl", "--dump-grads", dir / "g.safetensors"});
+    return flags;
+  }
+
+  /// What the last run left.
+  void readInto(Result &r) {
+    std::ifstream f(dir / "log.jsonl");
+    for (std::string line; std::getline(f, line);) {
+      r.log.push_back(nlohmann::json::parse(line));
+      r.log.back().erase("tokens_per_second");
+    }
+    if (!std::filesystem::exists(dir / "g.safetensors"))
+      return;
+    const Safetensors file(dir / "g.safetensors");
+    for (auto &[name, t] : file.tensors()) {
+      Floats v(t.elements());
+      std::memcpy(v.data(), t.data.data, v.size() * 4);
+      r.gradients[name] = v;
+    }
+  }
+  void clean() {
+    std::filesystem::remove(dir / "log.jsonl");
+    std::filesystem::remove(dir / "g.safetensors");
+  }
+
+  Result run(const Program &p, const std::vector<std::string> &flags) {
+    clean();
+    std::vector<std::string> args = arguments(flags);
+    args.insert(args.begin(), "trainer");
+    std::vector<char *> argv;
+    for (std::string &a : args)
+      argv.push_back(a.data());
+    testing::internal::CaptureStderr();
+    testing::internal::CaptureStdout();
+    Result r;
+    r.code = trainerMain(int(argv.size()), argv.data(), p);
+    r.out = testing::internal::GetCapturedStdout();
+    r.err = testing::internal::GetCapturedStderr();
+    readInto(r);
+    return r;
+  }
+};
+
+/// The same numbers; the gradient of `table` is added up in another order.
+void expectSame(const Result &got, const Result &want, bool exact) {
+  ASSERT_EQ(got.code, 0) << got.err;
+  ASSERT_EQ(got.log.size(), want.log.size());
+  EXPECT_EQ(got.log[0]["loss"], want.log[0]["loss"]);
+  for (size_t step = 0; step < want.log.size(); ++step) {
+    EXPECT_NEAR(got.log[step]["loss"], want.log[step]["loss"], 1e-4);
+    EXPECT_NEAR(got.log[step]["grad_norm"], want.log[step]["grad_norm"],
+                1e-4 * double(want.log[step]["grad_norm"]));
+  }
+  // Each parameter counts once, whichever ranks hold it.
+  double squares = 0;
+  for (auto &[name, gradient] : got.gradients)
+    for (float g : gradient)
+      squares += double(g) * g;
+  EXPECT_NEAR(got.log[0]["grad_norm"], std::sqrt(squares), 1e-8 * std::sqrt(squares));
+  ASSERT_EQ(got.gradients.size(), want.gradients.size());
+  for (auto &[name, gradient] : want.gradients) {
+    SCOPED_TRACE(name);
+    if (exact && name != "table") {
+      EXPECT_TRUE(got.gradients.at(name) == gradient);
+    }
+    expectNear(got.gradients.at(name), gradient, 1e-5);
+  }
+}
+} // namespace
+
+TEST(Stages, EveryPlacementGivesTheNumbersOfOneRank) {
+  Stages t;
+  for (const char *name : {"1f1b", "v", "vw", "dual", "1f1b,dp=2", "dual,dp=2"})
+    for (int rounds : {1, 2}) {
+      if (rounds == 2 && std::string(name) != "1f1b" && std::string(name) != "dual,dp=2")
+        continue;
+      SCOPED_TRACE(std::string(name) + " rounds " + std::to_string(rounds));
+      const Placement placement = placementOf(name);
+      auto flags = [](int accumulate) {
+        return std::vector<std::string>{"--steps", "3", "--accumulate", std::to_string(accumulate)};
+      };
+      const auto whole = StageProgram::whole(placement.stages());
+      const Result one = t.run(whole->p, flags(4 * rounds * placement.dp));
+      ASSERT_EQ(one.code, 0) << one.err;
+      ASSERT_GT(double(one.log[0]["grad_norm"]), 0.5); // it is clipped
+      ASSERT_EQ(one.gradients.size(), size_t(placement.stages()) + 1);
+      const StageProgram program(placement);
+      const Result many = t.run(program.p, flags(rounds));
+      // Of one path and one shard, matrices' gradients are added up as on one rank.
+      expectSame(many, one, placement.rankOf.size() == 1 && placement.dp == 1);
+      // And from run to run the same bits.
+      const Result again = t.run(program.p, flags(rounds));
+      EXPECT_EQ(again.log, many.log);
+      EXPECT_TRUE(again.gradients == many.gradients);
+    }
+}
+
+TEST(Stages, CopiesAreAddedInTheirOrder) {
+  // A parameter on both of two ranks, so long that its copies move in several parts, and one
+  // that the second rank alone has, with two copies.
+  constexpr int64_t kLong = 3000017, kShort = 33;
+  const int64_t longShape[] = {kLong}, shortShape[] = {kShort};
+  const CopyInfo copiesOfLong[] = {{0, 0, 0, 0}, {0, 1, 1, kLong + 15}, {1, 0, 1, 0}},
+                 copiesOfShort[] = {{0, 0, 1, 2 * kLong + 30}, {1, 0, 1, 2 * kLong + 90}};
+  ParameterInfo parameters[2] = {};
+  for (ParameterInfo &p : parameters) {
+    p.rank = 1;
+    p.trainable = p.counted = true;
+    p.reduceGroup = p.shardGroup = -1;
+  }
+  parameters[0].shape = longShape;
+  parameters[0].numCopies = 3;
+  parameters[0].copies = copiesOfLong;
+  parameters[1].shape = shortShape;
+  parameters[1].index = 1;
+  parameters[1].numCopies = 2;
+  parameters[1].copies = copiesOfShort;
+  parameters[1].gradOffset = 2 * kLong + 90; // that of the second copy
+  const int64_t elements[2] = {kLong, 2 * kLong + 150};
+  PipelineRankInfo ranks[2] = {};
+  for (int r = 0; r < 2; ++r) {
+    ranks[r].gradElements = elements[r];
+    ranks[r].numParameters = r + 1;
+    ranks[r].parameters = parameters;
+  }
+  PipelineInfo pipeline = {};
+  pipeline.numRanks = 2;
+  pipeline.ranks = ranks;
+  Program whole = {};
+  whole.pipeline = &pipeline;
+  // Magnitudes so far apart that every other order gives other bits.
+  Floats grads[2] = {random(elements[0], 1), random(elements[1], 2)}, got[2];
+  for (float &g : grads[0])
+    g *= 1e4f;
+  const auto errors = onThreads(Mesh({{"pp", 2}}), {}, [&](Comm &comm) {
+    const int rank = comm.rank();
+    const Program own = programOfRank(whole, rank);
+    Context ctx(own, 1);
+    ctx.comm = &comm;
+    std::copy(grads[rank].begin(), grads[rank].end(), ctx.grad(0));
+    sumCopies(ctx);
+    got[rank].assign(ctx.grad(0), ctx.grad(0) + elements[rank]);
+  });
+  EXPECT_EQ(errors[0] + errors[1], "");
+  Floats sum(kLong), small(kShort);
+  for (int64_t i = 0; i < kLong; ++i) {
+    const float two = grads[0][i] + grads[1][kLong + 15 + i];
+    sum[i] = two + grads[1][i];
+  }
+  for (int64_t i = 0; i < kShort; ++i)
+    small[i] = grads[1][2 * kLong + 30 + i] + grads[1][2 * kLong + 90 + i];
+  EXPECT_TRUE(std::equal(sum.begin(), sum.end(), got[0].begin()));
+  EXPECT_TRUE(std::equal(sum.begin(), sum.end(), got[1].begin()));
+  EXPECT_TRUE(std::equal(small.begin(), small.end(), got[1].begin() + 2 * kLong + 90));
+}
+
+TEST(Stages, ProcessesGiveTheBitsOfThreads) {
+  Stages t;
+  for (const char *name : {"v", "dual"}) {
+    SCOPED_TRACE(name);
+    const Result threads = t.run(StageProgram(placementOf(name)).p, {"--steps", "3"});
+    ASSERT_EQ(threads.code, 0) << threads.err;
+    t.clean();
+    auto arguments = t.arguments({kProgram, "stages:" + std::string(name), "--steps", "3"});
+    Processes p(arguments, 2, 2, freePort());
+    for (const Processes::Ended &end : p.wait(30))
+      EXPECT_EQ(end.code, 0) << end.err;
+    Result processes;
+    t.readInto(processes);
+    EXPECT_EQ(processes.log, threads.log);
+    EXPECT_TRUE(processes.gradients == threads.gradients);
+  }
+}
+
+TEST(Stages, OpenMpiGivesTheBitsOfThreads) {
+  if (std::system("command -v mpirun >/dev/null 2>&1") != 0)
+    GTEST_SKIP() << "there is no mpirun";
+  Stages t;
+  const Result threads = t.run(StageProgram(placementOf("v")).p, {"--steps", "3"});
+  ASSERT_EQ(threads.code, 0) << threads.err;
+  t.clean();
+  Processes p({}, 0, 0, 0);
+  p.start(t.arguments({"mpirun", "-n", "2", "--oversubscribe", "--allow-run-as-root", kProgram,
+                       "stages:v", "--steps", "3"}),
+          0, 0, 0, {});
+  const Processes::Ended end = p.wait(60)[0];
+  EXPECT_EQ(end.code, 0) << end.err;
+  Result processes;
+  t.readInto(processes);
+  EXPECT_EQ(processes.log, threads.log);
+  EXPECT_TRUE(processes.gradients == threads.gradients);
+}
+
+TEST(Stages, TooFewInboxesAreTold) {
+  Stages t;
+  Placement placement = placementOf("v");
+  placement.inboxes = 0;
+  const Result r = t.run(StageProgram(placement).p, {"--steps", "2"});
+  EXPECT_EQ(r.code, 2);
+  // Rank 1's first message comes in; stage 1 of rank 1 is never done.
+  EXPECT_EQ(r.err, "error: none of the 0 inboxes of rank 1 of pp is free for the activation of "
+                   "stage 0, micro-batch 0; compile the model again\n");
+}
+
+TEST(Stages, TablesThatContradictThemselvesAreTold) {
+  Stages t;
+  // The second rank's table of tasks ends before its last backward.
+  StageProgram program(placementOf("1f1b"));
+  PipelineInfo cut = *program.p.pipeline;
+  std::vector<PipelineRankInfo> ranks(cut.ranks, cut.ranks + 2);
+  --ranks[1].numTasks;
+  cut.ranks = ranks.data();
+  program.p.pipeline = &cut;
+  const Result r = t.run(program.p, {"--steps", "2"});
+  EXPECT_EQ(r.code, 2);
+  EXPECT_EQ(r.err, "error: the program's pipeline contradicts itself: rank 1 of pp has no task for "
+                   "the cotangent of stage 1, micro-batch 3; compile the model again\n");
+}
+
+TEST(Stages, AStageThatFailsEndsAllWithItsWords) {
+  Stages t;
+  setenv("FAIL", "1,2", 1);
+  const Result r = t.run(StageProgram(placementOf("v")).p, {"--steps", "3"});
+  unsetenv("FAIL");
+  EXPECT_EQ(r.code, 2);
+  EXPECT_NE(r.err.find("error: a stage fails as asked\n"), std::string::npos) << r.err;
+  EXPECT_EQ(r.log.size(), 1u);
+}
+
+TEST(Stages, AKilledProcessEndsAllOthersWithItsSentence) {
+  Stages t;
+  std::mt19937 gen(9);
+  std::string said;
+  for (int run = 0; run < 4; ++run) {
+    Processes p(t.arguments({kProgram, "stages:v", "--steps", "10000000", "--comm-timeout", "1"}),
+                2, 2, freePort());
+    p.awaitText(0, "step 1/");
+    std::this_thread::sleep_for(std::chrono::milliseconds(gen() % 40));
+    const int dead = run % 2;
+    p.signal(dead, SIGKILL);
+    const auto ends = p.wait(5);
+    const Processes::Ended &other = ends[1 - dead];
+    EXPECT_EQ(other.code, 2) << other.err;
+    const size_t at = other.err.find("error: ");
+    ASSERT_NE(at, std::string::npos) << other.err;
+    const std::string text = other.err.substr(at);
+    EXPECT_EQ(text.rfind("error: rank " + std::to_string(dead) + " of 2 is lost in ", 0), 0u)
+        << text;
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+    said += text;
+  }
+  // Where it died decides in which; most of the time one waits for the other's stage.
+  EXPECT_NE(said.find("of stage "), std::string::npos) << said;
+}
+
+TEST(Stages, VirtualTimeIsRefused) {
+  Stages t;
+  const Result r = t.run(StageProgram(placementOf("v")).p, {"--steps", "2", "--virtual-time"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(r.err, "error: --virtual-time does not count messages between stages, and the program "
+                   "has the mesh pp=2,dp=1; leave it out, or use moire-run --virtual-time\n");
+}
