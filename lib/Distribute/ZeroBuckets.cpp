@@ -36,7 +36,7 @@ static Location locationOf(ArrayRef<Operation *> ops) {
   return FusedLoc::get(ops.front()->getContext(), all);
 }
 
-/// Whether the parameter that `piece` is a piece of, be it rounded, is gathered in @micro_step.
+/// Whether `piece`, be it rounded, is this rank's piece of a parameter that it gathers.
 static bool isPiece(Value piece) {
   if (auto round = piece.getDefiningOp<arith::TruncFOp>())
     piece = round.getIn();
@@ -56,10 +56,15 @@ struct BucketPieces : distribute::impl::BucketPiecesBase<BucketPieces> {
   using BucketPiecesBase::BucketPiecesBase;
 
   void runOnOperation() override {
-    auto microStep = getOperation().lookupSymbol<func::FuncOp>("micro_step");
-    if (!microStep || microStep.getBody().empty())
-      return;
-    Block &block = microStep.getBody().front();
+    dist::MeshAttr mesh = dist::meshOf(getOperation());
+    // Of a step that is cut into stages, each stage moves its own parameters.
+    const bool isCutLater = mesh && mesh.getSize("pp") > 1;
+    for (auto func : getOperation().getOps<func::FuncOp>())
+      if (!func.getBody().empty() && !(isCutLater && func.getSymName() == "micro_step"))
+        moveTogether(func.getBody().front());
+  }
+
+  void moveTogether(Block &block) {
     SmallVector<Operation *> gathers, sums;
     for (Operation &op : block) {
       if (auto gather = dyn_cast<dist::AllGatherOp>(op); gather && isPiece(gather.getInput()))

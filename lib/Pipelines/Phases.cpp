@@ -131,6 +131,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                                      options.microBatches ? options.microBatches
                                                           : 4 * mesh.getSize("pp"),
                                      options.overlapRates});
+      if (options.zero > 1)
+        passes.addPass(distribute::createBucketPieces());
       break;
     case Phase::kernels:
       program::buildKernelsPipeline(passes);

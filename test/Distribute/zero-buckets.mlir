@@ -1,6 +1,12 @@
 // What is small moves together: at most a quarter of the largest, here 1 kB of @e's 4 kB. Other
 // types and other groups go their own way; @m takes more than half a bucket.
 // RUN: moire-opt %s --bucket-pieces | FileCheck %s
+// What is cut into stages later is left alone; then each stage's functions have their own.
+// RUN: sed 's/mesh<dp = 2/mesh<pp = 2, dp = 2/' %s | moire-opt --bucket-pieces | FileCheck %s --check-prefix=LATER
+// RUN: sed 's/mesh<dp = 2/mesh<pp = 2, dp = 2/; s/@micro_step/@stage0_forward/' %s | moire-opt --bucket-pieces | FileCheck %s --check-prefix=STAGE
+// LATER-NOT: nn.concat
+// STAGE-LABEL: @stage0_forward
+// STAGE: nn.concat
 
 module attributes {dist.mesh = #dist.mesh<dp = 2, ep = 2>} {
   pipe.parameter @a : tensor<32xf32> from [#pipe.source<"a", "", 0, 0, f32, same, 0>] zero 3 over ["dp"]

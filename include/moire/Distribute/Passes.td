@@ -167,12 +167,12 @@ def DistributeZero : Pass<"distribute-zero", "::mlir::ModuleOp"> {
 def BucketPieces : Pass<"bucket-pieces", "::mlir::ModuleOp"> {
   let summary = "Small parameters are gathered, and their gradients summed, together";
   let description = [{
-    After distribute-zero at level 2 or 3. What @micro_step moves of one parameter after the
+    After distribute-zero at level 2 or 3. What a function moves of one parameter after the
     other, in its order, moves in buckets, of one group and element type each: gathers of
     parameters before the first one's use, sums of gradients behind the last one. A bucket
     has at most a quarter of the bytes of what is largest of them, and at most
     `bucket-bytes`; what takes more than half a bucket moves alone. Each element is the same
-    sum in the same order.
+    sum in the same order. A @micro_step that is still to be cut into stages is left alone.
 
     ```mlir
     %a = dist.all_gather %pa dim 0 over ["dp"] : tensor<16xf32> -> tensor<32xf32>
