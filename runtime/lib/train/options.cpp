@@ -81,7 +81,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
       ->type_name("PATH");
   app.add_option("--steps", o.steps, "optimizer steps")->capture_default_str();
   app.add_option("--accumulate", o.accumulate,
-                 "micro-batches whose gradients are summed in a step")
+                 program.pipeline ? "rounds of a step: each runs the pipeline's schedule once"
+                                  : "micro-batches whose gradients are summed in a step")
       ->capture_default_str();
   app.add_option("--lr", o.lr, "learning rate")->capture_default_str();
   app.add_option("--lr-schedule", schedule, "constant, linear or cosine")

@@ -6,6 +6,7 @@
 #include "StageProgram.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/kernels.h"
+#include "moire/rt/pieces.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -33,7 +34,8 @@ static_assert(kBytes % 64 == 0 && kBytes > 8192); // so large that threads do no
 constexpr KeptInfo kX = {0, kBytes}, kY = {kBytes, kBytes}, kDy = {2 * kBytes, kBytes},
                    kDx = {3 * kBytes, kBytes};
 constexpr int64_t kDlogits = 4 * kBytes, kSlot = kDlogits + (kRows * kVocab * 4 + 63) / 64 * 64;
-constexpr int64_t kTemporaries = 4096;
+constexpr int64_t kRoom = 4096; // of a gradient that is summed in each micro-batch, and its piece
+constexpr int64_t kTemporaries = kRoom + 2 * kWidth * kWidth * 4;
 
 /// to [n, m] = x [n, k] · y [k, m], y given transposed with yT.
 void product(int64_t n, int64_t k, int64_t m, const float *x, const float *y, bool yT, float *to) {
@@ -45,11 +47,8 @@ void product(int64_t n, int64_t k, int64_t m, const float *x, const float *y, bo
         row[j] += x[i * k + l] * (yT ? y[j * k + l] : y[l * m + j]);
   }
 }
-/// to [k, m] += x [n, k]ᵀ · y [n, m], on zeros in the first micro-batch.
-void addProduct(Context &ctx, int64_t n, int64_t k, int64_t m, const float *x, const float *y,
-                float *to) {
-  if (ctx.first())
-    std::fill_n(to, k * m, 0.0f);
+/// to [k, m] += x [n, k]ᵀ · y [n, m].
+void addProduct(int64_t n, int64_t k, int64_t m, const float *x, const float *y, float *to) {
   float sum[kWidth];
   for (int64_t i = 0; i < k; ++i) {
     std::fill_n(sum, m, 0.0f);
@@ -64,10 +63,7 @@ void lookUp(Context &ctx, const float *table, float *x) {
   for (int64_t r = 0; r < kRows; ++r)
     std::copy_n(table + ctx.input<int64_t>(0)[r] * kWidth, kWidth, x + r * kWidth);
 }
-/// fresh: it is the micro-batch's first write to it.
-void addLookedUp(Context &ctx, const float *dx, float *dtable, bool fresh) {
-  if (ctx.first() && fresh)
-    std::fill_n(dtable, kVocab * kWidth, 0.0f);
+void addLookedUp(Context &ctx, const float *dx, float *dtable) {
   for (int64_t r = 0; r < kRows; ++r)
     for (int64_t j = 0; j < kWidth; ++j)
       dtable[ctx.input<int64_t>(0)[r] * kWidth + j] += dx[r * kWidth + j];
@@ -95,13 +91,31 @@ const ParameterInfo &parameterOf(const Context &ctx, int index) {
       return ctx.program->parameters[i];
   throw RunError("a stage runs where its parameters are not");
 }
-float *gradOf(const Context &ctx, int index, int stage) {
-  const ParameterInfo &p = parameterOf(ctx, index);
+float *gradOf(const Context &ctx, const ParameterInfo &p, int stage) {
   const int rank = ctx.comm ? int(axisIndex(ctx, 0)) : 0;
   for (int64_t k = 0; k < p.numCopies; ++k)
     if (p.copies[k].stage == stage && p.copies[k].rank == rank)
       return ctx.grad(p.copies[k].gradOffset);
   return ctx.grad(p.gradOffset);
+}
+/// add(to) adds the micro-batch's gradient: to what there is of the step, or from level 2 on
+/// to zeros, of which the sum over the ranks of dp is then this rank's piece.
+template <typename Add> void accumulate(Context &ctx, int index, int stage, Add add) {
+  const ParameterInfo &p = parameterOf(ctx, index);
+  const int64_t n = shardElements(p);
+  float *grad = gradOf(ctx, p, stage);
+  if (p.zero < 2) {
+    if (ctx.first())
+      std::fill_n(grad, n, 0.0f);
+    return add(grad);
+  }
+  const int64_t members = ctx.comm->group(0).size(), piece = pieceElements(n, members);
+  auto *room = ctx.at<float>(kRoom), *mine = room + members * piece;
+  std::fill_n(room, members * piece, 0.0f);
+  add(room);
+  reduceScatter(ctx, 0, "reduce_scatter of a gradient", room, mine, 1, piece, 1);
+  for (int64_t j = 0; j < piece; ++j)
+    grad[j] = (ctx.first() ? 0 : grad[j]) + mine[j];
 }
 bool isLast(const Context &ctx, int stage) { return stage + 1 == ctx.program->pipeline->numStages; }
 
@@ -133,13 +147,16 @@ template <int kStage> void backwardInput(Context &ctx) {
           ctx.slot<float>(kDx.offset));
 }
 template <int kStage> void backwardWeight(Context &ctx) {
-  addProduct(ctx, kRows, kWidth, kWidth, ctx.slot<float>(kX.offset), ctx.slot<float>(kDy.offset),
-             gradOf(ctx, 1 + kStage, kStage));
+  accumulate(ctx, 1 + kStage, kStage, [&](float *to) {
+    addProduct(kRows, kWidth, kWidth, ctx.slot<float>(kX.offset), ctx.slot<float>(kDy.offset), to);
+  });
   if (kStage == 0)
-    addLookedUp(ctx, ctx.slot<float>(kDx.offset), gradOf(ctx, 0, kStage), true);
+    accumulate(ctx, 0, kStage,
+               [&](float *to) { addLookedUp(ctx, ctx.slot<float>(kDx.offset), to); });
   if (isLast(ctx, kStage))
-    addProduct(ctx, kRows, kVocab, kWidth, ctx.slot<float>(kDlogits), ctx.slot<float>(kY.offset),
-               gradOf(ctx, 0, kStage));
+    accumulate(ctx, 0, kStage, [&](float *to) {
+      addProduct(kRows, kVocab, kWidth, ctx.slot<float>(kDlogits), ctx.slot<float>(kY.offset), to);
+    });
 }
 template <int kStage> void backward(Context &ctx) {
   backwardInput<kStage>(ctx);
@@ -175,21 +192,25 @@ void microStep(Context &ctx) {
     product(kRows, kWidth, kWidth, at(x, s), ctx.param(p.parameters[1 + s].offset), false,
             at(x, s + 1));
   head(ctx, at(x, stages), table, dlogits);
+  if (ctx.first())
+    std::fill_n(ctx.grad(0), p.gradElements, 0.0f);
   product(kRows, kVocab, kWidth, dlogits, table, false, at(dx, stages));
-  addProduct(ctx, kRows, kVocab, kWidth, dlogits, at(x, stages), ctx.grad(p.parameters[0].offset));
+  addProduct(kRows, kVocab, kWidth, dlogits, at(x, stages), ctx.grad(p.parameters[0].offset));
   for (int s = stages; s-- > 0;) {
-    addProduct(ctx, kRows, kWidth, kWidth, at(x, s), at(dx, s + 1),
+    addProduct(kRows, kWidth, kWidth, at(x, s), at(dx, s + 1),
                ctx.grad(p.parameters[1 + s].offset));
     product(kRows, kWidth, kWidth, at(dx, s + 1), ctx.param(p.parameters[1 + s].offset), true,
             at(dx, s));
   }
-  addLookedUp(ctx, dx, ctx.grad(p.parameters[0].offset), false);
+  addLookedUp(ctx, dx, ctx.grad(p.parameters[0].offset));
 }
 } // namespace
 
 //===----------------------------------------------------------------------===//
 // Tables
 //===----------------------------------------------------------------------===//
+
+static int64_t elementsOf(int index) { return (index == 0 ? kVocab : kWidth) * kWidth; }
 
 int Placement::ranks() const {
   int most = 0;
@@ -210,6 +231,8 @@ Placement placementOf(const std::string &name) {
     p = {{{0, 1}, {1, 0}}, {2, 2}};
   if (const size_t dp = name.find(",dp="); dp != std::string::npos)
     p.dp = std::atoi(name.c_str() + dp + 4);
+  if (const size_t zero = name.find(",zero="); zero != std::string::npos)
+    p.zero = std::atoi(name.c_str() + zero + 6);
   return p;
 }
 
@@ -291,10 +314,11 @@ void StageProgram::makeTables(const Placement &placement) {
         if (index == 0 ? stage == 0 || stage + 1 == stages : stage == index - 1) {
           const int rank = placement.rankOf[path][stage];
           copies[index].push_back({int(path), stage, rank, gradients[rank]});
-          gradients[rank] += index == 0 ? kVocab * kWidth : kWidth * kWidth;
+          gradients[rank] += placement.zero >= 2 ? pieceElements(elementsOf(index), placement.dp)
+                                                 : elementsOf(index);
         }
   for (int rank = 0; rank < placement.ranks(); ++rank) {
-    ranks[rank].gradElements = ranks[rank].stateElements = gradients[rank];
+    ranks[rank].gradElements = gradients[rank];
     hold(placement, rank);
   }
   pipeline = {int64_t(microBatches.size()), microBatches.data(), stages,
@@ -315,16 +339,19 @@ void StageProgram::hold(const Placement &placement, int rank) {
     if (own < 0)
       continue;
     ParameterInfo info = parameter(int(index), r.paramElements, own);
-    info.stateOffset = own;
+    const int64_t n = elementsOf(int(index)), piece = pieceElements(n, placement.dp);
+    info.stateOffset = r.stateElements;
+    r.stateElements += placement.zero ? piece : n;
     info.counted = rank == first;
     if (copies[index].size() > 1) {
       info.numCopies = int64_t(copies[index].size());
       info.copies = copies[index].data();
     }
-    const int64_t n = index == 0 ? kVocab * kWidth : kWidth * kWidth;
     if (placement.dp > 1) {
       info.reduceGroup = 0;
-      t.ranges.push_back({own, own + n, 0});
+      info.zero = placement.zero;
+      if (placement.zero < 2)
+        t.ranges.push_back({own, own + n, placement.zero ? piece : 0});
     }
     r.paramElements += n;
     t.parameters.push_back(info);

@@ -27,13 +27,15 @@ struct Placement {
   std::vector<int64_t> microBatches;    ///< by path
   bool split = false;                   ///< backwards in two
   int dp = 1;
+  int zero = 0; ///< to 2
   int64_t inboxes = -1; ///< of a rank; -1: enough
 
   int ranks() const;
   int stages() const { return int(rankOf[0].size()); }
 };
 /// "1f1b": two stages on two ranks; "v": four stages there and back, "vw" in two backwards;
-/// "dual": two paths in opposite directions; each may end in ",dp=N".
+/// "dual": two paths in opposite directions; each may
+/// end in ",dp=N,zero=N".
 Placement placementOf(const std::string &name);
 
 class StageProgram {
