@@ -59,16 +59,31 @@ struct FuseEpilogues : program::impl::FuseEpiloguesBase<FuseEpilogues> {
 private:
   DenseMap<Value, SmallVector<Touch>> touches; ///< by root, in order
 
+  /// What `op` touches, as touched by `at`.
+  void addTouches(Operation &op, Operation *at) {
+    auto memory = dyn_cast<MemoryEffectOpInterface>(op);
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    if (memory)
+      memory.getEffects(effects);
+    for (const auto &effect : effects)
+      if (effect.getValue())
+        touches[exec::rootOf(effect.getValue())].push_back(
+            {at, isa<MemoryEffects::Write>(effect.getEffect())});
+  }
+  /// What runs beside other statements touches its memory from its start to its wait: at both.
   void collectTouches(func::FuncOp func) {
+    DenseMap<int64_t, exec::AsyncOp> asyncs; // by number
     for (Operation &op : func.getBody().getOps()) {
-      auto memory = dyn_cast<MemoryEffectOpInterface>(op);
-      SmallVector<MemoryEffects::EffectInstance> effects;
-      if (memory)
-        memory.getEffects(effects);
-      for (const auto &effect : effects)
-        if (effect.getValue())
-          touches[exec::rootOf(effect.getValue())].push_back(
-              {&op, isa<MemoryEffects::Write>(effect.getEffect())});
+      exec::AsyncOp async = dyn_cast<exec::AsyncOp>(op);
+      if (async)
+        asyncs[async.getNumber()] = async;
+      else if (auto wait = dyn_cast<exec::WaitOp>(op))
+        async = asyncs.lookup(wait.getNumber());
+      if (!async)
+        addTouches(op, &op);
+      else
+        for (Operation &inner : async.getBody().front())
+          addTouches(inner, &op);
     }
   }
 

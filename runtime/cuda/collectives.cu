@@ -148,10 +148,6 @@ template <typename T> T *roomOf(Context &ctx, int64_t elements) {
 }
 } // namespace
 
-/// A rank has one stream: its collectives are in order with its kernels.
-void startAsync(Context &ctx, int, void (*job)(Context &)) { job(ctx); }
-void waitAsync(Context &, int) {}
-
 int64_t axisIndex(const Context &ctx, int axis) { return ctx.comm ? ctx.comm->axisIndex(axis) : 0; }
 
 void memberIndex(Context &ctx, int group, int64_t *index) {

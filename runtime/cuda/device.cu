@@ -20,7 +20,9 @@
 
 namespace moire::rt {
 
-cudaStream_t streamOf(Context &ctx) { return ctx.device->stream; }
+cudaStream_t streamOf(Context &ctx) {
+  return ctx.inJob ? ctx.device->jobs : ctx.device->stream;
+}
 
 //===----------------------------------------------------------------------===//
 // Memory
@@ -74,6 +76,12 @@ Device::Device(int number) : number(number) {
 Device::~Device() {
   dropGraphs();
   libraries.reset();
+  if (jobs) {
+    cudaStreamDestroy(jobs);
+    cudaEventDestroy(begin);
+    for (cudaEvent_t end : ends)
+      cudaEventDestroy(end);
+  }
   cudaStreamDestroy(stream);
 }
 

@@ -21,6 +21,12 @@ struct Device {
 
   int number;
   cudaStream_t stream = nullptr;
+  /// What jobs of startBeside() are given to, and the end of each of the last kJobs, by its
+  /// number modulo kJobs. Made with the first job.
+  static constexpr int kJobs = 256;
+  cudaStream_t jobs = nullptr;
+  cudaEvent_t begin = nullptr, ends[kJobs] = {};
+  int64_t lastJob = 0; ///< its number, from 1
   std::unique_ptr<DeviceBlock[]> inputs; ///< what Context::inputs points to
   std::shared_ptr<Libraries> libraries;
 

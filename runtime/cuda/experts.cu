@@ -256,7 +256,10 @@ void exchangeRoutingInSlots(Context &ctx, int group, const char *what, const Rou
 }
 
 void checkSlots(Context &ctx) {
-  if (!ctx.comm || ctx.link->slots.asked.empty())
+  if (!ctx.comm)
+    return;
+  followJobs(ctx); // exchanges of counts may be among them; and after a throw all is done
+  if (ctx.link->slots.asked.empty())
     return;
   ExpertSlots &all = ctx.link->slots;
   const std::vector<ExpertSlots::Asked> asked = std::exchange(all.asked, {});

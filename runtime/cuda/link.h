@@ -77,6 +77,11 @@ public:
   ExpertSlots slots;
 };
 
+/// Where the caller is no job of startBeside(): has what the stream is given next follow all
+/// jobs, so that a rank's exchanges have one order. To be called by each exchange. Of the
+/// target.
+void followJobs(Context &ctx);
+
 std::shared_ptr<DeviceLink> linkThroughHost();
 // linkByNccl() is in program.h.
 

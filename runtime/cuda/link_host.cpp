@@ -14,6 +14,7 @@ class ThroughHost final : public DeviceLink {
 public:
   void exchange(Context &ctx, const char *what, const std::vector<DeviceMessage> &sends,
                 const std::vector<DeviceMessage> &receives) override {
+    followJobs(ctx);
     int64_t bytes = 0;
     for (const auto *list : {&sends, &receives})
       for (const DeviceMessage &m : *list)

@@ -6,7 +6,8 @@
 // One communicator over all ranks, of which sends and receives alone are used: a group
 // is who exchanges messages, so that it needs no communicator of its own, and a sum adds
 // in our order (collectives.cu). The communicator does not block: a call that waits for
-// another rank says that it is in progress, and errors can be seen meanwhile.
+// another rank says that it is in progress, and errors can be seen meanwhile. Exchanges of
+// jobs and of the rank's other stream use it by turns, each behind the one before.
 //
 // A thread looks at the communicator's state. Where NCCL has failed it aborts, so that
 // kernels which wait for another rank end, and with them the host that waits for the
@@ -70,6 +71,7 @@ public:
 
   void exchange(Context &ctx, const char *what, const std::vector<DeviceMessage> &sends,
                 const std::vector<DeviceMessage> &receives) override {
+    followJobs(ctx);
     std::unique_lock<std::mutex> hold(lock);
     operation = what;
     const size_t count = std::max(sends.size(), receives.size());

@@ -39,9 +39,10 @@ Context::Context(const Program &p, int threadCount, bool momentum) : Context(thr
 Context::~Context() = default;
 
 void *Context::scratch(int64_t bytes) {
-  if (bytes > scratchBlock.size())
-    scratchBlock = DeviceBlock(bytes);
-  return scratchBlock.data();
+  DeviceBlock &block = scratchBlocks[inJob];
+  if (bytes > block.size())
+    block = DeviceBlock(bytes);
+  return block.data();
 }
 
 } // namespace moire::rt

@@ -11,6 +11,7 @@
 
 #ifdef MOIRE_CUDA_MODEL
 #include "cuda/link.h"
+#include "cuda/model/jobs.h"
 #include "cuda/model/waits.h"
 #endif
 
@@ -21,7 +22,9 @@ namespace moire::rt {
 char *DeviceMemory::allocate(int64_t bytes) { return HostMemory::allocate(bytes); }
 void DeviceMemory::release(char *memory, int64_t bytes) { HostMemory::release(memory, bytes); }
 
+#ifndef MOIRE_CUDA_MODEL
 struct Device {};
+#endif
 std::shared_ptr<Device> createDevice(int) { return std::make_shared<Device>(); }
 #ifdef MOIRE_CUDA_MODEL
 std::string describeDevice(const Context &) {

@@ -220,3 +220,35 @@ func.func @micro_step(%x: memref<40x32xf32>, %w: memref<8x96x32xf32>, %ids: memr
   exec.reduce sum %h [0] to %out mode add : memref<40x48xf32> to memref<48xf32>
   return
 }
+
+// -----
+
+// What ranks add up is not the product that stands before the sum; and a residual that is on its way
+// when the product begins is not there yet.
+exec.kernel @sum(%x: f32, %y: f32) {
+  %0 = arith.addf %x, %y : f32
+  exec.yield %0 : f32
+}
+// CHECK-LABEL: func.func @micro_step
+func.func @micro_step(%a: memref<20x32xf32>, %w: memref<32x96xf32>, %r: memref<20x96xf32>, %loss: memref<f32>) {
+  // CHECK-COUNT-2: exec.launch @sum
+  %z = exec.buffer : memref<20x96xf32>
+  %residual = exec.buffer : memref<20x96xf32>
+  %y = exec.buffer : memref<20x96xf32>
+  %v = exec.buffer : memref<20x96xf32>
+  exec.copy %r to %residual : memref<20x96xf32> to memref<20x96xf32>
+  exec.gemm %a, %w to %z : memref<20x32xf32>, memref<32x96xf32> to memref<20x96xf32>
+  exec.async 0 {
+    exec.all_reduce %z over ["tp"] to %z : memref<20x96xf32> to memref<20x96xf32>
+  }
+  exec.wait 0
+  exec.launch @sum ins(%z, %residual : memref<20x96xf32>, memref<20x96xf32>) outs(%y : memref<20x96xf32>)
+  exec.async 1 {
+    exec.all_reduce %residual over ["tp"] to %residual : memref<20x96xf32> to memref<20x96xf32>
+  }
+  exec.gemm %a, %w to %v : memref<20x32xf32>, memref<32x96xf32> to memref<20x96xf32>
+  exec.wait 1
+  exec.launch @sum ins(%v, %residual : memref<20x96xf32>, memref<20x96xf32>) outs(%y : memref<20x96xf32>)
+  exec.reduce sum %y [0, 1] to %loss : memref<20x96xf32> to memref<f32>
+  return
+}

@@ -36,14 +36,14 @@ void startReduce(Context &ctx, int bucket) {
     return;
   ctx.sums.resize(ctx.program->numBuckets);
   ctx.sums[bucket] =
-      ctx.comm->start([&ctx, bucket] { sumBucket(ctx, ctx.program->buckets[bucket]); });
+      startBeside(ctx, [&ctx, bucket] { sumBucket(ctx, ctx.program->buckets[bucket]); });
 }
 
 void reduceStep(Context &ctx) {
   Comm &comm = *ctx.comm;
   for (int64_t b = 0; b < ctx.program->numBuckets; ++b) {
     if (size_t(b) < ctx.sums.size() && ctx.sums[b].number > 0)
-      comm.wait(ctx.sums[b]);
+      waitBeside(ctx, ctx.sums[b]);
     else
       sumBucket(ctx, ctx.program->buckets[b]);
   }

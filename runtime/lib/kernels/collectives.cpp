@@ -11,18 +11,10 @@
 
 namespace moire::rt {
 
-void startAsync(Context &ctx, int number, void (*job)(Context &)) {
-  if (!ctx.comm)
-    return job(ctx);
-  if (size_t(number) >= ctx.asyncs.size())
-    ctx.asyncs.resize(number + 1);
-  ctx.asyncs[number] = ctx.comm->start([&ctx, job] { job(ctx); });
+Ticket startBeside(Context &ctx, std::function<void()> job) {
+  return ctx.comm->start(std::move(job));
 }
-
-void waitAsync(Context &ctx, int number) {
-  if (ctx.comm)
-    ctx.comm->wait(ctx.asyncs[number]);
-}
+void waitBeside(Context &ctx, const Ticket &ticket) { ctx.comm->wait(ticket); }
 
 int64_t axisIndex(const Context &ctx, int axis) { return ctx.comm ? ctx.comm->axisIndex(axis) : 0; }
 

@@ -24,15 +24,23 @@
 #include "moire/rt/context.h"
 #include "moire/rt/routing.h"
 
+#include <functional>
+
 namespace moire::rt {
 
 enum class Reduction : uint8_t { sum, max };
 
 /// Puts `job`, which calls collectives, at the end of the rank's queue and returns. Jobs
-/// are done one after another beside the computation; what one reads and writes must be
-/// left alone until waitAsync of its number, which counts from 0 in a micro-step.
+/// are done one after another beside the computation, behind what it was given before, and
+/// before a collective outside of jobs; what one reads and writes must be left alone until
+/// waitBeside. On the CPU a thread does them; on a GPU they are given at once to a stream of
+/// their own. Of the target.
+Ticket startBeside(Context &ctx, std::function<void()> job);
+/// What the computation is given next finds the job done. Throws what a job threw.
+void waitBeside(Context &ctx, const Ticket &ticket);
+
+/// The same of a job by its number, which counts from 0 in a micro-step.
 void startAsync(Context &ctx, int number, void (*job)(Context &));
-/// Until that job is done. Throws what a job threw.
 void waitAsync(Context &ctx, int number);
 
 /// In a step's last micro-batch: startAsync of the sum of Program::buckets[bucket], whose

@@ -90,6 +90,7 @@ struct Context {
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
   std::vector<Ticket> asyncs; ///< with comm: what the micro-step has started, by number
   std::vector<Ticket> sums;   ///< with comm: of buckets that the step has started, by number
+  bool inJob = false; ///< on a GPU, while a job of startBeside() is given to its stream
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
   /// True for the first micro-batch of a step: gradients are set, not added to.
@@ -119,12 +120,13 @@ struct Context {
   }
 
   /// Memory for a kernel's partial results, valid until the next call; grows to
-  /// the largest request. Kernels that call one another must not both use it.
+  /// the largest request. Kernels that call one another must not both use it. Jobs
+  /// that run beside have their own.
   void *scratch(int64_t bytes);
-  int64_t scratchBytes() const { return scratchBlock.size(); }
+  int64_t scratchBytes() const { return scratchBlocks[0].size() + scratchBlocks[1].size(); }
 
 private:
-  DeviceBlock scratchBlock;
+  DeviceBlock scratchBlocks[2]; ///< by inJob
   std::unique_ptr<const void *[]> inputStorage;
 };
 
