@@ -214,6 +214,8 @@ void Pipeline::putJobs() {
       } catch (const std::exception &e) {
         {
           std::lock_guard<std::mutex> hold(lock);
+          if (stopping) // who computes has the cause and tells it
+            throw;
           if (!error)
             error = std::current_exception();
         }
