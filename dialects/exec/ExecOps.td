@@ -465,5 +465,6 @@ def Exec_CumsumOp : Exec_Op<"cumsum"> {
 include "dialects/exec/ExecLayers.td"
 include "dialects/exec/ExecCollectives.td"
 include "dialects/exec/ExecAsync.td"
+include "dialects/exec/ExecStages.td"
 
 #endif // MOIRE_EXEC_OPS

@@ -91,12 +91,14 @@ LogicalResult PipelineProgram::checkFunctions(int64_t number) {
         if (list.empty() || list.back() != number)
           list.push_back(static_cast<int>(number));
       };
-      if (auto read = dyn_cast<ReadOp>(op)) {
-        note(readers, read.getParameterAttr().getAttr());
-      } else if (auto accumulate = dyn_cast<AccumulateOp>(op)) {
-        note(readers, accumulate.getParameterAttr().getAttr());
-        note(accumulators, accumulate.getParameterAttr().getAttr());
-      }
+      // By name, since statements in memory (exec.param, exec.grad) name parameters, too.
+      auto name = op->getAttrOfType<FlatSymbolRefAttr>("parameter");
+      if (!name)
+        return;
+      note(readers, name.getAttr());
+      const StringRef what = op->getName().getStringRef();
+      if (what == "pipe.accumulate" || what == "exec.grad")
+        note(accumulators, name.getAttr());
     });
   }
   return success();
@@ -153,6 +155,15 @@ LogicalResult PipelineProgram::checkStage(int64_t number) {
 
 func::FuncOp PipelineProgram::functionOf(const Task &task) const {
   return functions.lookup(symbolOf(stages[task.stage], task.kind).first);
+}
+
+SmallVector<func::FuncOp> PipelineProgram::functionsOf(StageOp stage) const {
+  SmallVector<func::FuncOp> result;
+  for (TaskKind kind : {TaskKind::Forward, TaskKind::Backward, TaskKind::BackwardInput,
+                        TaskKind::BackwardWeight})
+    if (func::FuncOp func = functions.lookup(symbolOf(stage, kind).first))
+      result.push_back(func);
+  return result;
 }
 
 func::FuncOp PipelineProgram::first() const {

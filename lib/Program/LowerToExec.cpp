@@ -18,34 +18,61 @@ using namespace moire::program;
 namespace {
 struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
   void runOnOperation() override {
-    auto func = getOperation().lookupSymbol<func::FuncOp>("micro_step");
-    if (!func) {
-      getOperation().emitError("has no function @micro_step; run phase train first");
-      return signalPassFailure();
-    }
-    if (!func.getBody().hasOneBlock()) {
-      func.emitError("must have one block, not ") << func.getBody().getBlocks().size();
-      return signalPassFailure();
-    }
-    dropUnusedOutputs(func);
-    Folds folds(func);
-    Placement placement(func, folds);
-    KernelTable kernels(getOperation());
-    if (failed(Lowering(func, folds, placement, kernels).run()))
-      return signalPassFailure();
-    makeShadows(func);
+    if (failed(pipe::PipelineProgram::isIn(getOperation()) ? lowerStages() : lowerMicroStep()))
+      signalPassFailure();
   }
 
-  /// @prepare rounds the parameters of which the function reads shadows, in the
-  /// order in which it first does.
-  void makeShadows(func::FuncOp microStep) {
+  LogicalResult lowerMicroStep() {
+    auto func = getOperation().lookupSymbol<func::FuncOp>("micro_step");
+    if (!func)
+      return getOperation().emitError("has no function @micro_step; run phase train first");
+    if (!func.getBody().hasOneBlock())
+      return func.emitError("must have one block, not ") << func.getBody().getBlocks().size();
+    dropUnusedOutputs(func);
+    KernelTable kernels(getOperation());
+    if (failed(lower(func, kernels, nullptr)))
+      return failure();
+    makeShadows({func});
+    return success();
+  }
+
+  /// A stage's functions in the order in which they run: what one keeps the next finds.
+  LogicalResult lowerStages() {
+    auto program = pipe::PipelineProgram::read(getOperation());
+    if (failed(program))
+      return failure();
+    KernelTable kernels(getOperation());
+    SmallVector<func::FuncOp> all;
+    for (pipe::StageOp stage : program->stages) {
+      Placement::KeptWords kept;
+      for (func::FuncOp func : program->functionsOf(stage)) {
+        if (failed(lower(func, kernels, &kept)))
+          return failure();
+        all.push_back(func);
+      }
+    }
+    makeShadows(all);
+    return success();
+  }
+
+  LogicalResult lower(func::FuncOp func, KernelTable &kernels, Placement::KeptWords *kept) {
+    Folds folds(func);
+    Placement placement(func, folds, kept);
+    return Lowering(func, folds, placement, kernels).run();
+  }
+
+  /// @prepare rounds the parameters of which the functions read shadows, in the
+  /// order in which they first do.
+  void makeShadows(ArrayRef<func::FuncOp> functions) {
     llvm::MapVector<Attribute, exec::ShadowOp> shadows;
-    for (auto shadow : microStep.getBody().front().getOps<exec::ShadowOp>())
-      shadows.insert({shadow.getParameterAttr(), shadow});
+    for (func::FuncOp function : functions)
+      for (auto shadow : function.getBody().front().getOps<exec::ShadowOp>())
+        shadows.insert({shadow.getParameterAttr(), shadow});
     if (shadows.empty())
       return;
-    OpBuilder b(microStep);
-    Location loc = microStep.getLoc();
+    func::FuncOp first = functions.front();
+    OpBuilder b(first);
+    Location loc = first.getLoc();
     auto prepare = b.create<func::FuncOp>(loc, "prepare", b.getFunctionType({}, {}));
     b.setInsertionPointToEnd(prepare.addEntryBlock());
     for (auto [name, read] : shadows) {

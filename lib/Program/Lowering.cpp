@@ -77,6 +77,8 @@ Value Lowering::rootPlace(int index) {
     return known = builder.create<exec::ShadowOp>(loc, type, root.parameter);
   case Root::Input:
     return known = body->getArgument(cast<BlockArgument>(root.value).getArgNumber());
+  case Root::Kept:
+    return known = builder.create<exec::KeptOp>(loc, type, root.port.role, root.port.number);
   case Root::Constant: {
     auto value = cast<ElementsAttr>(root.value.getDefiningOp<arith::ConstantOp>().getValue());
     if (auto splat = splatValue(root.value))
@@ -87,6 +89,16 @@ Value Lowering::rootPlace(int index) {
     break;
   }
   llvm_unreachable("gradients have places by parameter");
+}
+
+/// Room for a copy of a value that a stage keeps.
+Value Lowering::keptPlace(Value value, pipe::Port port) {
+  MemRefType type;
+  if (isa<RankedTensorType>(value.getType()))
+    type = MemRefType::get(shapeOf(value), elementOf(value));
+  else
+    type = cast<MemRefType>(place(value).getType());
+  return builder.create<exec::KeptOp>(loc, type, port.role, port.number);
 }
 
 Value Lowering::view(Value root, const Layout &layout) {
@@ -167,8 +179,11 @@ LogicalResult Lowering::run() {
   // 1. A new body with the inputs' places as arguments.
   Block *old = &func.getBody().front();
   SmallVector<Type> inputs;
-  for (Type type : old->getArgumentTypes()) {
-    auto tensor = cast<RankedTensorType>(type);
+  for (BlockArgument argument : old->getArguments()) {
+    // What stages pass on is no argument in memory.
+    if (!pipe::argumentPort(func, argument.getArgNumber()).role.empty())
+      break;
+    auto tensor = cast<RankedTensorType>(argument.getType());
     inputs.push_back(MemRefType::get(tensor.getShape(), tensor.getElementType()));
   }
   body = new Block;
@@ -196,7 +211,11 @@ LogicalResult Lowering::run() {
     old->back().erase();
   }
   old->erase();
+  SmallVector<DictionaryAttr> attributes;
+  for (unsigned i = 0; i < inputs.size(); ++i)
+    attributes.push_back(func.getArgAttrDict(i));
   func.setType(FunctionType::get(func.getContext(), inputs, {}));
+  func.setAllArgAttrs(attributes);
   func.removeResAttrsAttr();
   return success();
 }
@@ -224,8 +243,12 @@ LogicalResult Lowering::lower(Operation *op) {
   if (isa<pipe::ReadOp, arith::ConstantOp, tensor::EmptyOp>(op) || isShadow(op))
     return success();
   if (auto ret = dyn_cast<func::ReturnOp>(op)) {
-    if (ret.getNumOperands() > 0)
-      builder.create<exec::LossOp>(loc, dense(ret.getOperand(0)));
+    for (auto [i, value] : llvm::enumerate(ret.getOperands()))
+      if (pipe::Port port = pipe::resultPort(func, i);
+          port.role == pipe::kLossAttr || (i == 0 && port.role.empty()))
+        builder.create<exec::LossOp>(loc, dense(value));
+    for (auto [value, port] : placement.keptCopies())
+      copy(place(value), keptPlace(value, port));
     return success();
   }
   if (isa<nn::ConcatOp, nn::PadOp, nn::GatherOp, nn::ScatterOp, nn::GatherElementsOp,

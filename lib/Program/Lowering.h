@@ -68,6 +68,7 @@ private:
   // Places.
   mlir::Value rootPlace(int root);
   mlir::Value gradPlace(mlir::FlatSymbolRefAttr parameter, mlir::RankedTensorType type);
+  mlir::Value keptPlace(mlir::Value value, pipe::Port port);
   mlir::Value view(mlir::Value root, const Layout &layout);
   mlir::Value temporary(llvm::ArrayRef<int64_t> shape, mlir::Type element);
   mlir::Value place(mlir::Value tensor);

@@ -23,5 +23,6 @@ void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit
   if (epilogues)
     pm.addPass(createFuseEpilogues());
   pm.addPass(createPackArena());
+  pm.addPass(createPackSlots());
   pm.addPass(createVerifyArena());
 }

@@ -394,7 +394,8 @@ void Placement::planAccumulate(pipe::AccumulateOp op) {
     left.front().mode = exec::Mode::add_after_first;
 }
 
-Placement::Placement(func::FuncOp func, const Folds &folds) : func(func), folds(folds) {
+Placement::Placement(func::FuncOp func, const Folds &folds, KeptWords *kept)
+    : func(func), folds(folds), keptWords(kept) {
   Block &block = func.getBody().front();
   int64_t index = 0;
   for (Operation &op : block) {
@@ -419,6 +420,7 @@ Placement::Placement(func::FuncOp func, const Folds &folds) : func(func), folds(
     for (Value result : op.getResults())
       assign(result);
   }
+  keepResults();
   computeLastUses();
   shareMemory();
 }

@@ -26,12 +26,13 @@
 #include "Layout.h"
 #include "dialects/exec/Exec.h"
 #include "dialects/pipe/Pipe.h"
+#include "moire/Pipe/PipelineProgram.h"
 
 namespace moire::program {
 
 /// A piece of memory that values lie in.
 struct Root {
-  enum Kind { Arena, Param, Shadow, Grad, Input, Constant } kind = Arena;
+  enum Kind { Arena, Param, Shadow, Grad, Input, Constant, Kept } kind = Arena;
   mlir::Value value;                ///< whose memory it is (Grad: null)
   mlir::FlatSymbolRefAttr parameter; ///< of Param, Shadow and Grad
   llvm::SmallVector<int64_t> shape;
@@ -39,6 +40,7 @@ struct Root {
   int64_t lastUse = -1; ///< index of the last op that reads or writes it; what a
                         ///< dist.async touches, until its wait
   int64_t lastOp = -1;  ///< the same without the time until waits
+  pipe::Port port = {};  ///< of Kept
   int sameAs = -1;      ///< in place: the root whose memory this one takes over
 };
 
@@ -62,7 +64,10 @@ class Placement {
 public:
   enum Direction { Forward, Backward, Copy };
 
-  Placement(mlir::func::FuncOp func, const Folds &folds);
+  /// kept: of a function of a stage, how many words those before it keep where the type does
+  /// not say it (routings and exchanges); gets those of this one.
+  using KeptWords = std::map<pipe::Port, int64_t>;
+  Placement(mlir::func::FuncOp func, const Folds &folds, KeptWords *kept = nullptr);
 
   const Place &of(mlir::Value value) const { return places.find(value)->second; }
   bool has(mlir::Value value) const { return places.count(value); }
@@ -83,6 +88,8 @@ public:
     auto it = rests.find(accumulate);
     return it == rests.end() ? llvm::ArrayRef<Rest>() : llvm::ArrayRef<Rest>(it->second);
   }
+  /// Results of a stage's function that do not lie where they are kept: they are copied.
+  llvm::ArrayRef<std::pair<mlir::Value, pipe::Port>> keptCopies() const { return copiedResults; }
   int gradRoot(mlir::FlatSymbolRefAttr parameter) const { return gradRoots.lookup(parameter); }
 
 private:
@@ -107,6 +114,8 @@ private:
   llvm::DenseMap<mlir::Operation *, int64_t> order;
   llvm::DenseMap<mlir::Operation *, std::vector<Rest>> rests;
   llvm::DenseMap<mlir::Attribute, int> gradRoots;
+  KeptWords *keptWords;
+  llvm::SmallVector<std::pair<mlir::Value, pipe::Port>> copiedResults;
 
   // Planning, from the last op to the first.
   void planView(mlir::Operation *op);
@@ -124,6 +133,7 @@ private:
   // Assignment, from the first op to the last.
   void assign(mlir::Value value);
   int addRoot(Root root);
+  void keepResults();
   void computeLastUses();
   /// A tensor and its window over a kernel's iteration space.
   using Window = std::pair<mlir::Value, std::optional<Layout>>;

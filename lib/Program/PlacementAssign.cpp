@@ -36,19 +36,23 @@ void Placement::assign(Value value) {
       places[value] = Place(places[async.getYielded()[cast<OpResult>(value).getResultNumber()]]);
     return;
   }
-  if (auto routing = dyn_cast<nn::RoutingType>(value.getType())) {
-    int64_t n = exec::RoutingOp::elements(routing);
-    Root root{Root::Arena, value, {}, {n}, IntegerType::get(value.getContext(), 32)};
-    places[value] = {addRoot(root), Layout::dense(ArrayRef<int64_t>{n})};
-    return;
-  }
   Operation *def = value.getDefiningOp();
-  if (isa<dist::ExchangeType>(value.getType())) {
-    int64_t experts = cast<dist::ExchangeOp>(def).getRouting().getType().getExperts();
-    int64_t n = exec::ExchangeOp::elements(experts);
-    Root root{Root::Arena, value, {}, {n}, IntegerType::get(value.getContext(), 32)};
+  pipe::Port port;
+  if (auto argument = dyn_cast<BlockArgument>(value))
+    port = pipe::argumentPort(func, argument.getArgNumber());
+  const Root::Kind memory = port.role.empty() ? Root::Arena : Root::Kept;
+  auto words = [&](int64_t n) {
+    Root root{memory, value, {}, {n}, IntegerType::get(value.getContext(), 32)};
+    root.port = port;
     places[value] = {addRoot(root), Layout::dense(ArrayRef<int64_t>{n})};
-    return;
+  };
+  if (auto routing = dyn_cast<nn::RoutingType>(value.getType()))
+    return words(exec::RoutingOp::elements(routing));
+  if (isa<dist::ExchangeType>(value.getType())) {
+    if (!def)
+      return words(keptWords->at(port));
+    int64_t experts = cast<dist::ExchangeOp>(def).getRouting().getType().getExperts();
+    return words(exec::ExchangeOp::elements(experts));
   }
   auto type = cast<RankedTensorType>(value.getType());
   if (auto it = hosts.find(value); it != hosts.end()) {
@@ -77,7 +81,8 @@ void Placement::assign(Value value) {
   Root root{Root::Arena, value, {}, SmallVector<int64_t>(type.getShape()), type.getElementType()};
   Layout layout = Layout::dense(type.getShape());
   if (!def) {
-    root.kind = Root::Input;
+    root.kind = memory == Root::Kept ? Root::Kept : Root::Input;
+    root.port = port;
   } else if (auto read = dyn_cast<pipe::ReadOp>(def)) {
     root.kind = Root::Param;
     root.parameter = read.getParameterAttr();
@@ -92,6 +97,31 @@ void Placement::assign(Value value) {
     }
   }
   places[value] = {addRoot(root), layout};
+}
+
+/// Results of a stage's function lie where the stage keeps them from the start, where they have
+/// memory of their own.
+void Placement::keepResults() {
+  auto ret = cast<func::ReturnOp>(func.getBody().front().getTerminator());
+  for (auto [i, value] : llvm::enumerate(ret.getOperands())) {
+    const pipe::Port port = pipe::resultPort(func, i);
+    if (port.role.empty() || port.role == pipe::kLossAttr)
+      continue;
+    const Place &place = places[value];
+    Root &root = roots[place.root];
+    int64_t elements = 1;
+    for (int64_t size : root.shape)
+      elements *= size;
+    if (isa<dist::ExchangeType>(value.getType()))
+      (*keptWords)[port] = elements;
+    if (root.kind == Root::Arena && place.layout.isDense() && place.layout.offset == 0 &&
+        place.layout.numElements() == elements) {
+      root.kind = Root::Kept;
+      root.port = port;
+    } else {
+      copiedResults.push_back({value, port});
+    }
+  }
 }
 
 void Placement::computeLastUses() {

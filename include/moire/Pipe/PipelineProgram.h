@@ -44,6 +44,8 @@ public:
   llvm::SmallVector<StageOp> stages; ///< by index
 
   mlir::func::FuncOp functionOf(const scheduling::Task &task) const;
+  /// Those of a stage that the schedule runs: forward, backward, backward_input, backward_weight.
+  llvm::SmallVector<mlir::func::FuncOp> functionsOf(StageOp stage) const;
   /// The first stage's forward: its first arguments are those of a micro-batch.
   mlir::func::FuncOp first() const;
   /// How many of the first arguments of all functions are the micro-batch's.

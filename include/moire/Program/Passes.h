@@ -12,6 +12,9 @@
 
 namespace moire::program {
 
+/// Of a pipe.stage: bytes of one of its slots.
+inline constexpr llvm::StringLiteral kSlotBytesAttr = "exec.slot_bytes";
+
 #define GEN_PASS_DECL
 #include "lib/Program/Passes.h.inc"
 

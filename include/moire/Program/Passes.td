@@ -122,6 +122,16 @@ def PackArena : Pass<"pack-arena", "::mlir::ModuleOp"> {
   ];
 }
 
+def PackSlots : Pass<"pack-slots", "::mlir::ModuleOp"> {
+  let summary = "Gives what stages of a pipeline keep its offset in their slots";
+  let description = [{
+    A slot holds what a micro-batch keeps in a stage, from its forward to the end of
+    its backward; what is read in the forward alone and what comes later may share
+    bytes. The slot's size in bytes becomes the attribute `exec.slot_bytes` of
+    the pipe.stage. Nothing to do without stages.
+  }];
+}
+
 def VerifyArena : Pass<"verify-arena", "::mlir::ModuleOp"> {
   let summary = "Proves that no two live buffers overlap";
   let description = [{
