@@ -142,13 +142,6 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
         overlap::buildOverlapPipeline(passes, options.overlapRates);
       break;
     case Phase::program:
-      if (dist::MeshAttr mesh = dist::meshOf(*module); mesh && mesh.getSize("pp") > 1) {
-        emitError(UnknownLoc::get(&context), "--mesh pp=")
-            << mesh.getSize("pp")
-            << " is executed by moire-run, there is no trainer for it; give --stop-after=overlap, or "
-               "leave pp out";
-        return {};
-      }
       program::buildProgramPipeline(passes, options.logitsLimit << 20, options.epilogues);
       break;
     }

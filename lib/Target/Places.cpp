@@ -32,16 +32,20 @@ std::string StatementWriter::pointer(Value place) {
   if (auto buffer = place.getDefiningOp<exec::BufferOp>())
     return "ctx.at<" + type + ">(" +
            std::to_string(*buffer.getOffset() + offset * exec::elementBytes(element)) + ")";
+  if (auto kept = place.getDefiningOp<exec::KeptOp>())
+    return "ctx.slot<" + type + ">(" +
+           std::to_string(*kept.getOffset() + offset * exec::elementBytes(element)) + ")";
   std::string base;
+  auto number = [&](auto op) { return info.parameterOf.lookup(op.getParameter()); };
   if (auto argument = dyn_cast<BlockArgument>(place))
     base = "ctx.input<" + type + ">(inputs::" + info.inputs[argument.getArgNumber()].identifier + ")";
   else if (auto param = place.getDefiningOp<exec::ParamOp>())
-    base = "ctx.param(at::" + info.parameters[info.parameterOf.lookup(param.getParameter())].identifier + ")";
+    base = "ctx.param(at::" + info.parameterName(number(param), rank) + ")";
   else if (auto shadow = place.getDefiningOp<exec::ShadowOp>())
-    base = "ctx.shadow<bf16>(shadows::" + info.parameters[info.parameterOf.lookup(shadow.getParameter())].identifier + ")";
+    base = "ctx.shadow<bf16>(shadows::" + info.parameters[number(shadow)].identifier + ")";
   else if (auto grad = place.getDefiningOp<exec::GradOp>())
-    base = std::string(info.divides() ? "ctx.grad(grads::" : "ctx.grad(at::") +
-           info.parameters[info.parameterOf.lookup(grad.getParameter())].identifier + ")";
+    base = (info.hasGradOffsets() ? "ctx.grad(grads::" : "ctx.grad(at::") +
+           info.gradientName(number(grad), stage) + ")";
   else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {
     auto [it, isNew] = tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});
     if (isNew) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "ProgramInfo.h"
+#include "dialects/pipe/Gradients.h"
 #include "dialects/pipe/PipeBalance.h"
 #include "Text.h"
 #include "llvm/ADT/StringSet.h"
@@ -29,7 +30,6 @@ private:
   LogicalResult readBuffers();
   LogicalResult readShadows();
   LogicalResult readMesh();
-  void addBucket(pipe::ReduceGradsOp sum);
   int64_t number(StringRef name) {
     auto attr = module->getAttrOfType<IntegerAttr>(name);
     return attr ? attr.getInt() : 0;
@@ -186,6 +186,8 @@ LogicalResult Collector::readParameters() {
     next += llvm::alignTo(elements, 16);
     return offset;
   };
+  if (info.pipeline)
+    return success(); // layOutPipeline places them, rank by rank
   for (bool trainable : {true, false})
     for (ParameterEntry &entry : info.parameters) {
       if (entry.trainable != trainable)
@@ -238,17 +240,18 @@ LogicalResult Collector::readUpdates() {
   return success();
 }
 
-/// What is summed together, as ranges of the gradients' block: neighbours of which all members
-/// get the sum are one, with the padding between them.
-void Collector::addBucket(pipe::ReduceGradsOp sum) {
-  ProgramInfo::Bucket bucket{info.groupOf(sum.getAxes()), {}};
+BucketEntry target::makeBucket(const ProgramInfo &info, pipe::ReduceGradsOp sum,
+                               llvm::function_ref<int64_t(unsigned)> offsetOf) {
+  BucketEntry bucket{info.groupOf(sum.getAxes()), {}};
   for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>()) {
-    const ParameterEntry &entry = info.parameters[info.parameterOf.lookup(name.getValue())];
+    const unsigned parameter = info.parameterOf.lookup(name.getValue());
+    const ParameterEntry &entry = info.parameters[parameter];
     const int64_t piece = sum.getScatter() ? entry.op.getPieceType().getNumElements() : 0;
-    bucket.ranges.push_back({entry.gradOffset, entry.gradOffset + entry.gradElements, piece});
+    if (const int64_t begin = offsetOf(parameter); begin >= 0)
+      bucket.ranges.push_back({begin, begin + entry.gradElements, piece});
   }
   llvm::sort(bucket.ranges, [](const auto &a, const auto &b) { return a.begin < b.begin; });
-  std::vector<ProgramInfo::Bucket::Range> joined;
+  std::vector<BucketEntry::Range> joined;
   for (const auto &range : bucket.ranges) {
     if (!joined.empty() && !range.piece && !joined.back().piece &&
         range.begin - joined.back().end < 16)
@@ -257,7 +260,43 @@ void Collector::addBucket(pipe::ReduceGradsOp sum) {
       joined.push_back(range);
   }
   bucket.ranges = std::move(joined);
-  info.buckets.push_back(std::move(bucket));
+  return bucket;
+}
+
+SmallVector<func::FuncOp> ProgramInfo::steps() const {
+  if (!pipeline)
+    return {microStep};
+  SmallVector<func::FuncOp> result;
+  for (pipe::StageOp stage : pipeline->program.stages)
+    llvm::append_range(result, pipeline->program.functionsOf(stage));
+  return result;
+}
+
+std::string ProgramInfo::parameterName(unsigned parameter, int rank) const {
+  const std::string &name = parameters[parameter].identifier;
+  if (!pipeline)
+    return name;
+  const int64_t mine = pipeline->ranks[rank].offset[parameter];
+  int first = -1;
+  bool differ = false;
+  for (auto [i, other] : llvm::enumerate(pipeline->ranks)) {
+    if (other.offset[parameter] < 0)
+      continue;
+    differ |= other.offset[parameter] != mine;
+    if (first < 0 && other.offset[parameter] == mine)
+      first = int(i);
+  }
+  return differ ? name + "_on" + std::to_string(first) : name;
+}
+
+std::string ProgramInfo::gradientName(unsigned parameter, int stage) const {
+  const ParameterEntry &entry = parameters[parameter];
+  if (!pipeline)
+    return entry.identifier;
+  std::set<int> stages;
+  for (const auto &copy : pipeline->program.copiesOf(entry.op.getSymNameAttr()))
+    stages.insert(copy.stage);
+  return stages.size() > 1 ? entry.identifier + "_stage" + std::to_string(stage) : entry.identifier;
 }
 
 /// The groups in which statements, sums of gradients and norms meet.
@@ -266,10 +305,11 @@ LogicalResult Collector::readMesh() {
   auto reduce = module.lookupSymbol<func::FuncOp>("reduce_gradients");
   if (!info.mesh)
     return success();
-  info.microStep.walk([&](Operation *op) {
-    if (auto axes = op->getAttrOfType<ArrayAttr>("axes"))
-      info.groups.insert(axes);
-  });
+  for (func::FuncOp step : info.steps())
+    step.walk([&](Operation *op) {
+      if (auto axes = op->getAttrOfType<ArrayAttr>("axes"))
+        info.groups.insert(axes);
+    });
   for (ParameterEntry &entry : info.parameters) {
     if (entry.zero) {
       info.groups.insert(entry.op.getZeroAxesAttr());
@@ -292,6 +332,8 @@ LogicalResult Collector::readMesh() {
   if (!reduce)
     return success();
   for (Operation &op : reduce.getBody().front().without_terminator()) {
+    if (isa<pipe::SumCopiesOp>(op) && info.pipeline)
+      continue;
     auto sum = dyn_cast<pipe::ReduceGradsOp>(op);
     if (!sum)
       return op.emitError("has no statement in @reduce_gradients");
@@ -299,23 +341,25 @@ LogicalResult Collector::readMesh() {
     for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
       info.parameters[info.parameterOf.lookup(name.getValue())].reduceGroup =
           info.groupOf(sum.getAxes());
-    addBucket(sum);
+    if (!info.pipeline)
+      info.buckets.push_back(makeBucket(info, sum, [&](unsigned parameter) {
+        return info.parameters[parameter].gradOffset;
+      }));
   }
   return success();
 }
 
 LogicalResult Collector::readBuffers() {
-  auto walk = info.microStep.walk([&](exec::BufferOp buffer) {
-    if (!buffer.getOffset()) {
-      buffer.emitError("has no offset; pass pack-arena gives it");
-      return WalkResult::interrupt();
+  for (func::FuncOp step : info.steps())
+    for (auto buffer : step.getOps<exec::BufferOp>()) {
+      if (!buffer.getOffset())
+        return buffer.emitError("has no offset; pass pack-arena gives it");
+      int64_t end = *buffer.getOffset() + buffer.getBytes();
+      info.arenaBytes = std::max<int64_t>(info.arenaBytes, llvm::alignTo(end, 64));
     }
-    int64_t end = *buffer.getOffset() + buffer.getBytes();
-    info.arenaBytes = std::max<int64_t>(info.arenaBytes, llvm::alignTo(end, 64));
-    return WalkResult::advance();
-  });
-  info.peak = findPeak(info.microStep);
-  return failure(walk.wasInterrupted());
+  if (!info.pipeline)
+    info.peak = findPeak(info.microStep);
+  return success();
 }
 
 /// @prepare makes every shadow that the micro-step reads, in the order of the block.
@@ -333,20 +377,30 @@ LogicalResult Collector::readShadows() {
       info.shadows.push_back({parameter, info.shadowBytes});
       info.shadowBytes += llvm::alignTo(info.parameters[parameter].elements * 2, 64);
     }
-  for (auto shadow : info.microStep.getOps<exec::ShadowOp>())
-    if (!made.contains(shadow.getParameter()))
+  for (func::FuncOp step : info.steps())
+    for (auto shadow : step.getOps<exec::ShadowOp>())
+      if (!made.contains(shadow.getParameter()))
       return shadow.emitOpError("of @") << shadow.getParameter() << " is not made by @prepare";
   return success();
 }
 
 FailureOr<ProgramInfo> Collector::run() {
-  info.microStep = module.lookupSymbol<func::FuncOp>("micro_step");
+  if (pipe::PipelineProgram::isIn(module)) {
+    auto program = pipe::PipelineProgram::read(module);
+    if (failed(program))
+      return failure();
+    info.microStep = program->first();
+    info.pipeline = PipelineEntry{std::move(*program), {}, {}};
+  } else {
+    info.microStep = module.lookupSymbol<func::FuncOp>("micro_step");
+  }
   if (!info.microStep || info.microStep.getBody().empty())
     return module.emitError("has no function @micro_step; phase train makes it");
   if (!llvm::hasSingleElement(info.microStep.getBody()))
     return info.microStep.emitError("must be straight-line code");
   if (failed(readAttributes()) || failed(readInputs()) || failed(readParameters()) ||
-      failed(readUpdates()) || failed(readMesh()) || failed(readBuffers()) || failed(readShadows()))
+      failed(readUpdates()) || failed(readMesh()) || failed(readBuffers()) || failed(readShadows()) ||
+      (info.pipeline && failed(layOutPipeline(info))))
     return failure();
   return std::move(info);
 }

@@ -5,6 +5,7 @@
 #ifndef MOIRE_LIB_TARGET_PROGRAMINFO_H
 #define MOIRE_LIB_TARGET_PROGRAMINFO_H
 
+#include "PipelineInfo.h"
 #include "dialects/exec/Exec.h"
 #include "dialects/pipe/Pipe.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -42,12 +43,6 @@ struct FileEntry {
   uint64_t checksum = 0;
 };
 
-/// What is live where the arena is fullest.
-struct PeakLine {
-  std::string what;
-  int64_t bytes = 0;
-};
-
 /// A constant that statements read: where the runtime keeps it.
 struct ConstantEntry {
   exec::ConstantOp op;
@@ -57,7 +52,10 @@ struct ConstantEntry {
 
 struct ProgramInfo {
   mutable mlir::ModuleOp module;
-  mutable mlir::func::FuncOp microStep;
+  mutable mlir::func::FuncOp microStep; ///< of a pipeline: the first stage's forward
+  std::optional<PipelineEntry> pipeline; ///< of a mesh with pp
+  /// The functions that make a micro-batch, in order.
+  llvm::SmallVector<mlir::func::FuncOp> steps() const;
   EmitOptions options;
   std::string name, modelPath;
   std::vector<FileEntry> files;
@@ -71,6 +69,8 @@ struct ProgramInfo {
   bool divides() const {
     return llvm::any_of(parameters, [](const ParameterEntry &p) { return p.zero > 0; });
   }
+  /// Whether gradients have offsets of their own.
+  bool hasGradOffsets() const { return pipeline || divides(); }
   std::vector<ParameterEntry> parameters; ///< in model order
   std::vector<InputEntry> inputs;
   llvm::StringMap<unsigned> parameterOf;   ///< by symbol
@@ -80,15 +80,7 @@ struct ProgramInfo {
     return static_cast<int>(llvm::find(groups, axes) - groups.begin());
   }
   /// Sums of gradients, in the order of @reduce_gradients.
-  struct Bucket {
-    int group;
-    struct Range {
-      int64_t begin, end; ///< elements of the grads block
-      int64_t piece;      ///< of a sum of which each member gets its piece; 0: of which all get all
-    };
-    std::vector<Range> ranges;
-  };
-  std::vector<Bucket> buckets;
+  std::vector<BucketEntry> buckets;
   mutable mlir::func::FuncOp prepare; ///< null where nothing is done once a step
   /// Parameters that it rounds to bf16, with their places in the block of shadows.
   struct Shadow {
@@ -97,7 +89,17 @@ struct ProgramInfo {
   };
   std::vector<Shadow> shadows;
   int64_t shadowBytes = 0;
+
+  /// The constant that says where a parameter begins, on a rank of pp; where its gradient does in a
+  /// stage. rank and stage: -1 without pipelines.
+  std::string parameterName(unsigned parameter, int rank) const;
+  std::string gradientName(unsigned parameter, int stage) const;
 };
+
+/// What is summed together, as ranges of the gradients' block: neighbours of which all members
+/// get the sum are one, with the padding between them. offsetOf: -1 for what is not held.
+BucketEntry makeBucket(const ProgramInfo &info, pipe::ReduceGradsOp sum,
+                       llvm::function_ref<int64_t(unsigned)> offsetOf);
 
 /// Reads the module's attributes, parameters and functions, and gives every
 /// parameter its place in the params block. Errors are located.

@@ -8,6 +8,7 @@
 //                       by side; nothing else takes the compiler long
 //   src/program.h       where parameters lie, which input is which
 //   src/step1.cpp …     the statements of a micro-batch
+//   src/stage0.cpp …    the same in stages of a pipeline
 //   src/program.cpp     the tables that the runtime reads
 //   src/main.cpp
 //
@@ -15,6 +16,7 @@
 #include "Sources.h"
 #include "Functors.h"
 #include "Statements.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace moire;
@@ -34,6 +36,7 @@ public:
 
 private:
   LogicalResult readSteps();
+  LogicalResult readFunction(func::FuncOp func, const std::string &name);
   LogicalResult writeKernels();
   LogicalResult writePrepare();
   void writeHeader();
@@ -44,7 +47,12 @@ private:
 
   const ProgramInfo &info;
   StatementWriter writer;
-  std::vector<std::string> functions; ///< bodies, one per function
+  /// A part of a function, short enough to compile quickly.
+  struct Part {
+    std::string name, file, body;
+  };
+  std::vector<Part> parts;
+  std::vector<FunctionEntry> functions; ///< and of how many parts each is
   std::vector<SourceFile> files;
 };
 } // namespace
@@ -75,19 +83,35 @@ static bool asksForSlots(const ProgramInfo &info) {
   return info.options.target != TargetKind::cpu && info.module->hasAttr("moire.expert_slots");
 }
 
-/// The micro-step's statements, cut into functions.
 LogicalResult SourceWriter::readSteps() {
+  if (!info.pipeline)
+    return readFunction(info.microStep, "step");
+  for (auto [number, stage] : llvm::enumerate(info.pipeline->program.stages)) {
+    writer.enterStage(int(number));
+    for (func::FuncOp func : info.pipeline->program.functionsOf(stage))
+      if (failed(readFunction(func, func.getSymName().str())))
+        return failure();
+  }
+  return success();
+}
+
+/// The function's statements, cut into parts.
+LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &name) {
   std::string last, body;
-  size_t count = 0;
+  size_t count = 0, number = 0;
   bool asks = asksForSlots(info), asked = false;
-  auto finish = [&] {
-    if (!body.empty())
-      functions.push_back(std::move(body));
+  auto finish = [&](bool isLast) {
+    if (!body.empty() || (isLast && number == 0)) {
+      ++number;
+      // Stages have a file each.
+      const std::string file = info.pipeline ? name.substr(0, name.find('_')) : name;
+      parts.push_back({name + std::to_string(number), file, std::move(body)});
+    }
     body.clear();
     last.clear();
     count = 0;
   };
-  for (Operation &op : info.microStep.getBody().front()) {
+  for (Operation &op : func.getBody().front()) {
     auto statement = writer.emit(&op);
     if (failed(statement))
       return failure();
@@ -109,9 +133,10 @@ LogicalResult SourceWriter::readSteps() {
     last = node;
     body += *statement;
     if (++count == kFunctionStatements)
-      finish();
+      finish(false);
   }
-  finish();
+  finish(true);
+  functions.push_back({name, number});
   return success();
 }
 
@@ -168,21 +193,38 @@ void SourceWriter::writeHeader() {
                      "/// Where each parameter begins in the params block, and its gradient in\n"
                      "/// the grads block, in elements.\n"
                      "namespace at {\nenum : int64_t {\n";
-  for (const ParameterEntry &p : info.parameters) {
-    text += "  " + p.identifier + " = " + std::to_string(p.offset) + ", // [";
+  auto parameter = [&](const ParameterEntry &p, const std::string &name, int64_t offset) {
+    text += "  " + name + " = " + std::to_string(offset) + ", // [";
     for (auto [i, size] : llvm::enumerate(p.shape))
       text += (i ? ", " : "") + std::to_string(size);
     text += p.trainable ? "]" : "] frozen";
     text += p.zero >= 3 ? ", a piece\n" : "\n";
+  };
+  // Of a pipeline each rank has its own, which begin at 0 again.
+  llvm::StringSet<> named;
+  for (auto [i, p] : llvm::enumerate(info.parameters)) {
+    if (!info.pipeline)
+      parameter(p, p.identifier, p.offset);
+    else
+      for (auto [r, rank] : llvm::enumerate(info.pipeline->ranks))
+        if (rank.offset[i] >= 0 && named.insert(info.parameterName(i, r)).second)
+          parameter(p, info.parameterName(i, r), rank.offset[i]);
   }
   text += "};\n} // namespace at\n\n";
-  if (info.divides()) {
+  if (info.hasGradOffsets()) {
     text += "/// Where each gradient begins in the grads block: a rank keeps less of it than of "
             "the\n/// parameter, or less of the parameters before it.\n"
             "namespace grads {\nenum : int64_t {\n";
-    for (const ParameterEntry &p : info.parameters)
-      if (p.trainable)
+    named.clear();
+    for (auto [i, p] : llvm::enumerate(info.parameters)) {
+      if (p.trainable && !info.pipeline)
         text += "  " + p.identifier + " = " + std::to_string(p.gradOffset) + ",\n";
+      else if (p.trainable)
+        for (const StageRankEntry &rank : info.pipeline->ranks)
+          for (auto &[key, offset] : rank.copyOffset)
+            if (key.first == i && named.insert(info.gradientName(i, key.second)).second)
+              text += "  " + info.gradientName(i, key.second) + " = " + std::to_string(offset) + ",\n";
+    }
     text += "};\n} // namespace grads\n\n";
   }
   text += "/// The arguments of a micro-step.\nnamespace inputs {\nenum {\n";
@@ -202,10 +244,13 @@ void SourceWriter::writeHeader() {
     for (const ProgramInfo::Shadow &shadow : info.shadows)
       text += "  " + info.parameters[shadow.parameter].identifier + " = " +
               std::to_string(shadow.offset) + ",\n";
-    text += "};\n} // namespace shadows\n\nvoid prepare(moire::rt::Context &ctx);\n";
+    text += "};\n} // namespace shadows\n\n";
+    for (size_t i = 0; i < (info.pipeline ? info.pipeline->ranks.size() : 1); ++i)
+      text += "void prepare" + (info.pipeline ? std::to_string(i) : "") +
+              "(moire::rt::Context &ctx);\n";
   }
-  for (size_t i = 0; i < functions.size(); ++i)
-    text += "void step" + std::to_string(i + 1) + "(moire::rt::Context &ctx);\n";
+  for (const Part &part : parts)
+    text += "void " + part.name + "(moire::rt::Context &ctx);\n";
   text += "\nextern const moire::rt::Program program;\n\n#endif // PROGRAM_H\n";
   add("program.h", "parameters, inputs and steps", text);
 }
@@ -214,27 +259,48 @@ LogicalResult SourceWriter::writePrepare() {
   if (!info.prepare)
     return success();
   std::string text = "#include \"moire/rt/kernels.h\"\n#include \"program.h\"\n\n"
-                     "using namespace moire::rt;\n\nvoid prepare(Context &ctx) {\n";
-  for (Operation &op : info.prepare.getBody().front()) {
-    auto statement = writer.emit(&op);
-    if (failed(statement))
-      return failure();
-    text += *statement;
+                     "using namespace moire::rt;\n";
+  for (size_t i = 0; i < (info.pipeline ? info.pipeline->ranks.size() : 1); ++i) {
+    text += "\nvoid prepare" + (info.pipeline ? std::to_string(i) : "") + "(Context &ctx) {\n";
+    if (info.pipeline)
+      writer.enterRank(int(i));
+    for (Operation &op : info.prepare.getBody().front()) {
+      // Of what the rank holds.
+      if (auto round = dyn_cast<exec::RoundOp>(op); round && info.pipeline) {
+        auto shadow = round.getTarget().getDefiningOp<exec::ShadowOp>();
+        if (info.pipeline->ranks[i].offset[info.parameterOf.lookup(shadow.getParameter())] < 0)
+          continue;
+      }
+      auto statement = writer.emit(&op);
+      if (failed(statement))
+        return failure();
+      text += *statement;
+    }
+    text += "}\n";
   }
-  add("prepare.cpp", "the weights in bf16, once a step", text + "}\n");
+  add("prepare.cpp", "the weights in bf16, once a step", text);
   return success();
 }
 
 void SourceWriter::writeSteps() {
   std::string text;
-  size_t perFile = kFileStatements / kFunctionStatements, file = 0;
-  for (size_t i = 0; i < functions.size(); ++i) {
+  size_t perFile = kFileStatements / kFunctionStatements, inFile = 0;
+  llvm::StringMap<size_t> files; // of a name so far
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Part &part = parts[i];
     if (text.empty())
       text = "#include \"kernels.h\"\n#include \"program.h\"\n\n";
-    text += "void step" + std::to_string(i + 1) + "(Context &ctx) {\n" + functions[i] + "}\n";
-    if ((i + 1) % perFile == 0 || i + 1 == functions.size()) {
-      add("step" + std::to_string(++file) + ".cpp", "forward and backward of a micro-batch", text);
+    text += "void " + part.name + "(Context &ctx) {\n" + part.body + "}\n";
+    // A pipeline's functions of one stage are short where the stage is.
+    const bool full = ++inFile == perFile * (info.pipeline ? 2 : 1);
+    if (full || i + 1 == parts.size() || parts[i + 1].file != part.file) {
+      const size_t number = ++files[part.file];
+      std::string name = part.file + std::to_string(number);
+      if (info.pipeline)
+        name = part.file + (number > 1 ? "_" + std::to_string(number) : "");
+      add(name + ".cpp", "forward and backward of a micro-batch", text);
       text.clear();
+      inFile = 0;
     } else {
       text += "\n";
     }
@@ -246,7 +312,7 @@ FailureOr<std::vector<SourceFile>> SourceWriter::run() {
     return failure();
   writeHeader();
   writeSteps();
-  auto tables = emitTables(info, writer.constants(), functions.size());
+  auto tables = emitTables(info, writer.constants(), functions);
   if (failed(tables))
     return failure();
   add("program.cpp", "the tables that the runtime reads", *tables);

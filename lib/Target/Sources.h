@@ -15,10 +15,26 @@ mlir::FailureOr<std::vector<SourceFile>> emitSources(const ProgramInfo &info);
 /// The comment that a generated file begins with.
 std::string banner(const ProgramInfo &info, llvm::StringRef what);
 
+/// A generated function: its parts are NAME1, NAME2, …
+struct FunctionEntry {
+  std::string name;
+  size_t parts;
+};
+
 /// program.cpp: constants, parameters, inputs, files, peak, program.
-mlir::FailureOr<std::string>
-emitTables(const ProgramInfo &info,
-           llvm::ArrayRef<ConstantEntry> constants, size_t numSteps);
+mlir::FailureOr<std::string> emitTables(const ProgramInfo &info,
+                                        llvm::ArrayRef<ConstantEntry> constants,
+                                        llvm::ArrayRef<FunctionEntry> functions);
+
+/// A row of ParameterInfo without its last brace: before and behind the offset; what follows
+/// the groups is not in it.
+struct ParameterRow {
+  std::string before, behind;
+};
+/// Of program.cpp, the tables of a pipeline.
+std::string pipelineTables(const ProgramInfo &info, llvm::ArrayRef<ParameterRow> rows);
+/// `NAME[] = {{group, ranges, …}, …};` with the ranges before it; empty without buckets.
+std::string bucketTable(llvm::ArrayRef<BucketEntry> buckets, const std::string &suffix);
 
 /// params.json: names, shapes, offsets and sources of all parameters.
 std::string parametersJson(const ProgramInfo &info);

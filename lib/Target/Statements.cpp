@@ -26,7 +26,7 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
                << type.getElementType()
                << " but a program holds f32, f64, bf16, i64, i32 and i1 only";
   return llvm::TypeSwitch<Operation *, Result>(op)
-      .Case<exec::BufferOp, exec::ParamOp, exec::ShadowOp, exec::GradOp, exec::ConstantOp,
+      .Case<exec::BufferOp, exec::KeptOp, exec::ParamOp, exec::ShadowOp, exec::GradOp, exec::ConstantOp,
             exec::ViewOp, exec::RoutingOp, func::ReturnOp>(
           [](Operation *) -> Result { return std::string(); })
       .Case([&](exec::LaunchOp op) { return launch(op); })

@@ -20,6 +20,13 @@ public:
   /// The op's statement; empty for an op that only names a place.
   mlir::FailureOr<std::string> emit(mlir::Operation *op);
 
+  /// What follows belongs to a stage of a pipeline, or to a rank of pp.
+  void enterStage(int number) {
+    stage = number;
+    rank = info.pipeline->rankOf(number);
+  }
+  void enterRank(int number) { rank = number; }
+
   /// The constants that were used.
   llvm::ArrayRef<ConstantEntry> constants() const { return usedConstants; }
   /// Template arguments of every launch() that is called: the functor, then the
@@ -63,6 +70,7 @@ private:
   Statement beside(mlir::Operation *op);
 
   const ProgramInfo &info;
+  int stage = -1, rank = -1; ///< -1: there are none
   llvm::MapVector<mlir::Attribute, std::string> tables; ///< of constants, by value
   llvm::SmallVector<ConstantEntry> usedConstants;
   std::vector<Launch> usedLaunches;

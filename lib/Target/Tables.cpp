@@ -116,27 +116,30 @@ static std::string meshTables(const ProgramInfo &info) {
   if (info.groups.empty())
     rows = "{0, nullptr}";
   text += "static const GroupInfo groups[] = {" + rows + "};\n";
-  if (!info.buckets.empty()) {
-    std::string buckets;
-    for (auto [i, bucket] : llvm::enumerate(info.buckets)) {
-      const std::string name = "ranges" + std::to_string(i);
-      text += "static const RangeInfo " + name + "[] = {";
-      for (auto [j, range] : llvm::enumerate(bucket.ranges))
-        text += (j ? ", {" : "{") + std::to_string(range.begin) + ", " +
-                std::to_string(range.end) + ", " + std::to_string(range.piece) + "}";
-      text += "};\n";
-      buckets += "    {" + std::to_string(bucket.group) + ", " +
-                 std::to_string(bucket.ranges.size()) + ", " + name + "},\n";
-    }
-    text += "// group, number of ranges, ranges\nstatic const BucketInfo buckets[] = {\n" + buckets +
-            "};\n";
+  return text + bucketTable(info.buckets, "") + "\n";
+}
+
+std::string target::bucketTable(ArrayRef<BucketEntry> entries, const std::string &suffix) {
+  std::string text, buckets;
+  for (auto [i, bucket] : llvm::enumerate(entries)) {
+    const std::string name = "ranges" + suffix + (suffix.empty() ? "" : "_") + std::to_string(i);
+    text += "static const RangeInfo " + name + "[] = {";
+    for (auto [j, range] : llvm::enumerate(bucket.ranges))
+      text += (j ? ", {" : "{") + std::to_string(range.begin) + ", " + std::to_string(range.end) +
+              ", " + std::to_string(range.piece) + "}";
+    text += "};\n";
+    buckets += "    {" + std::to_string(bucket.group) + ", " +
+               std::to_string(bucket.ranges.size()) + ", " + name + "},\n";
   }
-  return text + "\n";
+  if (entries.empty())
+    return "";
+  return text + "// group, number of ranges, ranges\nstatic const BucketInfo buckets" + suffix +
+         "[] = {\n" + buckets + "};\n";
 }
 
 /// One `ParameterInfo` row, and before it its shape and sources.
-static LogicalResult addParameter(const ProgramInfo &info, const ParameterEntry &p, size_t index,
-                                  std::string &before, std::string &rows) {
+static FailureOr<ParameterRow> addParameter(const ProgramInfo &info, const ParameterEntry &p,
+                                            size_t index, std::string &before) {
   static const char *const transforms[] = {"same", "transposeLast2", "reshape", "slice",
                                            "sliceTranspose"};
   std::string number = std::to_string(index);
@@ -166,20 +169,25 @@ static LogicalResult addParameter(const ProgramInfo &info, const ParameterEntry 
   if (init != "normal" && init != "ones" && init != "zeros")
     return p.op.emitError("has init '") << init << "' but must have normal, ones or zeros";
   float std = p.op.getInitStd() ? p.op.getInitStd()->convertToDouble() : 0.02;
-  rows += "    {" + quoted(p.op.getSymName()) + ", " + quoted(p.torchName) + ", " +
-          std::to_string(p.shape.size()) + ", " + shape + ", " + (p.trainable ? "true" : "false") +
-          ", Init::" + init + ", " + (init == "normal" ? literal(std) : "0") +
-          ", at::" + p.identifier + ", " + std::to_string(p.op.getSources().size()) + ", " +
-          sources + addSharding(info, p, index, before) + lastFields(info, p) + "},\n";
-  return success();
+  ParameterRow row;
+  row.before = "    {" + quoted(p.op.getSymName()) + ", " + quoted(p.torchName) + ", " +
+               std::to_string(p.shape.size()) + ", " + shape + ", " +
+               (p.trainable ? "true" : "false") + ", Init::" + init + ", " +
+               (init == "normal" ? literal(std) : "0") + ", ";
+  row.behind = ", " + std::to_string(p.op.getSources().size()) + ", " + sources +
+               addSharding(info, p, index, before);
+  return row;
 }
 
 FailureOr<std::string> target::emitTables(const ProgramInfo &info,
-                                          ArrayRef<ConstantEntry> constants, size_t numSteps) {
+                                          ArrayRef<ConstantEntry> constants,
+                                          ArrayRef<FunctionEntry> functions) {
   bool narrow = llvm::any_of(constants, [](const ConstantEntry &constant) {
     return exec::ConstantOp(constant.op).getType().getElementType().isBF16();
   });
   std::string text = "#include \"program.h\"\n";
+  if (info.pipeline)
+    text += "#include \"moire/rt/pipeline.h\"\n";
   if (narrow)
     text += "#include \"moire/rt/bf16.h\"\n";
   text += "#include <cmath>\n\n"
@@ -192,18 +200,25 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     text += *table + "\n";
   }
   // 2. Parameters.
-  std::string before, rows;
-  for (auto [i, p] : llvm::enumerate(info.parameters))
-    if (failed(addParameter(info, p, i, before, rows)))
+  std::string before, table;
+  std::vector<ParameterRow> rows;
+  for (auto [i, p] : llvm::enumerate(info.parameters)) {
+    auto row = addParameter(info, p, i, before);
+    if (failed(row))
       return failure();
+    rows.push_back(std::move(*row));
+    table += rows.back().before + "at::" + p.identifier + rows.back().behind + lastFields(info, p) +
+             "},\n";
+  }
   text += before + "\n";
-  text +=
+  if (!info.pipeline)
+    text +=
       std::string("// name, PyTorch's name, rank, shape, trained, fresh values, offset, sources") +
       (info.mesh ? std::string(",\n// whole shape, shards {dim, axis, blocks}, group that sums the "
                                "gradient, group that shards") +
                        (info.divides() ? ",\n// rate of balance, zero, offsets of gradient and state\n" : "\n")
                  : std::string("\n")) +
-      "static const ParameterInfo parameters[] = {\n" + rows + "};\n\n";
+      "static const ParameterInfo parameters[] = {\n" + table + "};\n\n";
   // 3. Inputs.
   for (auto [i, input] : llvm::enumerate(info.inputs))
     if (!input.shape.empty())
@@ -239,12 +254,17 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   }
   if (constants.empty())
     text += "    {nullptr, 0, 0},\n";
-  text += "};\n\nstatic void microStep(Context &ctx) {\n";
-  for (size_t i = 0; i < numSteps; ++i)
-    text += "  step" + std::to_string(i + 1) + "(ctx);\n";
-  text += "}\n\n";
+  text += "};\n\n";
+  for (const FunctionEntry &function : functions) {
+    text += "static void " + (info.pipeline ? function.name : "microStep") + "(Context &ctx) {\n";
+    for (size_t i = 0; i < function.parts; ++i)
+      text += "  " + function.name + std::to_string(i + 1) + "(ctx);\n";
+    text += "}\n\n";
+  }
   if (info.mesh)
     text += meshTables(info);
+  if (info.pipeline)
+    text += pipelineTables(info, rows);
   // 5. The program.
   auto field = [&](StringRef name, const std::string &value) {
     text += "    ." + name.str() + " = " + value + ",\n";
@@ -271,14 +291,17 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   number("numTables", constants.size());
   field("tables", "tableInfo");
   number("tableBytes", tableBytes);
-  number("paramElements", info.paramElements);
-  number("gradElements", info.gradElements);
-  number("numParameters", info.parameters.size());
-  field("parameters", "parameters");
+  if (!info.pipeline) {
+    number("paramElements", info.paramElements);
+    number("gradElements", info.gradElements);
+    number("numParameters", info.parameters.size());
+    field("parameters", "parameters");
+  }
   number("numInputs", info.inputs.size());
   field("inputs", "inputTable");
-  field("microStep", "microStep");
-  if (info.prepare) {
+  if (!info.pipeline)
+    field("microStep", "microStep");
+  if (info.prepare && !info.pipeline) {
     field("prepare", "prepare");
     number("shadowBytes", info.shadowBytes);
   }
@@ -291,12 +314,14 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     field("groups", "groups");
     if (info.options.target != TargetKind::cpu)
       field("connect", "linkByNccl");
-    if (info.divides())
+    if (info.divides() && !info.pipeline)
       number("stateElements", info.stateElements);
   }
   if (!info.buckets.empty()) {
     number("numBuckets", info.buckets.size());
     field("buckets", "buckets");
   }
+  if (info.pipeline)
+    field("pipeline", "&pipeline");
   return text + "};\n";
 }

@@ -1,0 +1,164 @@
+//===- PipelineTables.cpp - The tables of a pipeline ---------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Sources.h"
+#include "Text.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::target;
+using namespace moire::scheduling;
+
+static std::string text(int64_t value) { return std::to_string(value); }
+
+/// `static const TYPE NAME[] = {…};`, and the two fields that name it.
+static std::string array(std::string &out, StringRef type, const std::string &name,
+                         ArrayRef<std::string> rows, StringRef separator = ", ") {
+  if (rows.empty())
+    return "0, nullptr";
+  out += ("static const " + type + " " + name + "[] = {").str();
+  if (separator != ", ")
+    out += "\n    ";
+  out += llvm::join(rows, separator) + (separator == ", " ? "};\n" : "};\n\n");
+  return text(int64_t(rows.size())) + ", " + name;
+}
+
+static StringRef kindName(TaskKind kind) {
+  switch (kind) {
+  case TaskKind::Forward:
+    return "forward";
+  case TaskKind::Backward:
+    return "backward";
+  case TaskKind::BackwardInput:
+    return "backwardInput";
+  case TaskKind::BackwardWeight:
+    return "backwardWeight";
+  }
+  llvm_unreachable("all kinds are named above");
+}
+
+/// What a slot of each stage holds, and the functions.
+static std::string stageTable(const PipelineEntry &pipeline, std::string &out) {
+  std::vector<std::string> rows;
+  for (auto [i, stage] : llvm::enumerate(pipeline.stages)) {
+    std::string functions;
+    for (TaskKind kind : {TaskKind::Forward, TaskKind::Backward, TaskKind::BackwardInput,
+                          TaskKind::BackwardWeight}) {
+      func::FuncOp func = pipeline.program.functionOf({kind, 0, int(i), 0});
+      functions += (functions.empty() ? "" : ", ") + (func ? func.getSymName().str() : "nullptr");
+    }
+    std::string row = "{{" + functions + "}, " + text(stage.slotBytes);
+    static const std::pair<StringRef, StringRef> roles[] = {
+        {pipe::kInputAttr, "inputs"},
+        {pipe::kOutputAttr, "outputs"},
+        {pipe::kOutputCotangentAttr, "outputCotangents"},
+        {pipe::kInputCotangentAttr, "inputCotangents"}};
+    for (auto [role, name] : roles) {
+      std::vector<std::string> tensors;
+      if (auto it = stage.kept.find(role); it != stage.kept.end())
+        for (const StageEntry::Kept &kept : it->second)
+          tensors.push_back("{" + text(kept.offset) + ", " + text(kept.bytes) + "}");
+      row += ", " + array(out, "KeptInfo", name.str() + text(int64_t(i)), tensors);
+    }
+    rows.push_back(row + "}");
+  }
+  out += "// functions, bytes of a slot, what comes and goes\n";
+  return array(out, "StageInfo", "stages", rows, ",\n    ");
+}
+
+/// The rows of what a rank holds.
+static std::string parameterTable(const ProgramInfo &info, int number, ArrayRef<ParameterRow> rows,
+                                  std::string &out) {
+  const StageRankEntry &rank = info.pipeline->ranks[number];
+  std::vector<std::string> table;
+  for (auto [i, p] : llvm::enumerate(info.parameters)) {
+    if (rank.offset[i] < 0)
+      continue;
+    StringAttr name = p.op.getSymNameAttr();
+    std::vector<std::string> copies;
+    for (const auto &copy : info.pipeline->program.copiesOf(name)) {
+      const StageRankEntry &holder = info.pipeline->ranks[copy.rank];
+      copies.push_back("{" + text(copy.path) + ", " + text(copy.stage) + ", " + text(copy.rank) +
+                       ", " + text(holder.copyOffset.at({unsigned(i), copy.stage})) + "}");
+    }
+    if (copies.size() < 2)
+      copies.clear();
+    const std::string sums =
+        array(out, "CopyInfo", "copies" + text(number) + "_" + text(int64_t(i)), copies);
+    const bool counted = info.pipeline->program.holdersOf(name)[0] == number;
+    table.push_back(StringRef(rows[i].before).ltrim().str() + "at::" +
+                    info.parameterName(i, number) + rows[i].behind + ", " +
+                    (p.balanceRate > 0 ? literal(static_cast<float>(p.balanceRate)) : "0") + ", " +
+                    text(p.zero) + ", " + text(rank.gradOffset[i]) + ", " +
+                    text(rank.stateOffset[i]) + ", " + text(int64_t(i)) + ", " +
+                    (counted ? "true" : "false") + ", " + sums + "}");
+  }
+  return array(out, "ParameterInfo", "parameters" + text(number), table, ",\n    ");
+}
+
+/// Its tasks, four a line, and the messages of its queue.
+static std::string workTables(const PipelineEntry &pipeline, int number, std::string &out) {
+  const StageRankEntry &rank = pipeline.ranks[number];
+  std::vector<std::string> tasks, messages;
+  for (auto [i, entry] : llvm::enumerate(rank.tasks)) {
+    const Task &task = entry.task;
+    tasks.push_back(((i && i % 4 == 0 ? "\n    {TaskKind::" : "{TaskKind::") + kindName(task.kind) + ", ")
+                        .str() +
+                    text(task.path) + ", " + text(task.stage) + ", " + text(task.microBatch) + ", " +
+                    text(entry.slot) + "}");
+  }
+  for (auto [i, m] : llvm::enumerate(pipeline.program.schedule.messages[number])) {
+    const std::vector<int> &place = pipeline.program.problem.rankOf[m.path];
+    const int from = place[m.stage], into = place[m.stage + (m.cotangent ? -1 : 1)];
+    const bool sends = from == number;
+    messages.push_back(std::string(i && i % 4 == 0 ? "\n    {" : "{") + (sends ? "true" : "false") +
+                       ", " + (m.cotangent ? "true" : "false") + ", " + text(m.path) + ", " +
+                       text(m.stage) + ", " + text(m.microBatch) + ", " +
+                       text(sends ? into : from) + "}");
+  }
+  out += "// kind, path, stage, micro-batch, slot\n";
+  std::string fields = array(out, "TaskInfo", "tasks" + text(number), tasks);
+  out += "// send, cotangent, path, stage, micro-batch, peer\n";
+  return fields + ", " + array(out, "MessageInfo", "messages" + text(number), messages);
+}
+
+std::string target::pipelineTables(const ProgramInfo &info, ArrayRef<ParameterRow> parameters) {
+  const PipelineEntry &pipeline = *info.pipeline;
+  std::string out;
+  const std::string stages = stageTable(pipeline, out);
+  std::vector<std::string> ranks, paths;
+  for (auto [r, rank] : llvm::enumerate(pipeline.ranks)) {
+    const std::string number = text(int64_t(r));
+    out += "// Rank " + number + " of pp\n";
+    std::vector<std::string> peak, held;
+    for (const PeakLine &line : rank.peak)
+      peak.push_back("{" + quoted(line.what) + ", " + text(line.bytes) + "}");
+    for (const StageRankEntry::Held &stage : rank.held)
+      held.push_back("{" + text(stage.stage) + ", " + text(stage.offset) + ", " + text(stage.slots) +
+                     "}");
+    std::string row = "{" + text(rank.arenaBytes) + ", " +
+                      array(out, "MemoryLine", "peak" + number, peak, ",\n    ") + ", " +
+                      text(rank.paramElements) + ", " + text(rank.gradElements) + ", " +
+                      text(rank.stateElements) + ", " + text(info.shadowBytes) + ", " +
+                      parameterTable(info, int(r), parameters, out) + ", " +
+                      workTables(pipeline, int(r), out) + ", " +
+                      array(out, "HeldStageInfo", "held" + number, held) + ", " +
+                      text(rank.inboxOffset) + ", " + text(rank.inboxBytes) + ", " +
+                      text(rank.numInboxes) + ", " + (info.prepare ? "prepare" + number : "nullptr");
+    if (!rank.buckets.empty()) {
+      out += bucketTable(rank.buckets, number);
+      row += ", " + text(int64_t(rank.buckets.size())) + ", buckets" + number;
+    }
+    out += "\n";
+    ranks.push_back(row + "}");
+  }
+  for (int count : pipeline.program.problem.microBatches)
+    paths.push_back(text(count));
+  const std::string counts = array(out, "int64_t", "microBatches", paths);
+  out += "// arena, peak, elements of parameters, gradients and state, bytes of shadows, parameters,\n"
+         "// tasks, messages, stages, inboxes, prepare\n";
+  const std::string all = array(out, "PipelineRankInfo", "pipelineRanks", ranks, ",\n    ");
+  return out + "static const PipelineInfo pipeline = {" + counts + ", " + stages + ", " + all +
+         "};\n\n";
+}
