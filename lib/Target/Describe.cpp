@@ -46,6 +46,10 @@ std::string target::parametersJson(const ProgramInfo &info) {
         {"trainable", p.trainable},
         {"offset", p.offset},
         {"sources", std::move(sources)}};
+    if (info.pipeline) { // each rank has its own offsets
+      entry.erase("offset");
+      entry["pp_ranks"] = json::Array(info.pipeline->program.holdersOf(p.op.getSymNameAttr()));
+    }
     parameters.push_back(std::move(entry));
   }
   return print(json::Object{{"parameters", std::move(parameters)},

@@ -9,15 +9,16 @@ using namespace moire;
 std::string moire::applyPlan(const planner::Plan &plan, const std::string &name,
                              CompileOptions &options, std::string &warnings) {
   const std::string file = "'" + name + "'";
-  if (plan.pp > 1)
-    return "the plan " + file + " has pp = " + std::to_string(plan.pp) +
-           "; programs have no pipelines yet, so pp must be 1 (moire-plan --search --mesh pp=1)";
   if (plan.precision != "f32" && plan.precision != "bf16")
     return "the plan " + file + " has precision = \"" + plan.precision +
            "\"; programs have f32 and bf16";
   if (plan.ranks() > 1)
-    options.mesh = "dp=" + std::to_string(plan.dp) + ",ep=" + std::to_string(plan.ep) +
+    options.mesh = "pp=" + std::to_string(plan.pp) + ",dp=" + std::to_string(plan.dp) + ",ep=" + std::to_string(plan.ep) +
                    ",tp=" + std::to_string(plan.tp);
+  if (plan.pp > 1) {
+    options.schedule = plan.schedule.str();
+    options.microBatches = plan.microBatches;
+  }
   options.precision = plan.precision;
   // Ranks of tp alone hold nothing alike.
   options.zero = plan.dp * plan.ep > 1 ? plan.zero : 0;
@@ -39,7 +40,10 @@ std::string moire::checkBatch(mlir::ModuleOp module, const planner::Plan &plan) 
 }
 
 std::string moire::howToRun(const planner::Plan &plan, const std::string &output) {
+  // A schedule holds its micro-batches.
+  const std::string accumulate =
+      plan.pp > 1 ? "" : " --accumulate " + std::to_string(plan.microBatches);
   return "plan: " + std::to_string(plan.ranks()) + (plan.ranks() == 1 ? " rank; " : " ranks; ") +
-         output + "/trainer --accumulate " + std::to_string(plan.microBatches) + " takes its " +
-         std::to_string(plan.globalBatch()) + " sequences a step";
+         output + "/trainer" + accumulate + " takes its " + std::to_string(plan.globalBatch()) +
+         " sequences a step";
 }

@@ -154,8 +154,8 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->capture_default_str();
   app.add_option(
          "--plan", line.plan,
-         "Mesh, zero and precision of a plan that moire-plan --search wrote, instead of --mesh, "
-         "--zero and --precision; its micro-batch must be the batch of --bind. auto: the fastest "
+         "Mesh, schedule, zero and precision of a plan that moire-plan --search wrote, instead of "
+         "their flags; its micro-batch must be the batch of --bind. auto: the fastest "
          "plan that the cost model finds for --cluster and --global-batch; --mesh and --zero then "
          "hold what they name")
       ->type_name("FILE.toml|auto");
@@ -242,7 +242,7 @@ static int readPlanFlags(const CLI::App &app, CommandLine &line, planner::Plan &
       return error->empty() ? 1 : usageError(*error);
     llvm::outs() << report << "\n";
   } else {
-    for (const char *other : {"--mesh", "--zero", "--precision"})
+    for (const char *other : {"--mesh", "--zero", "--precision", "--schedule", "--microbatches"})
       if (app.count(other))
         return usageError(std::string("--plan and ") + other +
                           " both say it; leave one of them out");
@@ -301,6 +301,20 @@ int main(int argc, char **argv) {
     return usageError("--zero " + llvm::Twine(options.zero) +
                       " divides what ranks hold alike, and there is one rank; give --mesh dp=2 or "
                       "more, or leave --zero out");
+  const bool pipelined = llvm::Regex("(^|,)pp=([2-9]|1[0-9])").match(options.mesh);
+  for (const char *flag : {"--schedule", "--microbatches"})
+    if (app.count(flag) && !pipelined)
+      return usageError(std::string(flag) + " is for pipelines; give --mesh pp=2 or more, or leave " +
+                        flag + " out");
+  if (scheduling::Kind kind; pipelined)
+    if (scheduling::Refusal refusal = scheduling::parseKind(options.schedule, kind))
+      return usageError("--schedule: " + *refusal);
+  if (pipelined && emit.target != target::TargetKind::cpu)
+    return usageError("--mesh with pp and --target " + line.target +
+                      " is not possible; pipelines run with --target cpu alone");
+  if (pipelined && options.expertSlots != 0)
+    return usageError("--expert-slots with pp in --mesh is not possible: a micro-batch of a "
+                      "pipeline cannot run in parts; leave one of them out");
   options.epilogues = emit.target != target::TargetKind::cpu;
   // The rates of the flag's own default are a processor's.
   if (options.epilogues && options.overlapRates.empty())
