@@ -162,13 +162,17 @@ std::vector<Collective> distribute::findCollectives(ModuleOp module) {
   dist::MeshAttr mesh = dist::meshOf(module);
   if (!mesh)
     return found;
-  for (StringRef name : {"micro_step", "reduce_gradients", "optimizer_step"}) {
-    auto func = module.lookupSymbol<func::FuncOp>(name);
-    if (!func || func.getBody().empty())
+  for (auto func : module.getOps<func::FuncOp>()) {
+    if (func.getBody().empty())
       continue;
     Block &block = func.getBody().front();
-    // Forward is what the loss depends on.
-    const bool isStep = block.getTerminator()->getNumOperands() == 0;
+    // Forward is what the loss depends on, or what a stage's forward does.
+    const StringRef name = func.getSymName();
+    const bool isStep = name == "reduce_gradients" || name == "optimizer_step";
+    const bool isStage = name.starts_with("stage");
+    // The whole backward stands for its parts.
+    if (isStage && (name.ends_with("_backward_input") || name.ends_with("_backward_weight")))
+      continue;
     llvm::SmallPtrSet<Operation *, 32> forwardOps;
     SmallVector<Value> todo(block.getTerminator()->getOperands());
     while (!todo.empty())
@@ -187,7 +191,7 @@ std::vector<Collective> distribute::findCollectives(ModuleOp module) {
     }
     for (Operation *each : ops) {
       Operation &op = *each;
-      const bool forward = forwardOps.contains(&op);
+      const bool forward = isStage ? name.ends_with("_forward") : forwardOps.contains(&op);
       ArrayAttr axes = op.getAttrOfType<ArrayAttr>("axes");
       if (auto rows = dyn_cast<dist::AllToAllRowsOp>(op))
         axes = rows.getExchange().getType().getAxes();
@@ -195,7 +199,8 @@ std::vector<Collective> distribute::findCollectives(ModuleOp module) {
         const int64_t ranks = mesh.getSize(axes);
         if (auto cost = costOf(&op, static_cast<double>(ranks), forward))
           found.push_back({&op,
-                           isStep    ? "step"
+                           isStage   ? (name.split('_').first + (forward ? " F" : " B")).str()
+                           : isStep  ? "step"
                            : forward ? "forward"
                                      : "backward",
                            cost->reason, firstName(op.getLoc()), ranks, cost->bytes});

@@ -68,6 +68,12 @@ static LogicalResult finishPhase(ModuleOp module, Phase phase, const CompileOpti
 
 /// What ranks send, and after phase overlap what hides it.
 static void explain(ModuleOp module, bool overlapped, const CompileOptions &options) {
+  if (pipe::PipelineProgram::isIn(module)) {
+    distribute::explainCollectives(module, llvm::outs());
+    if (auto program = pipe::PipelineProgram::read(module); succeeded(program))
+      stages::explainStages(*program, llvm::outs());
+    return;
+  }
   if (!overlapped || !dist::meshOf(module))
     return distribute::explainCollectives(module, llvm::outs());
   overlap::Rates rates;

@@ -13,6 +13,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
+#include "moire/Pipe/PipelineProgram.h"
 #include <string>
 
 namespace moire::stages {
@@ -33,6 +34,9 @@ struct StagesOptions {
 /// Phase `stages`: the training step of each rank ~~> stages and the schedule in which
 /// the ranks of pp run them. Only for a mesh with pp.
 void buildStagesPipeline(mlir::OpPassManager &passes, const StagesOptions &options);
+
+/// A table of the stages, of what ranks hold, and the step that the simulator predicts.
+void explainStages(const pipe::PipelineProgram &program, llvm::raw_ostream &os);
 
 } // namespace moire::stages
 

@@ -1,0 +1,55 @@
+//===- Explain.cpp - What stages a model was cut into --------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "moire/Scheduling/Simulator.h"
+#include "moire/Stages/Passes.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::scheduling;
+
+/// The ONNX node that the first op of the function with one comes from.
+static std::string firstNode(func::FuncOp func) {
+  std::string name;
+  for (Operation &op : func.getBody().front()) {
+    if (isa<pipe::ReadOp, arith::ConstantOp>(op))
+      continue;
+    op.getLoc()->walk([&](Location loc) {
+      auto named = dyn_cast<NameLoc>(loc);
+      if (!named)
+        return WalkResult::advance();
+      name = named.getName().str();
+      return WalkResult::interrupt();
+    });
+    if (!name.empty())
+      break;
+  }
+  return name;
+}
+
+void stages::explainStages(const pipe::PipelineProgram &program, raw_ostream &os) {
+  const Problem &problem = program.problem;
+  os << llvm::formatv("{0,-6} {1,-8} {2,11} {3,11} {4,12} {5,12}  {6}\n", "stage", "rank",
+                      "forward us", "backward us", "kept bytes", "sent bytes", "begins at");
+  for (int s = 0; s < problem.numStages(); ++s) {
+    const StageCost &cost = problem.stages[s];
+    std::string ranks;
+    for (const std::vector<int> &place : problem.rankOf)
+      ranks += (ranks.empty() ? "" : ",") + std::to_string(place[s]);
+    os << llvm::formatv("{0,-6} {1,-8} {2,11:f1} {3,11:f1} {4,12:f0} {5,12:f0}  {6}\n", s, ranks,
+                        cost.forward * 1e6, cost.backward * 1e6, cost.activationBytes,
+                        cost.outputBytes,
+                        firstNode(program.functionOf({TaskKind::Forward, 0, s, 0})));
+  }
+  const Timing timing = simulate(problem, program.schedule);
+  int held = 0;
+  for (const RankTiming &rank : timing.ranks)
+    held = std::max(held, rank.peakActivations);
+  os << llvm::formatv("predicted for a step of {0} micro-batches: {1:f3} ms, bubble {2:f1} %, "
+                      "communication that nothing hides {3:f3} ms on a rank; at most {4} "
+                      "micro-batches in flight on a rank\n",
+                      problem.totalMicroBatches(), timing.makespan * 1e3, timing.bubble() * 100,
+                      timing.exposedCommunication() / problem.ranks * 1e3, held);
+}
