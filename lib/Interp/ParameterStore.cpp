@@ -228,7 +228,8 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
       return unknown(accumulate.getParameter());
     const Tensor &addend = operands[0].tensor();
     if (current >= 0) {
-      auto [copy, isNew] = parameter->copies.try_emplace(current, addend);
+      const int number = op->hasAttr(pipe::kSecondAttr) ? currentSecond : current;
+      auto [copy, isNew] = parameter->copies.try_emplace(number, addend);
       if (!isNew)
         addTo(copy->second, addend);
     } else if (parameter->gradient) {

@@ -20,19 +20,40 @@ LogicalResult StageRunner::run(ArrayRef<Arguments> microBatches,
                                MutableArrayRef<std::optional<double>> losses) {
   kept.clear();
   const int64_t rank = membership.mesh().getCoordinate(membership.rank, "pp");
-  for (const Action &action : program.schedule.ranks[rank])
-    for (int i = 0; i < action.size(); ++i)
-      if (failed(runTask(action[i], microBatches, losses)))
+  for (const Action &action : program.schedule.ranks[rank]) {
+    // Two tasks in one function, or each in its own.
+    func::FuncOp pair = program.pairOf(action);
+    for (int i = 0; i < (pair ? 1 : action.size()); ++i) {
+      SmallVector<Task> tasks = {action[i]};
+      if (pair)
+        tasks.push_back(action[1]);
+      Arguments arguments, results;
+      for (const Task &task : tasks)
+        if (failed(take(task, microBatches, arguments)))
+          return failure();
+      auto copyOf = [&](const Task &task) {
+        return task.path * program.problem.numStages() + task.stage;
+      };
+      parameters.beginTask(copyOf(tasks[0]), copyOf(tasks.back()));
+      if (failed(evaluator.run(pair ? pair : program.functionOf(tasks[0]), arguments, results)))
         return failure();
+      ArrayRef<RuntimeValue> left = results;
+      for (const Task &task : tasks) {
+        const unsigned count = program.functionOf(task).getNumResults();
+        give(task, left.take_front(count), losses);
+        left = left.drop_front(count);
+      }
+    }
+  }
   return success();
 }
 
-LogicalResult StageRunner::runTask(const Task &task, ArrayRef<Arguments> microBatches,
-                                   MutableArrayRef<std::optional<double>> losses) {
+/// What the task's function reads: the micro-batch, what comes from the stages beside it, and what
+/// the stage has kept.
+LogicalResult StageRunner::take(const Task &task, ArrayRef<Arguments> microBatches,
+                                Arguments &arguments) {
   func::FuncOp func = program.functionOf(task);
   auto &values = kept[{task.path, task.stage, task.microBatch}];
-  const int64_t microBatch = program.microBatch(task.path, task.microBatch);
-  // 1. What comes from the stages beside it.
   auto receive = [&](int from, StringRef role) -> LogicalResult {
     if (from < 0 || from >= program.problem.numStages())
       return success();
@@ -51,24 +72,27 @@ LogicalResult StageRunner::runTask(const Task &task, ArrayRef<Arguments> microBa
     return failure();
   if (task.isBackward() && failed(receive(task.stage + 1, pipe::kOutputCotangentAttr)))
     return failure();
-  // 2. The function.
-  Arguments arguments = microBatches[microBatch];
-  for (unsigned i = arguments.size(); i < func.getNumArguments(); ++i) {
+  const Arguments &own = microBatches[program.microBatch(task.path, task.microBatch)];
+  llvm::append_range(arguments, own);
+  for (unsigned i = own.size(); i < func.getNumArguments(); ++i) {
     auto it = values.find(pipe::argumentPort(func, i));
     if (it == values.end())
       return func.emitOpError("argument ") << i << " was not given by what ran before";
     arguments.push_back(it->second);
   }
-  SmallVector<RuntimeValue> results;
-  parameters.beginTask(task.path * program.problem.numStages() + task.stage);
-  if (failed(evaluator.run(func, arguments, results)))
-    return failure();
-  // 3. What goes to them.
+  return success();
+}
+
+/// Keeps what the function gives, and sends on what goes to the stages beside it.
+void StageRunner::give(const Task &task, ArrayRef<RuntimeValue> results,
+                       MutableArrayRef<std::optional<double>> losses) {
+  func::FuncOp func = program.functionOf(task);
+  auto &values = kept[{task.path, task.stage, task.microBatch}];
   std::vector<RuntimeValue> up, down;
   for (auto [i, value] : llvm::enumerate(results)) {
     const pipe::Port port = pipe::resultPort(func, i);
     if (port.role == pipe::kLossAttr)
-      losses[microBatch] = value.tensor().floats()[0];
+      losses[program.microBatch(task.path, task.microBatch)] = value.tensor().floats()[0];
     else
       values[port] = value;
     // Results of a role stand in the order of their numbers.
@@ -93,5 +117,4 @@ LogicalResult StageRunner::runTask(const Task &task, ArrayRef<Arguments> microBa
     send(task.stage - 1, pipe::kOutputCotangentAttr, std::move(down));
   if (task.accumulates())
     kept.erase({task.path, task.stage, task.microBatch});
-  return success();
 }

@@ -26,8 +26,10 @@ public:
                           llvm::MutableArrayRef<std::optional<double>> losses);
 
 private:
-  mlir::LogicalResult runTask(const scheduling::Task &task, llvm::ArrayRef<Arguments> microBatches,
-                              llvm::MutableArrayRef<std::optional<double>> losses);
+  mlir::LogicalResult take(const scheduling::Task &task, llvm::ArrayRef<Arguments> microBatches,
+                           Arguments &arguments);
+  void give(const scheduling::Task &task, llvm::ArrayRef<RuntimeValue> results,
+            llvm::MutableArrayRef<std::optional<double>> losses);
   /// The rank that has a stage of a path and this rank's other coordinates.
   int64_t rankOf(int path, int stage) const;
 

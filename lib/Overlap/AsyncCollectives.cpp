@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "Steps.h"
 #include "moire/Overlap/Passes.h"
 
 namespace moire::overlap {
@@ -35,10 +36,11 @@ static dist::AsyncOp wrap(Operation *op) {
 namespace {
 struct AsyncCollectives : overlap::impl::AsyncCollectivesBase<AsyncCollectives> {
   void runOnOperation() override {
-    auto microStep = getOperation().lookupSymbol<func::FuncOp>("micro_step");
-    if (!dist::meshOf(getOperation()) || !microStep || microStep.getBody().empty())
-      return;
-    Block &block = microStep.getBody().front();
+    for (func::FuncOp step : overlap::findSteps(getOperation()))
+      startCollectives(step.getBody().front());
+  }
+
+  void startCollectives(Block &block) {
     for (Operation &op : llvm::make_early_inc_range(block)) {
       // What changes parameters or gradients has its place in the order of the function.
       if (!dist::isCollective(&op) || !isMemoryEffectFree(&op))

@@ -7,6 +7,7 @@
 using namespace moire;
 
 void overlap::buildOverlapPipeline(mlir::OpPassManager &passes, const std::string &rates) {
+  passes.addPass(createOverlapPairs());
   passes.addPass(createAsyncCollectives());
   passes.addPass(createStartReductions());
   ScheduleOverlapOptions options;

@@ -5,6 +5,7 @@
 #include "OpProblem.h"
 #include "dialects/pipe/Gradients.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "Steps.h"
 #include "moire/Overlap/Passes.h"
 
 namespace moire::overlap {
@@ -20,18 +21,20 @@ struct ScheduleOverlap : overlap::impl::ScheduleOverlapBase<ScheduleOverlap> {
   using ScheduleOverlapBase::ScheduleOverlapBase;
 
   void runOnOperation() override {
-    ModuleOp module = getOperation();
-    auto microStep = module.lookupSymbol<func::FuncOp>("micro_step");
-    if (!dist::meshOf(module) || !microStep || microStep.getBody().empty())
-      return;
     overlap::Rates given;
     if (std::string error = given.parse(rates); !error.empty()) {
-      emitError(module.getLoc(), error);
+      emitError(getOperation().getLoc(), error);
       return signalPassFailure();
     }
+    for (func::FuncOp step : overlap::findSteps(getOperation()))
+      if (failed(orderOps(step, given)))
+        return signalPassFailure();
+  }
+
+  LogicalResult orderOps(func::FuncOp step, const overlap::Rates &given) {
     // 1. Two orders: sums of gradients begin as soon as they can, or at the end. What is first
     // in the queue delays what comes behind it, which may be worse.
-    Block &block = microStep.getBody().front();
+    Block &block = step.getBody().front();
     Order early = findOrder(block, given);
     SmallVector<pipe::StartReduceOp> starts(block.getOps<pipe::StartReduceOp>());
     Order *chosen = &early;
@@ -46,13 +49,12 @@ struct ScheduleOverlap : overlap::impl::ScheduleOverlapBase<ScheduleOverlap> {
     // 2. Proven, and put into the IR.
     for (const std::string &error : {overlap::check(chosen->ops.problem),
                                      overlap::verify(chosen->ops.problem, chosen->after)})
-      if (!error.empty()) {
-        microStep.emitError("was given a wrong order: ") << error;
-        return signalPassFailure();
-      }
-    exposedBefore = int64_t(chosen->before.exposed * 1e9);
-    exposedAfter = int64_t(chosen->after.exposed * 1e9);
+      if (!error.empty())
+        return step.emitError("was given a wrong order: ") << error;
+    exposedBefore += int64_t(chosen->before.exposed * 1e9);
+    exposedAfter += int64_t(chosen->after.exposed * 1e9);
     overlap::applyOrder(block, chosen->ops, chosen->after.order);
+    return success();
   }
 
   struct Order {

@@ -26,6 +26,18 @@ static Port portOf(DictionaryAttr attributes) {
 Port pipe::argumentPort(func::FuncOp func, unsigned i) { return portOf(func.getArgAttrDict(i)); }
 Port pipe::resultPort(func::FuncOp func, unsigned i) { return portOf(func.getResultAttrDict(i)); }
 
+std::string pipe::pairName(func::FuncOp first, func::FuncOp second) {
+  return (first.getSymName() + "_and_" + second.getSymName()).str();
+}
+
+func::FuncOp PipelineProgram::pairOf(const Action &action) const {
+  if (!action.second)
+    return {};
+  ModuleOp all = module;
+  return all.lookupSymbol<func::FuncOp>(
+      pairName(functionOf(action.first), functionOf(*action.second)));
+}
+
 bool PipelineProgram::isIn(ModuleOp module) {
   return !module.getOps<ScheduleOp>().empty() && llvm::any_of(module.getOps<StageOp>(), [](StageOp s) {
     return s.getForward().has_value();

@@ -41,6 +41,10 @@ struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
     auto program = pipe::PipelineProgram::read(getOperation());
     if (failed(program))
       return failure();
+    // Statements run two tasks one after another.
+    for (auto func : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+      if (func->hasAttr(pipe::kPairAttr))
+        func.erase();
     KernelTable kernels(getOperation());
     SmallVector<func::FuncOp> all;
     for (pipe::StageOp stage : program->stages) {

@@ -60,7 +60,11 @@ public:
   /// may begin (pipe.start_reduce).
   void beginMicroBatch(bool last) { inLastMicroBatch = last; }
   /// Before a task of a pipeline: which copy of each parameter accumulates.
-  void beginTask(int copy) { current = copy; }
+  /// second: of what bears pipe.second.
+  void beginTask(int copy, int second = -1) {
+    current = copy;
+    currentSecond = second;
+  }
   /// After the last micro-batch. What has one copy is whole; pipe.sum_copies adds up the others.
   void finishTasks();
   /// Before an @optimizer_step: steps count from 1; `norm` is that of all gradients
@@ -85,6 +89,7 @@ private:
   llvm::DenseSet<mlir::Operation *> started;
   bool inLastMicroBatch = false;
   const pipe::PipelineProgram *program = nullptr;
+  int currentSecond = -1;
   int current = -1; ///< the copy that accumulates; -1: there is one
   HyperParameters hyper;
   int64_t step = 0;

@@ -7,10 +7,28 @@
 
 include "mlir/Pass/PassBase.td"
 
+def OverlapPairs : Pass<"overlap-pairs", "::mlir::ModuleOp"> {
+  let summary = "Makes one function of two tasks that a schedule overlaps";
+  let description = [{
+    For each pair of functions that a pipe.overlap of the schedule runs together: a
+    function with the arguments, ops and results of the first and then those of the
+    second. The passes behind it interleave them, so that what one sends moves while the
+    other computes. Accumulations of the second bear `pipe.second`.
+
+    ```mlir
+    overlap { forward stage 1 micro_batch 3  backward stage 2 micro_batch 0 path 1 }
+    ~~>
+    func.func @stage1_forward_and_stage2_backward(…) -> (…) attributes {pipe.pair} {…}
+    ```
+  }];
+  let dependentDialects = ["::moire::pipe::PipeDialect", "::mlir::func::FuncDialect"];
+  let statistics = [Statistic<"pairs", "pairs", "Functions made">];
+}
+
 def AsyncCollectives : Pass<"async-collectives", "::mlir::ModuleOp"> {
   let summary = "Collectives start as soon as they can and are waited for where they are used";
   let description = [{
-    Each collective of @micro_step becomes a dist.async where the last of what it
+    Each collective of @micro_step, or of each function of a pipeline's stages, becomes a dist.async where the last of what it
     reads is there, and a dist.wait before the first op that reads what it gives.
     No other op moves.
 
@@ -57,7 +75,7 @@ def StartReductions : Pass<"start-reductions", "::mlir::ModuleOp"> {
 def ScheduleOverlap : Pass<"schedule-overlap", "::mlir::ModuleOp"> {
   let summary = "Orders ops so that what a collective does not need runs beside it";
   let description = [{
-    Takes the ops of @micro_step as tasks on two resources, a device and a network, with
+    Takes the ops of @micro_step, or of a function of a pipeline's stages, as tasks on two resources, a device and a network, with
     the times of moire/Overlap/OpCost.h, and orders them by list scheduling
     (moire/Overlap/ListScheduler.h). What leads to a collective comes earlier, what it
     does not need (a shared expert, the gradients of weights) is left for the time in

@@ -17,6 +17,11 @@ inline constexpr llvm::StringLiteral kInputAttr = "pipe.input", kOutputAttr = "p
                                      kOutputCotangentAttr = "pipe.output_cotangent",
                                      kResidualAttr = "pipe.residual", kLossAttr = "pipe.loss";
 
+/// Of a function that does two tasks at once, and of what in it belongs to the second one.
+inline constexpr llvm::StringLiteral kPairAttr = "pipe.pair", kSecondAttr = "pipe.second";
+/// Its name.
+std::string pairName(mlir::func::FuncOp first, mlir::func::FuncOp second);
+
 /// One of these attributes: `role` is one of the names above, empty for an argument of the
 /// micro-batch.
 struct Port {
@@ -46,6 +51,8 @@ public:
   mlir::func::FuncOp functionOf(const scheduling::Task &task) const;
   /// Those of a stage that the schedule runs: forward, backward, backward_input, backward_weight.
   llvm::SmallVector<mlir::func::FuncOp> functionsOf(StageOp stage) const;
+  /// The function that does both tasks of an action at once; null where there is none.
+  mlir::func::FuncOp pairOf(const scheduling::Action &action) const;
   /// The first stage's forward: its first arguments are those of a micro-batch.
   mlir::func::FuncOp first() const;
   /// How many of the first arguments of all functions are the micro-batch's.

@@ -1,0 +1,88 @@
+//===- OverlapPairs.cpp - Pass overlap-pairs -----------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Steps.h"
+#include "dialects/dist/Dist.h"
+#include "moire/Overlap/Passes.h"
+#include "moire/Pipe/PipelineProgram.h"
+
+namespace moire::overlap {
+#define GEN_PASS_DEF_OVERLAPPAIRS
+#include "lib/Overlap/Passes.h.inc"
+} // namespace moire::overlap
+
+using namespace mlir;
+using namespace moire;
+using namespace moire::scheduling;
+
+llvm::SetVector<func::FuncOp> overlap::findSteps(ModuleOp module) {
+  llvm::SetVector<func::FuncOp> steps;
+  auto add = [&](StringRef name) {
+    auto func = module.lookupSymbol<func::FuncOp>(name);
+    if (func && func.getBody().hasOneBlock())
+      steps.insert(func);
+  };
+  if (!dist::meshOf(module))
+    return steps;
+  add("micro_step");
+  for (auto stage : module.getOps<pipe::StageOp>())
+    for (std::optional<StringRef> name : {stage.getForward(), stage.getBackward(),
+                                          stage.getBackwardInput(), stage.getBackwardWeight()})
+      if (name)
+        add(*name);
+  for (auto func : module.getOps<func::FuncOp>())
+    if (func->hasAttr(pipe::kPairAttr))
+      steps.insert(func);
+  return steps;
+}
+
+namespace {
+struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
+  void runOnOperation() override {
+    if (!pipe::PipelineProgram::isIn(getOperation()))
+      return;
+    auto program = pipe::PipelineProgram::read(getOperation());
+    if (failed(program))
+      return signalPassFailure();
+    for (const std::vector<Action> &actions : program->schedule.ranks)
+      for (const Action &action : actions)
+        if (action.second)
+          join(program->functionOf(action.first), program->functionOf(*action.second));
+  }
+
+  /// One function that does both, each with its own arguments and results.
+  void join(func::FuncOp first, func::FuncOp second) {
+    const std::string name = pipe::pairName(first, second);
+    if (getOperation().lookupSymbol(name))
+      return;
+    OpBuilder b(second);
+    b.setInsertionPointAfter(second);
+    SmallVector<Type> inputs(first.getArgumentTypes()), results(first.getResultTypes());
+    llvm::append_range(inputs, second.getArgumentTypes());
+    llvm::append_range(results, second.getResultTypes());
+    auto pair = b.create<func::FuncOp>(b.getFusedLoc({first.getLoc(), second.getLoc()}), name,
+                                       b.getFunctionType(inputs, results));
+    pair->setAttr(pipe::kPairAttr, b.getUnitAttr());
+    Block *block = pair.addEntryBlock();
+    b.setInsertionPointToEnd(block);
+    SmallVector<Value> returned;
+    unsigned argument = 0;
+    for (func::FuncOp part : {first, second}) {
+      IRMapping map;
+      for (BlockArgument old : part.getArguments())
+        map.map(old, block->getArgument(argument++));
+      for (Operation &op : part.getBody().front().without_terminator()) {
+        Operation *copy = b.clone(op, map);
+        // Gradients of two stages, or of two paths, are added up by themselves.
+        if (part == second && isa<pipe::AccumulateOp>(copy))
+          copy->setAttr(pipe::kSecondAttr, b.getUnitAttr());
+      }
+      for (Value value : part.getBody().front().getTerminator()->getOperands())
+        returned.push_back(map.lookup(value));
+    }
+    b.create<func::ReturnOp>(pair.getLoc(), returned);
+    ++pairs;
+  }
+};
+} // namespace
