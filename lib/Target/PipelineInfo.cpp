@@ -5,6 +5,7 @@
 #include "PipelineInfo.h"
 #include "ProgramInfo.h"
 #include "moire/Program/Passes.h"
+#include <set>
 
 using namespace mlir;
 using namespace moire;
@@ -87,15 +88,17 @@ void PipelineLayout::placeParameters(int number) {
       rank.gradOffset[i] = take(rank.gradElements, entry.gradElements);
       rank.stateOffset[i] = take(rank.stateElements, entry.stateElements);
     }
-  // The first copy that a rank accumulates lies where the sum will, others behind all.
+  // What the first stage accumulates lies where the sum will, others behind all: by stage, so that
+  // the ranks of DualPipe that hold the same stages on other paths agree.
   for (auto [i, entry] : llvm::enumerate(info.parameters)) {
-    bool isFirst = true;
+    std::set<int> stages;
     for (const auto &copy : pipeline.program.copiesOf(entry.op.getSymNameAttr()))
-      if (copy.rank == number) {
-        rank.copyOffset[{unsigned(i), copy.stage}] =
-            isFirst ? rank.gradOffset[i] : take(rank.gradElements, entry.gradElements);
-        isFirst = false;
-      }
+      if (copy.rank == number)
+        stages.insert(copy.stage);
+    for (int stage : stages)
+      rank.copyOffset[{unsigned(i), stage}] = stage == *stages.begin()
+                                                  ? rank.gradOffset[i]
+                                                  : take(rank.gradElements, entry.gradElements);
   }
   if (auto reduce = info.module.lookupSymbol<func::FuncOp>("reduce_gradients"))
     for (auto sum : reduce.getOps<pipe::ReduceGradsOp>()) {
