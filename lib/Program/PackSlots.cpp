@@ -70,8 +70,11 @@ struct PackSlots : program::impl::PackSlotsBase<PackSlots> {
                                           << "keeps " << range.bytes << " under this number";
         range.first = std::min(range.first, first);
         range.last = std::max(range.last, last);
+        // What comes lies there from the start of the first task that it is for.
         if (kept.getRole() == pipe::kInputAttr)
           range.first = 0;
+        if (kept.getRole() == pipe::kOutputCotangentAttr)
+          range.first = std::min<int64_t>(range.first, 1);
         if (kept.getRole() == pipe::kOutputAttr || kept.getRole() == pipe::kInputCotangentAttr)
           range.last = end;
         known[key].push_back(kept);

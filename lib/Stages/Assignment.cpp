@@ -73,12 +73,12 @@ int64_t Assignment::readerOf(Value value) const {
   return reader;
 }
 
-/// What may be done in several stages.
+/// What may be done in another stage, or in several where ranks do not meet in it.
 static bool isCheap(Operation *op) {
   return !isa<nn::MatmulOp, nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp, nn::AttentionOp,
-              nn::AttentionGradOp>(op) &&
-         !dist::isCollective(op);
+              nn::AttentionGradOp>(op);
 }
+static bool isRepeatable(Operation *op) { return isCheap(op) && !dist::isCollective(op); }
 
 void Assignment::assignBackward() {
   range.clear();
@@ -107,7 +107,7 @@ void Assignment::assignBackward() {
         onForward = false;
       }
     }
-    if (onForward && low <= high && (low == high || isCheap(op))) {
+    if (onForward && low <= high && (low == high || isRepeatable(op))) {
       range[op] = {low, high};
       stage[op] = low;
     } else {
