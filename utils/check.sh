@@ -76,9 +76,11 @@ step "ranks: one of four killed at a random moment" python3 utils/check-killed-r
 step "plans: meshes of dp, ep and tp against one rank and PyTorch, by moire-run" python3 utils/check-plans.py \
   --build build --sample 26 --jobs 2
 step "plans: pipelines under every schedule, by moire-run" python3 utils/check-plans.py --build build \
-  --pp 2 4 8 --sample 12 --jobs 2
+  --pp 2 4 8 --sample 10 --jobs 2
 step "plans: compiled trainers" python3 utils/check-plans.py --build build --binaries 10 \
   --jobs 2
+step "plans: compiled pipelines" python3 utils/check-plans.py --build build --pp 2 4 --binaries 5 --jobs 2 \
+  --seed 5
 step "ranks: one token, one expert, odd sizes" python3 utils/check-edge-cases.py --build build
 step "ranks: resident memory is what was planned" python3 utils/check-memory.py --build build
 step "plans: seeded defects are told" python3 utils/check-plans.py --build build --defects

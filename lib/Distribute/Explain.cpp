@@ -162,7 +162,15 @@ std::vector<Collective> distribute::findCollectives(ModuleOp module) {
   dist::MeshAttr mesh = dist::meshOf(module);
   if (!mesh)
     return found;
-  for (auto func : module.getOps<func::FuncOp>()) {
+  // As they run: micro-batches, then the sums of gradients, then updates.
+  SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());
+  llvm::stable_sort(functions, [](func::FuncOp a, func::FuncOp b) {
+    auto when = [](func::FuncOp f) {
+      return f.getSymName() == "optimizer_step" ? 2 : f.getSymName() == "reduce_gradients";
+    };
+    return when(a) < when(b);
+  });
+  for (auto func : functions) {
     if (func.getBody().empty())
       continue;
     Block &block = func.getBody().front();
