@@ -11,11 +11,15 @@ experts take as long as the products of experts.
 
     bench-overlap.py                          DeepSeek-V3's form, ep=4, of the corpus
     bench-overlap.py --model mixtral_deep_dyn18 --mesh dp=2,ep=2 --zero 3 --bind batch=4,seq=64
+    bench-overlap.py --model mixtral_deep_dyn18 --mesh pp=4,ep=2 --schedule dualpipe --accumulate 16
+                                              a pipeline: the exchanges of one micro-batch under
+                                              the products of another
     bench-overlap.py --trainer                measures compiled trainers, too: ranks are threads
                                               whose processor time is counted; the rates are
                                               scaled so that they compute as long as measured
 
-Prints both steps beside the predictions of moirec --explain for their micro-batches.
+Prints both steps beside the predictions of moirec --explain for their micro-batches; of a
+pipeline, whose schedule is simulated with the overlap that its kind has, for the step.
 """
 import argparse
 import os
@@ -31,6 +35,7 @@ import compare_reference as reference
 PREDICTED = re.compile(r"predicted for a micro-batch: ([\d.]+) ms, of which it computes ([\d.]+) ms "
                        r"and waits for collectives ([\d.]+) ms; these take ([\d.]+) ms in all; "
                        r"products of experts take ([\d.]+) ms, their rows on the way ([\d.]+) ms")
+STEP = re.compile(r"predicted for a step of \d+ micro-batches: ([\d.]+) ms")
 MEASURED = re.compile(r"virtual time of a step: ([\d.e+-]+) ms; communication ([\d.e+-]+) ms, exposed "
                       r"with waiting for others ([\d.e+-]+) ms")
 
@@ -73,16 +78,21 @@ class Bench:
     def rates_text(self):
         return ",".join(f"{name}={value:.6g}" for name, value in self.rates.items())
 
-    def moirec(self, overlap, *flags):
+    def moirec(self, overlap, *flags, pipelined=True):
         zero = ["--zero", str(self.args.zero)] if self.args.zero else []
+        mesh = self.args.mesh
+        if self.args.schedule and pipelined:
+            zero += ["--schedule", self.args.schedule, "--microbatches", str(self.args.accumulate)]
+        elif self.args.schedule:
+            mesh = ",".join(axis for axis in mesh.split(",") if axis[:2] != "pp")
         return run([os.path.join(self.args.build, "bin", "moirec"), self.model, "--bind",
-                    self.args.bind, "--mesh", self.args.mesh, *zero, "--optimizer", "sgd",
+                    self.args.bind, "--mesh", mesh, *zero, "--optimizer", "sgd",
                     "--overlap-rates", self.rates_text(), *([] if overlap else ["--no-overlap"]),
                     *flags])
 
     def predict(self, overlap):
         """Milliseconds: a micro-batch, computing, waiting, moving, experts, rows."""
-        found = PREDICTED.search(self.moirec(overlap, "--explain"))
+        found = PREDICTED.search(self.moirec(overlap, "--explain", pipelined=False))
         if not found:
             sys.exit("the model has no experts, or the mesh has no axis ep")
         return [float(value) for value in found.groups()]
@@ -93,11 +103,21 @@ class Bench:
         log = os.path.join(self.folder, "step.jsonl")
         self.moirec(overlap, "--stop-after=overlap", "-o", program)
         run([os.path.join(self.args.build, "bin", "moire-run"), program, "--data", self.folder,
-             "--accumulate", str(self.args.accumulate), "--lr", "0.001", "--log", log,
+             "--accumulate", "1" if self.args.schedule else str(self.args.accumulate), "--lr",
+             "0.001", "--log", log,
              "--virtual-time", "--overlap-rates", self.rates_text()])
         line = reference.read_jsonl(log)[-1]
         times = line["virtual_ms"][line["slowest"]]
         return [times[name] for name in ("step", "collectives", "exposed", "late")]
+
+    def compare_pipelines(self):
+        print(f"{'ms':18} {'step':>9} {'comm.':>8} {'exposed':>8}   predicted: {'step':>8}")
+        predicted = float(STEP.search(self.moirec(True, "--explain")).group(1))
+        for overlap in (False, True):
+            step, moving, exposed, _ = self.clock(overlap)
+            print(f"{'with overlap' if overlap else 'one after another':18} {step:9.2f} {moving:8.2f} "
+                  f"{exposed:8.2f}              {predicted:8.2f}   exposed: "
+                  f"{100 * exposed / moving:.1f} % of communication", flush=True)
 
     def measure(self, overlap):
         """Milliseconds of a trainer's step: all, moving, exposed."""
@@ -127,6 +147,8 @@ class Bench:
         # 3. Both.
         print(f"{args.model}, {args.bind}, {args.mesh}, zero {args.zero}, {args.accumulate} "
               f"micro-batches a step; {self.rates_text()}")
+        if args.schedule:
+            return self.compare_pipelines()
         print(f"{'ms':18} {'step':>9} {'comm.':>8} {'exposed':>8} {'for others':>11}   "
               f"predicted: {'step':>8} {'exposed':>8}" + args.trainer * "   measured: step    exposed")
         times = []
@@ -151,6 +173,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="deepseek3_batched_dyn18")
     parser.add_argument("--bind", default="batch=4,seq=128")
     parser.add_argument("--mesh", default="ep=4")
+    parser.add_argument("--schedule", help="of a mesh with pp; --accumulate is then its micro-batches")
     parser.add_argument("--zero", type=int, default=0)
     parser.add_argument("--vocab", type=int, default=96, help="tokens are drawn from so many")
     parser.add_argument("--accumulate", type=int, default=4)

@@ -370,7 +370,7 @@ LogicalResult ParameterStore::sumCopies(Operation *op, StringAttr name) {
 void ParameterStore::finishTasks() {
   current = -1;
   for (auto &[name, parameter] : parameters)
-    if (program->copiesOf(name).size() == 1 && parameter.copies.size() == 1)
+    if (!program->sumsCopies(name) && !parameter.copies.empty())
       parameter.gradient = parameter.copies.begin()->second;
 }
 

@@ -6,6 +6,7 @@
 #include "dialects/pipe/Gradients.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "Steps.h"
+#include "moire/Pipe/PipelineProgram.h"
 #include "moire/Overlap/Passes.h"
 
 namespace moire::overlap {
@@ -72,7 +73,9 @@ struct ScheduleOverlap : overlap::impl::ScheduleOverlapBase<ScheduleOverlap> {
             !llvm::is_contained(problem.tasks[i].after, int(j)))
           problem.tasks[i].after.push_back(int(j));
     order.before = overlap::simulate(problem, overlap::latestOrder(problem));
-    problem.memoryLimit = int64_t(double(order.before.peakBytes) * (1 + growth));
+    // Two tasks side by side have what both have.
+    const bool isPair = block.getParentOp()->hasAttr(pipe::kPairAttr);
+    problem.memoryLimit = int64_t(double(order.before.peakBytes) * (isPair ? 2 : 1 + growth));
     order.after = overlap::schedule(problem);
     return order;
   }

@@ -71,7 +71,7 @@ static void explain(ModuleOp module, bool overlapped, const CompileOptions &opti
   if (pipe::PipelineProgram::isIn(module)) {
     distribute::explainCollectives(module, llvm::outs());
     if (auto program = pipe::PipelineProgram::read(module); succeeded(program))
-      stages::explainStages(*program, llvm::outs());
+      stages::explainStages(*program, options.overlapRates, llvm::outs());
     return;
   }
   if (!overlapped || !dist::meshOf(module))

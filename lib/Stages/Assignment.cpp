@@ -164,7 +164,9 @@ int64_t Assignment::homeOf(Value value) const {
 
 /// Whether f(a + b) = f(a) + f(b), bit for bit where they do not overlap in rounding.
 static bool isLinear(Operation *op) {
-  return isa<nn::ReshapeOp, nn::TransposeOp, nn::PadOp, arith::ExtFOp, dist::ReduceScatterOp,
+  if (auto pad = dyn_cast<nn::PadOp>(op))
+    return pad.getValue().isZero();
+  return isa<nn::ReshapeOp, nn::TransposeOp, arith::ExtFOp, dist::ReduceScatterOp,
              dist::AllReduceOp>(op);
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "MicroStep.h"
+#include "StageTimes.h"
 #include "dialects/pipe/PipeSchedule.h"
 #include "moire/Pipe/PipelineProgram.h"
 #include "llvm/ADT/SetVector.h"
@@ -249,22 +250,7 @@ static double bytesOf(Type type) {
 }
 
 scheduling::StageCost StageBuilder::costOf(const overlap::Rates &rates) {
-  auto times = [&](func::FuncOp func) {
-    std::pair<double, double> sum = {0, 0}; // all, of it on the network
-    for (Operation &op : func.getBody().front()) {
-      const bool moves = dist::isCollective(&op);
-      const double t = moves ? overlap::transferSeconds(&op, rates) : overlap::secondsOf(&op, rates);
-      sum.first += t;
-      sum.second += moves ? t : 0;
-    }
-    return sum;
-  };
-  scheduling::StageCost cost;
-  std::tie(cost.forward, cost.forwardCollective) = times(forward);
-  std::tie(cost.backward, cost.backwardCollective) = times(backward);
-  cost.backwardInput = times(backwardInput).first;
-  cost.backwardWeight = times(backwardWeight).first;
-  cost.backwardCollective = std::min({cost.backwardCollective, cost.backward, cost.backwardInput});
+  scheduling::StageCost cost = stages::timesOf(forward, backward, backwardInput, backwardWeight, rates);
   double left = 0;
   for (BlockArgument argument : backwardWeight.getArguments().drop_front(step.function().getNumArguments()))
     left += bytesOf(argument.getType());

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "StageTimes.h"
 #include "moire/Scheduling/Simulator.h"
 #include "moire/Stages/Passes.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -29,8 +30,28 @@ static std::string firstNode(func::FuncOp func) {
   return name;
 }
 
-void stages::explainStages(const pipe::PipelineProgram &program, raw_ostream &os) {
-  const Problem &problem = program.problem;
+void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates,
+                           raw_ostream &os) {
+  // Kernels are fused by now; the schedule was made before.
+  overlap::Rates given;
+  (void)given.parse(rates); // the phase has refused what is wrong
+  Problem problem = program.problem;
+  for (int s = 0; s < problem.numStages(); ++s) {
+    auto function = [&](std::optional<StringRef> name) {
+      pipe::StageOp stage = program.stages[s];
+      return name ? stage->getParentOfType<ModuleOp>().lookupSymbol<func::FuncOp>(*name)
+                  : func::FuncOp();
+    };
+    pipe::StageOp stage = program.stages[s];
+    StageCost times = timesOf(function(stage.getForward()), function(stage.getBackward()),
+                              function(stage.getBackwardInput()),
+                              function(stage.getBackwardWeight()), given);
+    times.parameterBytes = problem.stages[s].parameterBytes;
+    times.activationBytes = problem.stages[s].activationBytes;
+    times.weightResidualBytes = problem.stages[s].weightResidualBytes;
+    times.outputBytes = problem.stages[s].outputBytes;
+    problem.stages[s] = times;
+  }
   os << llvm::formatv("{0,-6} {1,-8} {2,11} {3,11} {4,12} {5,12}  {6}\n", "stage", "rank",
                       "forward us", "backward us", "kept bytes", "sent bytes", "begins at");
   for (int s = 0; s < problem.numStages(); ++s) {

@@ -23,7 +23,7 @@ struct SumCopies : stages::impl::SumCopiesBase<SumCopies> {
       return signalPassFailure();
     SmallVector<Attribute> names;
     for (auto parameter : module.getOps<pipe::ParameterOp>())
-      if (program->copiesOf(parameter.getSymNameAttr()).size() > 1)
+      if (program->sumsCopies(parameter.getSymNameAttr()))
         names.push_back(FlatSymbolRefAttr::get(parameter.getSymNameAttr()));
     if (names.empty())
       return;

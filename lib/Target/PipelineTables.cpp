@@ -82,7 +82,7 @@ static std::string parameterTable(const ProgramInfo &info, int number, ArrayRef<
       copies.push_back("{" + text(copy.path) + ", " + text(copy.stage) + ", " + text(copy.rank) +
                        ", " + text(holder.copyOffset.at({unsigned(i), copy.stage})) + "}");
     }
-    if (copies.size() < 2)
+    if (!info.pipeline->program.sumsCopies(name))
       copies.clear();
     const std::string sums =
         array(out, "CopyInfo", "copies" + text(number) + "_" + text(int64_t(i)), copies);

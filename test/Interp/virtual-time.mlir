@@ -20,7 +20,7 @@
 // CHECK: step 2
 // CHECK-NEXT: rank 0 takes 20.5 ms
 // LOG: "slowest":0
-// LOG-SAME: "virtual_ms":[{"collectives":9,"computing":20,"exposed":0.5,"late":0,"step":20.5},
+// LOG-SAME: "virtual_ms":[{"collectives":9,"computing":20,"exposed":0.5,"late":0,"messages":0,"step":20.5},
 // LOG-SAME: {"collectives":9,"computing":17,"exposed":3.5,"late":1.5,"step":20.5}]
 //
 // Each collective where it is used: the queue is idle while the ranks compute.

@@ -86,10 +86,13 @@ void printStep(llvm::raw_ostream &os, const StepReport &report) {
   if (!report.times.empty()) {
     const int64_t rank = report.slowest();
     const RankTimes &times = report.times[rank];
-    os << llvm::format("  rank %lld takes %.6g ms: computes %.6g, waits %.6g, of which for ranks "
-                       "late to collectives %.6g; collectives take %.6g\n",
+    os << llvm::format("  rank %lld takes %.6g ms: computes %.6g, waits %.6g, of which ",
                        (long long)rank, times.step * 1e3, times.computing * 1e3,
-                       times.exposed() * 1e3, times.late * 1e3, times.moving * 1e3);
+                       (times.step - times.computing) * 1e3);
+    if (times.messages > 0)
+      os << llvm::format("for messages of other stages %.6g, ", times.messages * 1e3);
+    os << llvm::format("for ranks late to collectives %.6g; collectives take %.6g\n",
+                       times.late * 1e3, times.moving * 1e3);
   }
   os.flush();
 }
@@ -108,7 +111,8 @@ void logStep(llvm::raw_ostream &os, const StepReport &report, double rate) {
                                          {"computing", ms(times.computing)},
                                          {"collectives", ms(times.moving)},
                                          {"exposed", ms(times.exposed())},
-                                         {"late", ms(times.late)}});
+                                         {"late", ms(times.late)},
+                                         {"messages", ms(times.messages)}});
     line["slowest"] = report.slowest();
     line["virtual_ms"] = std::move(ranks);
   }

@@ -34,14 +34,15 @@ struct Costs {
   std::function<std::pair<double, double>(int64_t bytes)> message;
 };
 
-/// Seconds of one rank in a step. Messages of stages are no collectives; waiting for them is
-/// in exposed().
+/// Seconds of one rank in a step.
 struct RankTimes {
   double step = 0;      ///< until it has computed everything and its queue is empty
   double computing = 0; ///< of these
   double moving = 0;    ///< in collectives, once all members had come
+  double messages = 0;  ///< in which it waited for messages of other stages: a pipeline's bubble
   double late = 0;      ///< of exposed(), in which another rank had not come yet
-  double exposed() const { return step - computing; }
+  /// In which it waited for collectives.
+  double exposed() const { return step - computing - messages; }
 };
 
 /// The clock of one rank. All ranks begin a step at 0.
@@ -76,7 +77,11 @@ public:
     return left + arrives;
   }
   /// A message that is needed now comes at `time`.
-  void receive(double time) { waitUntil(time); }
+  void receive(double time) {
+    const double before = now;
+    waitUntil(time);
+    times.messages += now - before;
+  }
 
 private:
   double partOf(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);

@@ -66,6 +66,12 @@ public:
   };
   /// In the order in which they are added: paths, in each of them stages.
   llvm::SmallVector<Copy> copiesOf(mlir::StringAttr parameter) const;
+  /// Whether its gradient has to be added up, or told: there are several copies, or holders that
+  /// only read it.
+  bool sumsCopies(mlir::StringAttr parameter) const {
+    const size_t copies = copiesOf(parameter).size();
+    return copies > 1 || (copies == 1 && holdersOf(parameter).size() > 1);
+  }
   /// The ranks of pp whose stages read or accumulate a parameter, ascending; rank 0 where none
   /// does.
   llvm::SmallVector<int> holdersOf(mlir::StringAttr parameter) const;

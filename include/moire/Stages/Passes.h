@@ -35,8 +35,10 @@ struct StagesOptions {
 /// the ranks of pp run them. Only for a mesh with pp.
 void buildStagesPipeline(mlir::OpPassManager &passes, const StagesOptions &options);
 
-/// A table of the stages, of what ranks hold, and the step that the simulator predicts.
-void explainStages(const pipe::PipelineProgram &program, llvm::raw_ostream &os);
+/// A table of the stages, and the step that the simulator predicts, with the times of ops as they
+/// are in this phase. rates: of overlap::Rates::parse.
+void explainStages(const pipe::PipelineProgram &program, llvm::StringRef rates,
+                   llvm::raw_ostream &os);
 
 } // namespace moire::stages
 
