@@ -12,7 +12,7 @@
 // RUN: moire-run %t/stages.mlir --init --data=%t --log=%t/log.jsonl --virtual-time --overlap-rates=flops=1e9,memory=1e9,overhead=1000,bandwidth=16e-6,latency=3000 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=LOG < %t/log.jsonl
 // CHECK: rank 0 takes 20 ms: computes 3, waits 17, of which for messages of other stages 17, for ranks late to collectives 0; collectives take 0
-// LOG: [{"collectives":0,"computing":3,"exposed":17,"late":0,"step":20},{"collectives":0,"computing":11,"exposed":5,"late":0,"step":16}]
+// LOG: [{"collectives":0,"computing":3,"exposed":0,"late":0,"messages":17,"step":20},{"collectives":0,"computing":11,"exposed":0,"late":0,"messages":5,"step":16}]
 module attributes {moire.count = "none", dist.mesh = #dist.mesh<pp = 2>} {
   pipe.parameter @w : tensor<2x2xf32> from [#pipe.source<"w", "", 0, 0, f32, same, 0>]
   pipe.parameter @v : tensor<2x2xf32> from [#pipe.source<"v", "", 0, 0, f32, same, 0>]

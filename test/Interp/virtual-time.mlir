@@ -21,7 +21,7 @@
 // CHECK-NEXT: rank 0 takes 20.5 ms
 // LOG: "slowest":0
 // LOG-SAME: "virtual_ms":[{"collectives":9,"computing":20,"exposed":0.5,"late":0,"messages":0,"step":20.5},
-// LOG-SAME: {"collectives":9,"computing":17,"exposed":3.5,"late":1.5,"step":20.5}]
+// LOG-SAME: {"collectives":9,"computing":17,"exposed":3.5,"late":1.5,"messages":0,"step":20.5}]
 //
 // Each collective where it is used: the queue is idle while the ranks compute.
 // RUN: sed -e '/= dist.async/d' -e '/dist.yield/d' -e '/} ->/d' -e '/= dist.wait/d' -e '/pipe.start_reduce \[/d' %s > %t/off.mlir

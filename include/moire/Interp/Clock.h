@@ -15,6 +15,7 @@
 #include "mlir/IR/Operation.h"
 #include "moire/Interp/Tensor.h"
 #include "llvm/ADT/DenseMap.h"
+#include <algorithm>
 #include <functional>
 
 namespace moire::interp {
@@ -42,7 +43,7 @@ struct RankTimes {
   double messages = 0;  ///< in which it waited for messages of other stages: a pipeline's bubble
   double late = 0;      ///< of exposed(), in which another rank had not come yet
   /// In which it waited for collectives.
-  double exposed() const { return step - computing - messages; }
+  double exposed() const { return std::max(0.0, step - computing - messages); }
 };
 
 /// The clock of one rank. All ranks begin a step at 0.
