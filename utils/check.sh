@@ -74,9 +74,9 @@ step "unit tests: compiled" ninja -C build unit-tests
 step "unit tests" unit_tests
 step "ranks: one of four killed at a random moment" python3 utils/check-killed-ranks.py --build build --runs 20
 step "plans: meshes of dp, ep and tp against one rank and PyTorch, by moire-run" python3 utils/check-plans.py \
-  --build build --sample 26 --jobs 2
+  --build build --sample 20 --jobs 2
 step "plans: pipelines under every schedule, by moire-run" python3 utils/check-plans.py --build build \
-  --pp 2 4 8 --sample 10 --jobs 2
+  --pp 2 4 8 --sample 8 --jobs 2
 step "plans: compiled trainers" python3 utils/check-plans.py --build build --binaries 10 \
   --jobs 2
 step "plans: compiled pipelines" python3 utils/check-plans.py --build build --pp 2 4 --binaries 5 --jobs 2 \
