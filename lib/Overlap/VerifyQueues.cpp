@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "Steps.h"
 #include "moire/Overlap/Passes.h"
 #include "moire/Overlap/Queues.h"
 
@@ -32,10 +33,12 @@ struct VerifyQueues : overlap::impl::VerifyQueuesBase<VerifyQueues> {
     overlap::Queues queues(mesh.getRanks());
     std::map<std::pair<size_t, int64_t>, int> numbers;
     std::vector<size_t> collectiveOf; // by meeting
-    for (StringRef name : {"micro_step", "reduce_gradients"}) {
-      auto func = module.lookupSymbol<func::FuncOp>(name);
-      if (!func)
-        continue;
+    // Functions of stages stand one after another: all ranks of a group run them in one order,
+    // which the schedule's verifier proves for the messages between them.
+    llvm::SetVector<func::FuncOp> functions = overlap::findSteps(module);
+    if (auto reduce = module.lookupSymbol<func::FuncOp>("reduce_gradients"))
+      functions.insert(reduce);
+    for (func::FuncOp func : functions) {
       func.walk([&](Operation *op) {
         if (!dist::isCollective(op))
           return;

@@ -113,7 +113,8 @@ def VerifyQueues : Pass<"verify-queues", "::mlir::ModuleOp"> {
     A rank does its collectives one after another, in the order of its function; each
     begins when all members of its group have come to it. The pass lays the orders of all
     ranks of the mesh together and fails where they have a circle. Ranks run one program,
-    so two coordinates of each axis stand for all.
+    so two coordinates of each axis stand for all. Of a pipeline it looks at each function of
+    the stages and of their pairs.
   }];
 }
 

@@ -61,8 +61,8 @@ def SumCopies : Pass<"sum-copies", "::mlir::ModuleOp"> {
   let summary = "Adds up the gradients of what several stages or paths accumulate";
   let description = [{
     Puts a pipe.sum_copies of all parameters that the schedule's ranks accumulate
-    more than once at the start of @reduce_gradients, which it makes where there
-    is none.
+    more than once, or that a rank reads which does not accumulate them, at the start of
+    @reduce_gradients, which it makes where there is none.
 
     ```mlir
     func.func @reduce_gradients() {
