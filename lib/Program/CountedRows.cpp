@@ -14,6 +14,10 @@ using namespace moire;
 using namespace moire::program;
 
 CountedRows::CountedRows(func::FuncOp func) {
+  // What another function of a stage has kept may be any of these.
+  for (BlockArgument argument : func.getArguments())
+    if (isa<nn::RoutingType>(argument.getType()))
+      partial.insert(argument);
   for (Operation &op : func.getBody().front()) {
     if (auto async = dyn_cast<dist::AsyncOp>(op))
       for (Operation &inner : async.getBody().front())

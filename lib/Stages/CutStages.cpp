@@ -84,11 +84,7 @@ StageBuilder::Function StageBuilder::begin(StringRef suffix, bool isForward) {
   Function f{op, {}, builder, {}, isForward};
   Block *block = op.addEntryBlock();
   f.builder.setInsertionPointToEnd(block);
-  for (unsigned i = 0; i < micro.getNumArguments(); ++i) {
-    if (DictionaryAttr attributes = micro.getArgAttrDict(i))
-      op.setArgAttrs(i, attributes);
-    f.map.map(micro.getArgument(i), block->getArgument(i));
-  }
+  f.map.map(micro.getArguments(), block->getArguments());
   return f;
 }
 
