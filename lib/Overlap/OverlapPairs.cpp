@@ -40,7 +40,9 @@ struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
     llvm::append_range(results, second.getResultTypes());
     auto pair = b.create<func::FuncOp>(b.getFusedLoc({first.getLoc(), second.getLoc()}), name,
                                        b.getFunctionType(inputs, results));
-    pair->setAttr(pipe::kPairAttr, b.getUnitAttr());
+    pair->setAttr(pipe::kPairAttr, b.getArrayAttr({FlatSymbolRefAttr::get(first.getSymNameAttr()),
+                                                   FlatSymbolRefAttr::get(second.getSymNameAttr())}));
+    markPorts(pair, first, second);
     Block *block = pair.addEntryBlock();
     b.setInsertionPointToEnd(block);
     SmallVector<Value> returned;
@@ -60,6 +62,23 @@ struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
     }
     b.create<func::ReturnOp>(pair.getLoc(), returned);
     ++pairs;
+  }
+
+  /// Arguments and results keep what they are; those of the second function say so.
+  static void markPorts(func::FuncOp pair, func::FuncOp first, func::FuncOp second) {
+    unsigned argument = 0, result = 0;
+    for (func::FuncOp part : {first, second}) {
+      auto copy = [&](DictionaryAttr attributes) {
+        NamedAttrList list(attributes);
+        if (part == second)
+          list.set(pipe::kSecondAttr, UnitAttr::get(pair.getContext()));
+        return list.getDictionary(pair.getContext());
+      };
+      for (unsigned i = 0; i < part.getNumArguments(); ++i)
+        pair.setArgAttrs(argument++, copy(part.getArgAttrDict(i)));
+      for (unsigned i = 0; i < part.getNumResults(); ++i)
+        pair.setResultAttrs(result++, copy(part.getResultAttrDict(i)));
+    }
   }
 };
 } // namespace

@@ -14,14 +14,13 @@ using namespace moire::scheduling;
 static Port portOf(DictionaryAttr attributes) {
   if (!attributes)
     return {};
+  const bool second = attributes.contains(kSecondAttr);
   for (StringRef role : {StringRef(kInputAttr), StringRef(kOutputAttr),
                          StringRef(kInputCotangentAttr), StringRef(kOutputCotangentAttr),
                          StringRef(kResidualAttr)})
     if (auto number = attributes.getAs<IntegerAttr>(role))
-      return {role, number.getInt()};
-  if (attributes.get(kLossAttr))
-    return {kLossAttr, 0};
-  return {};
+      return {role, number.getInt(), second};
+  return {attributes.get(kLossAttr) ? StringRef(kLossAttr) : StringRef(), 0, second};
 }
 Port pipe::argumentPort(func::FuncOp func, unsigned i) { return portOf(func.getArgAttrDict(i)); }
 Port pipe::resultPort(func::FuncOp func, unsigned i) { return portOf(func.getResultAttrDict(i)); }
@@ -36,6 +35,16 @@ func::FuncOp PipelineProgram::pairOf(const Action &action) const {
   ModuleOp all = module;
   return all.lookupSymbol<func::FuncOp>(
       pairName(functionOf(action.first), functionOf(*action.second)));
+}
+
+SmallVector<PipelineProgram::Pair> PipelineProgram::pairs() const {
+  SmallVector<Pair> result;
+  llvm::SmallPtrSet<Operation *, 16> known;
+  for (const std::vector<Action> &actions : schedule.ranks)
+    for (const Action &action : actions)
+      if (func::FuncOp func = pairOf(action); func && known.insert(func).second)
+        result.push_back({func, action.first.stage, action.second->stage});
+  return result;
 }
 
 bool PipelineProgram::isIn(ModuleOp module) {

@@ -41,19 +41,27 @@ struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
     auto program = pipe::PipelineProgram::read(getOperation());
     if (failed(program))
       return failure();
-    // Statements run two tasks one after another.
-    for (auto func : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
-      if (func->hasAttr(pipe::kPairAttr))
-        func.erase();
+    const auto pairs = program->pairs();
     KernelTable kernels(getOperation());
     SmallVector<func::FuncOp> all;
-    for (pipe::StageOp stage : program->stages) {
-      Placement::KeptWords kept;
+    std::vector<Placement::KeptWords> words(program->stages.size());
+    for (auto [stage, kept] : llvm::zip(program->stages, words))
       for (func::FuncOp func : program->functionsOf(stage)) {
         if (failed(lower(func, kernels, &kept)))
           return failure();
         all.push_back(func);
       }
+    // Both tasks of a pair find what their stages' functions keep.
+    for (pipe::PipelineProgram::Pair pair : pairs) {
+      Placement::KeptWords kept = words[pair.first];
+      for (auto [port, count] : words[pair.second]) {
+        pipe::Port there = port;
+        there.second = true;
+        kept[there] = count;
+      }
+      if (failed(lower(pair.func, kernels, &kept)))
+        return failure();
+      all.push_back(pair.func);
     }
     makeShadows(all);
     return success();

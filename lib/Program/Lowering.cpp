@@ -53,11 +53,14 @@ Value Lowering::temporary(ArrayRef<int64_t> shape, Type element) {
   return builder.create<exec::BufferOp>(loc, MemRefType::get(shape, element));
 }
 
-Value Lowering::gradPlace(FlatSymbolRefAttr parameter, RankedTensorType type) {
-  Value &grad = grads[parameter];
-  if (!grad)
+Value Lowering::gradPlace(FlatSymbolRefAttr parameter, bool second, RankedTensorType type) {
+  Value &grad = grads[{parameter.getAsOpaquePointer(), second}];
+  if (!grad) {
     grad = builder.create<exec::GradOp>(
         loc, MemRefType::get(type.getShape(), type.getElementType()), parameter);
+    if (second)
+      grad.getDefiningOp()->setAttr(pipe::kSecondAttr, builder.getUnitAttr());
+  }
   return grad;
 }
 
@@ -76,9 +79,9 @@ Value Lowering::rootPlace(int index) {
   case Root::Shadow:
     return known = builder.create<exec::ShadowOp>(loc, type, root.parameter);
   case Root::Input:
-    return known = body->getArgument(cast<BlockArgument>(root.value).getArgNumber());
+    return known = body->getArgument(inputOf[cast<BlockArgument>(root.value).getArgNumber()]);
   case Root::Kept:
-    return known = builder.create<exec::KeptOp>(loc, type, root.port.role, root.port.number);
+    return known = keptPlace(type, root.port);
   case Root::Constant: {
     auto value = cast<ElementsAttr>(root.value.getDefiningOp<arith::ConstantOp>().getValue());
     if (auto splat = splatValue(root.value))
@@ -98,7 +101,14 @@ Value Lowering::keptPlace(Value value, pipe::Port port) {
     type = MemRefType::get(shapeOf(value), elementOf(value));
   else
     type = cast<MemRefType>(place(value).getType());
-  return builder.create<exec::KeptOp>(loc, type, port.role, port.number);
+  return keptPlace(type, port);
+}
+
+Value Lowering::keptPlace(MemRefType type, pipe::Port port) {
+  auto kept = builder.create<exec::KeptOp>(loc, type, port.role, port.number);
+  if (port.second)
+    kept->setAttr(pipe::kSecondAttr, builder.getUnitAttr());
+  return kept;
 }
 
 Value Lowering::view(Value root, const Layout &layout) {
@@ -119,7 +129,7 @@ Value Lowering::place(Value tensor, const Layout &layout) {
   const Root &root = placement.root(p.root);
   if (root.kind == Root::Grad) {
     auto parameter = SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(func, root.parameter);
-    return view(gradPlace(root.parameter, parameter.getGradientType()), layout);
+    return view(gradPlace(root.parameter, root.second, parameter.getGradientType()), layout);
   }
   return view(rootPlace(p.root), layout);
 }
@@ -179,12 +189,15 @@ LogicalResult Lowering::run() {
   // 1. A new body with the inputs' places as arguments.
   Block *old = &func.getBody().front();
   SmallVector<Type> inputs;
+  SmallVector<DictionaryAttr> attributes;
   for (BlockArgument argument : old->getArguments()) {
+    inputOf.push_back(inputs.size());
     // What stages pass on is no argument in memory.
     if (!pipe::argumentPort(func, argument.getArgNumber()).role.empty())
-      break;
+      continue;
     auto tensor = cast<RankedTensorType>(argument.getType());
     inputs.push_back(MemRefType::get(tensor.getShape(), tensor.getElementType()));
+    attributes.push_back(func.getArgAttrDict(argument.getArgNumber()));
   }
   body = new Block;
   func.getBody().push_back(body);
@@ -211,9 +224,6 @@ LogicalResult Lowering::run() {
     old->back().erase();
   }
   old->erase();
-  SmallVector<DictionaryAttr> attributes;
-  for (unsigned i = 0; i < inputs.size(); ++i)
-    attributes.push_back(func.getArgAttrDict(i));
   func.setType(FunctionType::get(func.getContext(), inputs, {}));
   func.setAllArgAttrs(attributes);
   func.removeResAttrsAttr();
@@ -245,8 +255,11 @@ LogicalResult Lowering::lower(Operation *op) {
   if (auto ret = dyn_cast<func::ReturnOp>(op)) {
     for (auto [i, value] : llvm::enumerate(ret.getOperands()))
       if (pipe::Port port = pipe::resultPort(func, i);
-          port.role == pipe::kLossAttr || (i == 0 && port.role.empty()))
-        builder.create<exec::LossOp>(loc, dense(value));
+          port.role == pipe::kLossAttr || (i == 0 && port.role.empty())) {
+        auto loss = builder.create<exec::LossOp>(loc, dense(value));
+        if (port.second)
+          loss->setAttr(pipe::kSecondAttr, builder.getUnitAttr());
+      }
     for (auto [value, port] : placement.keptCopies())
       copy(place(value), keptPlace(value, port));
     return success();
@@ -293,7 +306,7 @@ LogicalResult Lowering::lowerAccumulate(pipe::AccumulateOp op) {
   for (const Placement::Rest &rest : placement.rest(op)) {
     auto type = cast<RankedTensorType>(op.getGradient().getType());
     Statement<exec::CopyOp>{builder, loc, place(rest.value),
-                            view(gradPlace(op.getParameterAttr(), type), rest.layout), rest.mode};
+                            view(gradPlace(op.getParameterAttr(), op->hasAttr(pipe::kSecondAttr), type), rest.layout), rest.mode};
   }
   return success();
 }

@@ -56,7 +56,8 @@ private:
   mlir::OpBuilder builder;
   mlir::Location loc; ///< of the op at work
   llvm::DenseMap<int, mlir::Value> rootPlaces;
-  llvm::DenseMap<mlir::Attribute, mlir::Value> grads;
+  std::map<std::pair<const void *, bool>, mlir::Value> grads; ///< by parameter, and whether second
+  llvm::SmallVector<unsigned> inputOf; ///< by argument of the old body: that of the new one
   llvm::DenseMap<mlir::Value, mlir::Value> routings;
   llvm::DenseMap<mlir::Operation *, int64_t> asyncs; ///< their numbers
   llvm::DenseMap<mlir::Value, mlir::Value> denseCopies;
@@ -67,7 +68,8 @@ private:
 
   // Places.
   mlir::Value rootPlace(int root);
-  mlir::Value gradPlace(mlir::FlatSymbolRefAttr parameter, mlir::RankedTensorType type);
+  mlir::Value gradPlace(mlir::FlatSymbolRefAttr parameter, bool second, mlir::RankedTensorType type);
+  mlir::Value keptPlace(mlir::MemRefType type, pipe::Port port);
   mlir::Value keptPlace(mlir::Value value, pipe::Port port);
   mlir::Value view(mlir::Value root, const Layout &layout);
   mlir::Value temporary(llvm::ArrayRef<int64_t> shape, mlir::Type element);

@@ -34,13 +34,27 @@ struct PackSlots : program::impl::PackSlotsBase<PackSlots> {
   void runOnOperation() override {
     if (!pipe::PipelineProgram::isIn(getOperation()))
       return;
+    offsets.clear();
     auto program = pipe::PipelineProgram::read(getOperation());
     if (failed(program))
       return signalPassFailure();
     for (int stage = 0; stage < program->problem.numStages(); ++stage)
       if (failed(pack(*program, stage)))
         return signalPassFailure();
+    for (pipe::PipelineProgram::Pair pair : program->pairs())
+      for (auto kept : pair.func.getBody().front().getOps<exec::KeptOp>()) {
+        const int stage = kept->hasAttr(pipe::kSecondAttr) ? pair.second : pair.first;
+        auto it = offsets.find({stage, kept.getRole(), kept.getNumber()});
+        if (it == offsets.end()) {
+          kept.emitOpError("is kept by no function of stage ") << stage;
+          return signalPassFailure();
+        }
+        kept.setOffset(it->second);
+      }
   }
+
+  /// By stage, role and number.
+  std::map<std::tuple<int, StringRef, int64_t>, int64_t> offsets;
 
   LogicalResult pack(const pipe::PipelineProgram &program, int stage) {
     llvm::MapVector<Attribute, SmallVector<exec::KeptOp>> known; // by role and number
@@ -82,8 +96,10 @@ struct PackSlots : program::impl::PackSlotsBase<PackSlots> {
     }
     const ArenaSolution solution = packArena(problem);
     for (auto &[key, ops] : known)
-      for (exec::KeptOp kept : ops)
+      for (exec::KeptOp kept : ops) {
         kept.setOffset(solution.offsets[index[key]]);
+        offsets[{stage, kept.getRole(), kept.getNumber()}] = solution.offsets[index[key]];
+      }
     pipe::StageOp(program.stages[stage])
         ->setAttr(kSlotBytesAttr, b.getI64IntegerAttr(solution.bytes));
     return success();

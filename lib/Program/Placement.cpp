@@ -245,7 +245,7 @@ void Placement::placeInside(Value value, Value result, const Layout &layout) {
     hosts[value] = {result, {}, layout};
   else {
     Host host = it->second; // a copy: the map may grow
-    hosts[value] = {host.value, host.parameter, layout, host.mode};
+    hosts[value] = {host.value, host.parameter, layout, host.mode, host.second};
   }
 }
 
@@ -385,7 +385,8 @@ void Placement::planAccumulate(pipe::AccumulateOp op) {
     }
     for (Leaf &leaf : placed[i].leaves) {
       hosts[leaf.value] = {Value(), op.getParameterAttr(), leaf.layout,
-                           i == 0 ? exec::Mode::add_after_first : exec::Mode::add};
+                           i == 0 ? exec::Mode::add_after_first : exec::Mode::add,
+                           op->hasAttr(pipe::kSecondAttr)};
       if (!leaf.producer)
         directions[leaf.value.getDefiningOp()] = Backward;
     }

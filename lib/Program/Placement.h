@@ -35,6 +35,7 @@ struct Root {
   enum Kind { Arena, Param, Shadow, Grad, Input, Constant, Kept } kind = Arena;
   mlir::Value value;                ///< whose memory it is (Grad: null)
   mlir::FlatSymbolRefAttr parameter; ///< of Param, Shadow and Grad
+  bool second = false;               ///< of Grad: of the second task of a pair
   llvm::SmallVector<int64_t> shape;
   mlir::Type element;
   int64_t lastUse = -1; ///< index of the last op that reads or writes it; what a
@@ -90,7 +91,6 @@ public:
   }
   /// Results of a stage's function that do not lie where they are kept: they are copied.
   llvm::ArrayRef<std::pair<mlir::Value, pipe::Port>> keptCopies() const { return copiedResults; }
-  int gradRoot(mlir::FlatSymbolRefAttr parameter) const { return gradRoots.lookup(parameter); }
 
 private:
   struct Host {
@@ -98,6 +98,7 @@ private:
     mlir::FlatSymbolRefAttr parameter;
     Layout layout;
     exec::Mode mode = exec::Mode::overwrite;
+    bool second = false; ///< the gradient is that of the second task of a pair
   };
   struct Leaf {
     mlir::Value value;
@@ -113,7 +114,7 @@ private:
   llvm::DenseMap<mlir::Value, Host> hosts; ///< values placed inside another's memory
   llvm::DenseMap<mlir::Operation *, int64_t> order;
   llvm::DenseMap<mlir::Operation *, std::vector<Rest>> rests;
-  llvm::DenseMap<mlir::Attribute, int> gradRoots;
+  std::map<std::pair<const void *, bool>, int> gradRoots; ///< by parameter, and whether second
   KeptWords *keptWords;
   llvm::SmallVector<std::pair<mlir::Value, pipe::Port>> copiedResults;
 

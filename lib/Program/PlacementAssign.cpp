@@ -42,7 +42,7 @@ void Placement::assign(Value value) {
     port = pipe::argumentPort(func, argument.getArgNumber());
   const Root::Kind memory = port.role.empty() ? Root::Arena : Root::Kept;
   auto words = [&](int64_t n) {
-    Root root{memory, value, {}, {n}, IntegerType::get(value.getContext(), 32)};
+    Root root{memory, value, {}, false, {n}, IntegerType::get(value.getContext(), 32)};
     root.port = port;
     places[value] = {addRoot(root), Layout::dense(ArrayRef<int64_t>{n})};
   };
@@ -62,9 +62,11 @@ void Placement::assign(Value value) {
       assign(host.value);
       root = places[host.value].root;
     } else {
-      auto [grad, isNew] = gradRoots.try_emplace(host.parameter, -1);
+      auto [grad, isNew] =
+          gradRoots.try_emplace({host.parameter.getAsOpaquePointer(), host.second}, -1);
       if (isNew)
-        grad->second = addRoot({Root::Grad, Value(), host.parameter, {}, type.getElementType()});
+        grad->second = addRoot(
+            {Root::Grad, Value(), host.parameter, host.second, {}, type.getElementType()});
       root = grad->second;
     }
     places[value] = {root, host.layout, host.mode};
@@ -78,7 +80,8 @@ void Placement::assign(Value value) {
     }
     directions[def] = Copy;
   }
-  Root root{Root::Arena, value, {}, SmallVector<int64_t>(type.getShape()), type.getElementType()};
+  Root root{Root::Arena, value, {}, false, SmallVector<int64_t>(type.getShape()),
+            type.getElementType()};
   Layout layout = Layout::dense(type.getShape());
   if (!def) {
     root.kind = memory == Root::Kept ? Root::Kept : Root::Input;

@@ -5,6 +5,7 @@
 #include "PipelineInfo.h"
 #include "ProgramInfo.h"
 #include "moire/Program/Passes.h"
+#include "llvm/ADT/SetVector.h"
 #include <set>
 
 using namespace mlir;
@@ -131,41 +132,51 @@ void PipelineLayout::assignSlots(int number) {
   StageRankEntry &rank = pipeline.ranks[number];
   std::map<int, std::vector<bool>> busy;                // by stage
   std::map<std::tuple<int, int, int>, int> slotOf;      // by path, stage, micro-batch
-  for (const Action &action : pipeline.program.schedule.ranks[number])
+  for (const Action &action : pipeline.program.schedule.ranks[number]) {
+    auto key = [&](int i) {
+      return std::tuple<int, int, int>{action[i].path, action[i].stage, action[i].microBatch};
+    };
     for (int i = 0; i < action.size(); ++i) {
-      const Task &task = action[i];
-      std::vector<bool> &slots = busy[task.stage];
-      const std::tuple<int, int, int> key{task.path, task.stage, task.microBatch};
-      if (task.isForward()) {
+      std::vector<bool> &slots = busy[action[i].stage];
+      if (action[i].isForward()) {
         auto free = llvm::find(slots, false);
-        slotOf[key] = int(free - slots.begin());
+        slotOf[key(i)] = int(free - slots.begin());
         if (free == slots.end())
           slots.push_back(true);
         else
           *free = true;
       }
-      rank.tasks.push_back({task, slotOf[key]});
-      if (task.accumulates())
-        slots[slotOf[key]] = false;
+      rank.tasks.push_back({action[i], slotOf[key(i)]});
     }
+    if (func::FuncOp pair = pipeline.program.pairOf(action))
+      rank.tasks[rank.tasks.size() - 2].pair = pair;
+    // Both tasks of an action are under way at once.
+    for (int i = 0; i < action.size(); ++i)
+      if (action[i].accumulates())
+        busy[action[i].stage][slotOf[key(i)]] = false;
+  }
   for (auto &[stage, slots] : busy)
     rank.held.push_back({stage, 0, int64_t(slots.size())});
 }
 
 /// Messages that can have come and wait: while the rank is about to do a task, its queue can have
-/// got as far as the first message that it has yet to make.
+/// got as far as the first message that it has yet to make. A pair takes all that it reads when it
+/// begins, and makes all when it ends, as if it were one task.
 void PipelineLayout::countInboxes(int number) {
   StageRankEntry &rank = pipeline.ranks[number];
   const Problem &problem = pipeline.program.problem;
   std::map<std::tuple<bool, int, int, int>, int> makes, takes; // cotangent, path, stage, micro-batch
+  bool joined = false; // with the task before it
   for (auto [i, entry] : llvm::enumerate(rank.tasks)) {
     const Task &t = entry.task;
+    const int made = int(i) + (entry.pair ? 1 : 0), taken = int(i) - joined;
+    joined = bool(entry.pair);
     if (t.isForward()) {
-      makes[{false, t.path, t.stage, t.microBatch}] = i;
-      takes[{false, t.path, t.stage - 1, t.microBatch}] = i;
+      makes[{false, t.path, t.stage, t.microBatch}] = made;
+      takes[{false, t.path, t.stage - 1, t.microBatch}] = taken;
     } else if (t.isBackward()) {
-      makes[{true, t.path, t.stage, t.microBatch}] = i;
-      takes[{true, t.path, t.stage + 1, t.microBatch}] = i;
+      makes[{true, t.path, t.stage, t.microBatch}] = made;
+      takes[{true, t.path, t.stage + 1, t.microBatch}] = taken;
     }
   }
   const auto &queue = pipeline.program.schedule.messages[number];
@@ -207,17 +218,23 @@ void PipelineLayout::countInboxes(int number) {
 void PipelineLayout::placeMemory(int number) {
   StageRankEntry &rank = pipeline.ranks[number];
   auto round = [](int64_t bytes) { return int64_t(llvm::alignTo(bytes, 64)); };
+  llvm::SetVector<func::FuncOp> functions;
   for (const StageRankEntry::Held &held : rank.held)
-    for (func::FuncOp func : pipeline.program.functionsOf(pipeline.program.stages[held.stage])) {
-      int64_t end = 0;
-      func.walk([&](exec::BufferOp buffer) {
-        end = std::max(end, int64_t(*buffer.getOffset()) + buffer.getBytes());
-      });
-      if (round(end) > rank.temporaryBytes) {
-        rank.temporaryBytes = round(end);
-        rank.peak = findPeak(func);
-      }
+    for (func::FuncOp func : pipeline.program.functionsOf(pipeline.program.stages[held.stage]))
+      functions.insert(func);
+  for (const StageRankEntry::Task &task : rank.tasks)
+    if (task.pair)
+      functions.insert(task.pair);
+  for (func::FuncOp func : functions) {
+    int64_t end = 0;
+    func.walk([&](exec::BufferOp buffer) {
+      end = std::max(end, int64_t(*buffer.getOffset()) + buffer.getBytes());
+    });
+    if (round(end) > rank.temporaryBytes) {
+      rank.temporaryBytes = round(end);
+      rank.peak = findPeak(func);
     }
+  }
   int64_t next = rank.temporaryBytes;
   for (StageRankEntry::Held &held : rank.held) {
     held.offset = next;

@@ -49,7 +49,8 @@ struct StageRankEntry {
   std::vector<BucketEntry> buckets;
   struct Task {
     scheduling::Task task;
-    int slot;
+    int slot = 0;
+    mlir::func::FuncOp pair = {}; ///< does this task and the next one; null: this one alone
   };
   std::vector<Task> tasks;
   struct Held {

@@ -106,7 +106,8 @@ static std::string workTables(const PipelineEntry &pipeline, int number, std::st
     tasks.push_back(((i && i % 4 == 0 ? "\n    {TaskKind::" : "{TaskKind::") + kindName(task.kind) + ", ")
                         .str() +
                     text(task.path) + ", " + text(task.stage) + ", " + text(task.microBatch) + ", " +
-                    text(entry.slot) + "}");
+                    text(entry.slot) +
+                    (entry.pair ? ", " + func::FuncOp(entry.pair).getSymName().str() : std::string()) + "}");
   }
   for (auto [i, m] : llvm::enumerate(pipeline.program.schedule.messages[number])) {
     const std::vector<int> &place = pipeline.program.problem.rankOf[m.path];
@@ -117,7 +118,7 @@ static std::string workTables(const PipelineEntry &pipeline, int number, std::st
                        text(m.stage) + ", " + text(m.microBatch) + ", " +
                        text(sends ? into : from) + "}");
   }
-  out += "// kind, path, stage, micro-batch, slot\n";
+  out += "// kind, path, stage, micro-batch, slot, and what does it with the next one\n";
   std::string fields = array(out, "TaskInfo", "tasks" + text(number), tasks);
   out += "// send, cotangent, path, stage, micro-batch, peer\n";
   return fields + ", " + array(out, "MessageInfo", "messages" + text(number), messages);

@@ -8,14 +8,14 @@ using namespace mlir;
 using namespace moire;
 using namespace moire::target;
 
-std::string target::beta(exec::Mode mode) {
+std::string StatementWriter::beta(exec::Mode mode) const {
   switch (mode) {
   case exec::Mode::overwrite:
     return "0.0f";
   case exec::Mode::add:
     return "1.0f";
   case exec::Mode::add_after_first:
-    return "ctx.beta()";
+    return task + ".beta()";
   }
   llvm_unreachable("all modes are above");
 }
@@ -33,19 +33,24 @@ std::string StatementWriter::pointer(Value place) {
     return "ctx.at<" + type + ">(" +
            std::to_string(*buffer.getOffset() + offset * exec::elementBytes(element)) + ")";
   if (auto kept = place.getDefiningOp<exec::KeptOp>())
-    return "ctx.slot<" + type + ">(" +
+    return context(kept) + ".slot<" + type + ">(" +
            std::to_string(*kept.getOffset() + offset * exec::elementBytes(element)) + ")";
   std::string base;
   auto number = [&](auto op) { return info.parameterOf.lookup(op.getParameter()); };
-  if (auto argument = dyn_cast<BlockArgument>(place))
-    base = "ctx.input<" + type + ">(inputs::" + info.inputs[argument.getArgNumber()].identifier + ")";
+  if (auto argument = dyn_cast<BlockArgument>(place)) {
+    // A pair's second task has inputs of its own.
+    const size_t i = argument.getArgNumber(), count = info.inputs.size();
+    base = std::string(i < count ? "ctx" : kSecond) + ".input<" + type +
+           ">(inputs::" + info.inputs[i % count].identifier + ")";
+  }
   else if (auto param = place.getDefiningOp<exec::ParamOp>())
     base = "ctx.param(at::" + info.parameterName(number(param), rank) + ")";
   else if (auto shadow = place.getDefiningOp<exec::ShadowOp>())
     base = "ctx.shadow<bf16>(shadows::" + info.parameters[number(shadow)].identifier + ")";
   else if (auto grad = place.getDefiningOp<exec::GradOp>())
     base = (info.hasGradOffsets() ? "ctx.grad(grads::" : "ctx.grad(at::") +
-           info.gradientName(number(grad), stage) + ")";
+           info.gradientName(number(grad), grad->hasAttr(pipe::kSecondAttr) ? secondStage : stage) +
+           ")";
   else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {
     auto [it, isNew] = tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});
     if (isNew) {

@@ -269,6 +269,8 @@ SmallVector<func::FuncOp> ProgramInfo::steps() const {
   SmallVector<func::FuncOp> result;
   for (pipe::StageOp stage : pipeline->program.stages)
     llvm::append_range(result, pipeline->program.functionsOf(stage));
+  for (pipe::PipelineProgram::Pair pair : pipeline->program.pairs())
+    result.push_back(pair.func);
   return result;
 }
 

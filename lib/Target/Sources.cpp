@@ -9,6 +9,7 @@
 //   src/program.h       where parameters lie, which input is which
 //   src/step1.cpp …     the statements of a micro-batch
 //   src/stage0.cpp …    the same in stages of a pipeline
+//   src/pairs.cpp …     two tasks of stages at once
 //   src/program.cpp     the tables that the runtime reads
 //   src/main.cpp
 //
@@ -92,6 +93,11 @@ LogicalResult SourceWriter::readSteps() {
       if (failed(readFunction(func, func.getSymName().str())))
         return failure();
   }
+  for (pipe::PipelineProgram::Pair pair : info.pipeline->program.pairs()) {
+    writer.enterPair(pair.first, pair.second);
+    if (failed(readFunction(pair.func, pair.func.getSymName().str())))
+      return failure();
+  }
   return success();
 }
 
@@ -104,7 +110,9 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
     if (!body.empty() || (isLast && number == 0)) {
       ++number;
       // Stages have a file each.
-      const std::string file = info.pipeline ? name.substr(0, name.find('_')) : name;
+      const std::string file = func->hasAttr(pipe::kPairAttr) ? "pairs"
+                               : info.pipeline                ? name.substr(0, name.find('_'))
+                                                              : name;
       parts.push_back({name + std::to_string(number), file, std::move(body)});
     }
     body.clear();

@@ -25,6 +25,11 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
         return op->emitError("has elements of ")
                << type.getElementType()
                << " but a program holds f32, f64, bf16, i64, i32 and i1 only";
+  task = "ctx";
+  for (Value operand : op->getOperands())
+    if (isa<MemRefType>(operand.getType()))
+      if (auto grad = exec::rootOf(operand).getDefiningOp<exec::GradOp>())
+        task = context(grad);
   return llvm::TypeSwitch<Operation *, Result>(op)
       .Case<exec::BufferOp, exec::KeptOp, exec::ParamOp, exec::ShadowOp, exec::GradOp, exec::ConstantOp,
             exec::ViewOp, exec::RoutingOp, func::ReturnOp>(
@@ -160,7 +165,7 @@ FailureOr<std::string> StatementWriter::fill(exec::FillOp op) {
   std::string text =
       call("fill", {"ctx", std::to_string(type.getNumElements()), value, pointer(op.getTarget())});
   if (op.getMode() == exec::Mode::add_after_first)
-    return "  if (ctx.first())\n  " + text;
+    return "  if (" + task + ".first())\n  " + text;
   return text;
 }
 

@@ -21,9 +21,12 @@ public:
   mlir::FailureOr<std::string> emit(mlir::Operation *op);
 
   /// What follows belongs to a stage of a pipeline, or to a rank of pp.
-  void enterStage(int number) {
-    stage = number;
-    rank = info.pipeline->rankOf(number);
+  void enterStage(int number) { enterPair(number, -1); }
+  /// Or to a function of two tasks in these stages.
+  void enterPair(int first, int second) {
+    stage = first;
+    secondStage = second;
+    rank = info.pipeline->rankOf(first);
   }
   void enterRank(int number) { rank = number; }
 
@@ -42,6 +45,13 @@ private:
 
   // Places, in Places.cpp.
   std::string pointer(mlir::Value place);
+  /// Of which of a pair's tasks an op is: the context that its statement asks.
+  static constexpr llvm::StringLiteral kSecond = "ctx.second";
+  static std::string context(mlir::Operation *op) {
+    return op->hasAttr(pipe::kSecondAttr) ? kSecond.str() : "ctx";
+  }
+  /// The `beta` of a result: "0.0f", "1.0f" or "ctx.beta()".
+  std::string beta(exec::Mode mode) const;
   std::string pointerOrNull(mlir::Value place) { return place ? pointer(place) : "nullptr"; }
   std::string routing(mlir::Value routing);
 
@@ -70,15 +80,13 @@ private:
   Statement beside(mlir::Operation *op);
 
   const ProgramInfo &info;
-  int stage = -1, rank = -1; ///< -1: there are none
+  int stage = -1, secondStage = -1, rank = -1; ///< -1: there are none
+  std::string task = "ctx"; ///< the context of the gradients that the statement adds to
   llvm::MapVector<mlir::Attribute, std::string> tables; ///< of constants, by value
   llvm::SmallVector<ConstantEntry> usedConstants;
   std::vector<Launch> usedLaunches;
   llvm::StringSet<> seenLaunches;
 };
-
-/// The `beta` of a result: "0.0f", "1.0f" or "ctx.beta()".
-std::string beta(exec::Mode mode);
 
 inline mlir::MemRefType placeOf(mlir::Value place) {
   return llvm::cast<mlir::MemRefType>(place.getType());

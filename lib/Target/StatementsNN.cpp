@@ -113,6 +113,8 @@ FailureOr<std::string> StatementWriter::layers(Operation *op) {
                      pointer(op.getCotangent()), std::to_string(stride), pointer(op.getDLogits())});
       })
       .Case([&](exec::LossOp op) -> Result {
+        if (op->hasAttr(pipe::kSecondAttr))
+          return call("loss", {"ctx", kSecond.str(), pointer(op.getValue())});
         return call("loss", {"ctx", pointer(op.getValue())});
       });
 }

@@ -139,19 +139,23 @@ void checkMemory(const Context &, int64_t bytes) {
 
 static int64_t bytesOf(const InputInfo &input) { return elements(input) * bytesOf(input.dtype); }
 
+/// A pipeline's functions may do two.
+static int64_t tasksAtOnce(const Program &program) { return program.pipeline ? 2 : 1; }
+
 int64_t reserveBytes(const Program &program) {
   int64_t bytes = kWorkspaceBytes;
   for (int64_t i = 0; i < program.numInputs; ++i)
-    bytes += bytesOf(program.inputs[i]);
+    bytes += bytesOf(program.inputs[i]) * tasksAtOnce(program);
   return bytes;
 }
 
 void reserve(Context &ctx) {
   const Program &program = *ctx.program;
-  auto inputs = std::make_unique<DeviceBlock[]>(program.numInputs);
-  for (int64_t i = 0; i < program.numInputs; ++i) {
-    inputs[i] = DeviceBlock(bytesOf(program.inputs[i]));
-    ctx.inputs[i] = inputs[i].data();
+  const int64_t count = program.numInputs;
+  auto inputs = std::make_unique<DeviceBlock[]>(count * tasksAtOnce(program));
+  for (int64_t i = 0; i < count * tasksAtOnce(program); ++i) {
+    inputs[i] = DeviceBlock(bytesOf(program.inputs[i % count]));
+    (i < count ? ctx.inputs[i] : ctx.second.inputs[i - count]) = inputs[i].data();
   }
   ctx.device->inputs = std::move(inputs);
   librariesOf(ctx);
@@ -169,8 +173,8 @@ void Device::dropGraphs() {
 // Micro-steps
 //===----------------------------------------------------------------------===//
 
-void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes) {
-  send(ctx, ctx.device->inputs[index].data(), host, bytes);
+void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, int64_t bytes) {
+  send(ctx, const_cast<void *>(task.inputs[index]), host, bytes);
 }
 
 static void runProgram(Context &ctx, bool last) {
@@ -215,11 +219,12 @@ __global__ static void addLoss(const float *value, double *sum, bool first, doub
   if (own)
     *own = (firstOfOwn ? 0.0 : *own) + double(*value);
 }
-void loss(Context &ctx, const float *value) {
-  double *own = ctx.comm ? ctx.losses.as<double>() + ctx.microBatch : nullptr;
+void loss(Context &ctx, const TaskState &task, const float *value) {
+  double *own = ctx.comm ? ctx.losses.as<double>() + task.microBatch : nullptr;
   MOIRE_LAUNCH(streamOf(ctx), 1, 1, 0, addLoss, value, &ctx.outcome.as<StepOutcome>()->loss,
-               ctx.first(), own, ctx.part.isFirst);
+               task.first(), own, task.part.isFirst);
 }
+void loss(Context &ctx, const float *value) { loss(ctx, ctx, value); }
 StepOutcome outcomeOfStep(Context &ctx) {
   StepOutcome outcome;
   download(ctx, &outcome, ctx.outcome.data(), sizeof outcome); // waits for the step

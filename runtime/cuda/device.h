@@ -27,7 +27,7 @@ struct Device {
   cudaStream_t jobs = nullptr;
   cudaEvent_t begin = nullptr, ends[kJobs] = {};
   int64_t lastJob = 0; ///< its number, from 1
-  std::unique_ptr<DeviceBlock[]> inputs; ///< what Context::inputs points to
+  std::unique_ptr<DeviceBlock[]> inputs; ///< what the inputs of Context and its second task point to
   std::shared_ptr<Libraries> libraries;
 
   /// The micro-step as a graph, by whether it is the first of a step, which sets

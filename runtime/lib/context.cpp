@@ -31,8 +31,9 @@ Context::Context(const Program &p, int threadCount, bool momentum) : Context(thr
   shadows = DeviceBlock(p.shadowBytes);
   for (int64_t i = 0; i < p.numTables; ++i)
     upload(*this, tables.data() + p.tables[i].offset, p.tables[i].data, p.tables[i].bytes);
-  inputStorage = std::make_unique<const void *[]>(p.numInputs + 1);
+  inputStorage = std::make_unique<const void *[]>(2 * p.numInputs + 1);
   inputs = inputStorage.get();
+  this->second.inputs = inputs + p.numInputs;
   reserve(*this);
 }
 

@@ -83,8 +83,8 @@ HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool)
     : ctx(ctx), block(block), ptr(block.data()) {}
 void HostCopy::store() {}
 
-void setInput(Context &ctx, int64_t index, const void *host, int64_t) {
-  ctx.inputs[index] = host;
+void setInput(Context &, TaskState &task, int64_t index, const void *host, int64_t) {
+  task.inputs[index] = host;
 }
 void runMicroStep(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
@@ -97,14 +97,15 @@ void runMicroStep(Context &ctx, bool last) {
     endStep(ctx);
 }
 
-void loss(Context &ctx, const float *value) {
+void loss(Context &ctx, const TaskState &task, const float *value) {
   double &sum = ctx.outcome.as<StepOutcome>()->loss;
-  sum = (ctx.first() ? 0 : sum) + *value;
+  sum = (task.first() ? 0 : sum) + *value;
   if (ctx.losses.size()) {
-    double &own = ctx.losses.as<double>()[ctx.microBatch];
-    own = (ctx.part.isFirst ? 0 : own) + *value;
+    double &own = ctx.losses.as<double>()[task.microBatch];
+    own = (task.part.isFirst ? 0 : own) + *value;
   }
 }
+void loss(Context &ctx, const float *value) { loss(ctx, ctx, value); }
 StepOutcome outcomeOfStep(Context &ctx) { return *ctx.outcome.as<StepOutcome>(); }
 
 } // namespace moire::rt

@@ -7,7 +7,10 @@
 // The forward of a stage: six arguments, a loss and what it keeps; then the backward of the other one, whose
 // accumulations are told from the first one's.
 // CHECK: func.func @stage1_forward_and_stage0_backward(
-// CHECK-SAME: ) -> (tensor<f32>, tensor<4x8xf32>) attributes {pipe.pair}
+// CHECK-SAME: tensor<4x8xf32> {pipe.input = 0 : i64}
+// CHECK-SAME: {pipe.second}
+// CHECK-SAME: tensor<4x8xf32> {pipe.output_cotangent = 0 : i64, pipe.second}
+// CHECK-SAME: attributes {pipe.pair = [@stage1_forward, @stage0_backward]}
 // CHECK: nn.matmul
 // CHECK: nn.reduce sum
 // CHECK: pipe.accumulate @b, %{{.*}} {pipe.second}

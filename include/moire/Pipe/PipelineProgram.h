@@ -17,7 +17,9 @@ inline constexpr llvm::StringLiteral kInputAttr = "pipe.input", kOutputAttr = "p
                                      kOutputCotangentAttr = "pipe.output_cotangent",
                                      kResidualAttr = "pipe.residual", kLossAttr = "pipe.loss";
 
-/// Of a function that does two tasks at once, and of what in it belongs to the second one.
+/// Of a function that does two tasks at once: the symbols of their functions. Its arguments and
+/// results are theirs, one after the other's; those of the second one have kSecondAttr, and so has
+/// what in the body is done for the second one alone.
 inline constexpr llvm::StringLiteral kPairAttr = "pipe.pair", kSecondAttr = "pipe.second";
 /// Its name.
 std::string pairName(mlir::func::FuncOp first, mlir::func::FuncOp second);
@@ -27,9 +29,12 @@ std::string pairName(mlir::func::FuncOp first, mlir::func::FuncOp second);
 struct Port {
   llvm::StringRef role;
   int64_t number = 0;
-  bool operator==(const Port &other) const { return role == other.role && number == other.number; }
+  bool second = false; ///< of the second task of a pair
+  bool operator==(const Port &other) const {
+    return role == other.role && number == other.number && second == other.second;
+  }
   bool operator<(const Port &other) const {
-    return std::tie(role, number) < std::tie(other.role, other.number);
+    return std::tie(role, number, second) < std::tie(other.role, other.number, other.second);
   }
 };
 Port argumentPort(mlir::func::FuncOp func, unsigned i);
@@ -53,6 +58,13 @@ public:
   llvm::SmallVector<mlir::func::FuncOp> functionsOf(StageOp stage) const;
   /// The function that does both tasks of an action at once; null where there is none.
   mlir::func::FuncOp pairOf(const scheduling::Action &action) const;
+  /// A function of two tasks that the schedule runs, and the stages of these.
+  struct Pair {
+    mlir::func::FuncOp func;
+    int first, second;
+  };
+  /// In the order in which the ranks' queues name them first.
+  llvm::SmallVector<Pair> pairs() const;
   /// The first stage's forward: its first arguments are those of a micro-batch.
   mlir::func::FuncOp first() const;
   /// How many of the first arguments of all functions are the micro-batch's.

@@ -121,6 +121,9 @@ void Pipeline::readTables() {
   }
   for (int64_t i = 0; i < self.numTasks; ++i) {
     const TaskInfo &t = self.tasks[i];
+    if (t.pair && (i + 1 == self.numTasks || self.tasks[i + 1].pair))
+      contradiction("task " + std::to_string(i) + " of rank " + std::to_string(pp.index) +
+                    " of pp begins a pair that no task ends");
     if (slotOffset[t.stage] < 0 || t.slot < 0 || t.slot >= int64_t(leaving[t.stage].size()) ||
         !info.stages[t.stage].functions[int(t.kind)])
       contradiction("rank " + std::to_string(pp.index) + " of pp has no slot " +
@@ -133,8 +136,10 @@ void Pipeline::readTables() {
     if (bytesOf(inputsOf(t)) == 0 || around[i].message >= 0)
       continue;
     const bool backward = t.kind != TaskKind::forward;
+    // A pair takes what it reads before either of its tasks.
+    const int64_t before = i > 0 && self.tasks[i - 1].pair ? i - 1 : i;
     const int from = find(backward, t.path, t.stage + (backward ? 1 : -1), t.microBatch);
-    if (from < 0 || from >= i)
+    if (from < 0 || from >= before)
       contradiction("nothing brings stage " + std::to_string(t.stage) + " on rank " +
                     std::to_string(pp.index) + " of pp the " +
                     name(backward, t.path, t.stage + (backward ? 1 : -1), t.microBatch));
@@ -262,11 +267,11 @@ void Pipeline::wait(int64_t job) {
   waitedSeconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-void Pipeline::runTask(int i, int64_t round, const SetInputs &setInputs) {
+void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &setInputs) {
   const TaskInfo &t = self.tasks[i];
   const Surroundings &a = around[i];
   char *slot = slotOf(t);
-  // 1. What lies in the slot has left, and the inputs have come.
+  // What lies in the slot has left, and the inputs have come.
   if (t.kind == TaskKind::forward)
     wait(leaving[t.stage][t.slot]);
   if (a.message >= 0)
@@ -275,15 +280,17 @@ void Pipeline::runTask(int i, int64_t round, const SetInputs &setInputs) {
     copyPieces({{inbox(inboxOf[i]), bytesOf(inputs)}}, piecesIn(slot, inputs));
     freeInbox(inboxOf[i]);
   }
-  // 2. The function.
-  const int64_t perRound = microBatchesOfRound(*ctx.program);
-  ctx.kept = slot;
-  ctx.microBatch = round * perRound + firstOf[t.path] + t.microBatch;
-  ctx.firstMicroBatch = firstOf[t.path];
-  setInputs(ctx.microBatch);
-  info.stages[t.stage].functions[int(t.kind)](ctx);
-  ctx.kept = nullptr;
-  // 3. What it made goes on its way.
+  state.kept = slot;
+  state.microBatch = round * microBatchesOfRound(*ctx.program) + firstOf[t.path] + t.microBatch;
+  state.firstMicroBatch = firstOf[t.path];
+  state.part = {};
+  setInputs(state);
+}
+
+void Pipeline::end(int i) {
+  const TaskInfo &t = self.tasks[i];
+  const Surroundings &a = around[i];
+  char *slot = slotOf(t);
   if (a.consumer >= 0) {
     const bool cotangent = t.kind != TaskKind::forward;
     const int number = takeInbox(name(cotangent, t.path, t.stage, t.microBatch));
@@ -293,11 +300,27 @@ void Pipeline::runTask(int i, int64_t round, const SetInputs &setInputs) {
   }
   for (int m : a.sends)
     leaving[t.stage][t.slot] = std::max(leaving[t.stage][t.slot], jobs[m]);
+}
+
+int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
+  const TaskInfo &t = self.tasks[first];
+  const int next = first + (t.pair ? 2 : 1);
+  begin(first, ctx, round, setInputs);
+  if (t.pair) {
+    begin(first + 1, ctx.second, round, setInputs);
+    t.pair(ctx);
+  } else {
+    info.stages[t.stage].functions[int(t.kind)](ctx);
+  }
+  ctx.kept = ctx.second.kept = nullptr;
+  for (int i = first; i < next; ++i)
+    end(i);
   {
     std::lock_guard<std::mutex> hold(lock);
-    tasksDone = i + 1;
+    tasksDone = next;
   }
   changed.notify_all();
+  return next;
 }
 
 void Pipeline::runRound(int64_t round, const SetInputs &setInputs) {
@@ -308,8 +331,8 @@ void Pipeline::runRound(int64_t round, const SetInputs &setInputs) {
   for (auto &slots : leaving)
     std::fill(slots.begin(), slots.end(), 0);
   putJobs();
-  for (int64_t i = 0; i < self.numTasks; ++i)
-    runTask(int(i), round, setInputs);
+  for (int i = 0; i < self.numTasks;)
+    i = runAction(i, round, setInputs);
   if (self.numMessages > 0)
     wait(jobs.back());
 }

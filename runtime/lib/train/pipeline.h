@@ -34,8 +34,8 @@ public:
   Pipeline(Context &ctx, Transport *link, double patience);
   ~Pipeline();
 
-  /// Sets the inputs of this rank's micro-batch of this number.
-  using SetInputs = std::function<void(int64_t)>;
+  /// Sets the inputs of a task's micro-batch.
+  using SetInputs = std::function<void(TaskState &)>;
   /// Forward and backward of all micro-batches of a step, the sums of gradients and losses,
   /// and the update.
   void runStep(int64_t rounds, const SetInputs &setInputs);
@@ -62,7 +62,12 @@ private:
   /// The task of this rank that makes or takes stage's cotangents or activations; -1: none.
   int find(bool backward, int path, int stage, int microBatch) const;
   void runRound(int64_t round, const SetInputs &setInputs);
-  void runTask(int task, int64_t round, const SetInputs &setInputs);
+  /// The task, or the pair that begins with it. Returns the next one.
+  int runAction(int task, int64_t round, const SetInputs &setInputs);
+  /// What it takes goes to its slot.
+  void begin(int task, TaskState &state, int64_t round, const SetInputs &setInputs);
+  /// What it made goes on its way.
+  void end(int task);
   void wait(int64_t job);
   void putJobs();
   void doMessage(int message);

@@ -249,7 +249,7 @@ private:
       return runStages();
     for (int64_t micro = 0; micro < micros; ++micro) {
       ctx->microBatch = micro;
-      setInputs(micro);
+      setInputs(*ctx, micro);
       ctx->part = {};
       const int64_t before = parts;
       runRows(0, p.batch, /*last=*/micro + 1 == micros);
@@ -259,20 +259,20 @@ private:
 
   void runStages() {
     try {
-      pipeline->runStep(o.accumulate, [this](int64_t micro) { setInputs(micro); });
+      pipeline->runStep(o.accumulate, [this](TaskState &task) { setInputs(task, task.microBatch); });
     } catch (const ExpertOverflow &e) {
       throw RunError(std::string(e.what()) + ", and in a pipeline a micro-batch cannot run in "
                                              "parts; compile with a larger --expert-slots");
     }
   }
 
-  void setInputs(int64_t micro) {
+  void setInputs(TaskState &task, int64_t micro) {
     for (int64_t i = 0; i < p.numInputs; ++i) {
       const Block &block = batches[micro].blocks[i];
       if (p.inputs[i].role == Role::scale)
-        setInput(*ctx, i, &ctx->scale, sizeof ctx->scale);
+        setInput(*ctx, task, i, &ctx->scale, sizeof ctx->scale);
       else
-        setInput(*ctx, i, block.data(), block.size());
+        setInput(*ctx, task, i, block.data(), block.size());
     }
   }
 
@@ -308,7 +308,7 @@ private:
       const auto *from = reinterpret_cast<const int64_t *>(block.data());
       std::vector<int64_t> &own = partLabels.emplace_back(labels, -100);
       std::copy(from + begin * perRow, from + end * perRow, own.begin() + begin * perRow);
-      setInput(*ctx, i, own.data(), block.size());
+      setInput(*ctx, *ctx, i, own.data(), block.size());
     }
   }
 

@@ -47,7 +47,37 @@ struct Ticket;     // comm.h
 class DeviceLink; // cuda/link.h
 struct Device;    // of the target: lib/device.cpp, cuda/device.h
 
-struct Context {
+/// What generated code asks about the micro-batch that it works on.
+struct TaskState {
+  /// One per Program::inputs, in its order: the current micro-batch, in device
+  /// memory.
+  const void **inputs = nullptr;
+  int64_t microBatch = 0; ///< index among this rank's of the step
+  int64_t firstMicroBatch = 0; ///< that adds to the same gradients: with a pipeline its path's
+  char *kept = nullptr; ///< with a pipeline: the slot of the task under way
+  /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
+  /// expert. rows 0: all of them.
+  struct Part {
+    int64_t begin = 0, end = 0, rows = 0;
+    bool isFirst = true; ///< of its micro-batch
+  } part;
+
+  /// True for the first micro-batch of a step: gradients are set, not added to.
+  bool first() const { return microBatch == firstMicroBatch && part.isFirst; }
+  /// 0 for the first micro-batch of a step, else 1: the beta of the first write
+  /// of a micro-step into a parameter's gradient. A parameter with several uses
+  /// passes 1 at the later ones.
+  float beta() const { return first() ? 0.0f : 1.0f; }
+  /// Of a pipeline's task: what its micro-batch keeps.
+  template <typename T> T *slot(int64_t byteOffset) const {
+    return reinterpret_cast<T *>(kept + byteOffset);
+  }
+  template <typename T> const T *input(int64_t i) const {
+    return static_cast<const T *>(inputs[i]);
+  }
+};
+
+struct Context : TaskState {
   /// Allocates all blocks of the program, and nothing per step afterwards.
   /// momentum: SGD keeps one. Throws RunError where the memory is too small.
   Context(const Program &program, int threads, bool momentum = false);
@@ -68,23 +98,14 @@ struct Context {
   DeviceBlock outcome; ///< a StepOutcome
   DeviceBlock scalars; ///< of hyper, as a GPU's optimizer reads them; empty on the CPU
   Block hostScalars;   ///< what is sent there
-  /// One per Program::inputs, in its order: the current micro-batch, in device
-  /// memory.
-  const void **inputs = nullptr;
+  /// Of a function that does two tasks at once: the second one. The context itself is the
+  /// first one's.
+  TaskState second;
 
   Hyper hyper;
   float scale = 1;        ///< 1/N, also what the input of Role::scale points to
-  int64_t microBatch = 0; ///< index among this rank's of the step
   int64_t microBatches = 1; ///< this rank's of a step
-  int64_t firstMicroBatch = 0; ///< that adds to the same gradients: with a pipeline its path's
-  char *kept = nullptr; ///< with a pipeline: the slot of the task under way
   bool last = false;        ///< the micro-step is the step's last
-  /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
-  /// expert. rows 0: all of them.
-  struct Part {
-    int64_t begin = 0, end = 0, rows = 0;
-    bool isFirst = true; ///< of its micro-batch
-  } part;
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
@@ -93,19 +114,8 @@ struct Context {
   bool inJob = false; ///< on a GPU, while a job of startBeside() is given to its stream
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
-  /// True for the first micro-batch of a step: gradients are set, not added to.
-  bool first() const { return microBatch == firstMicroBatch && part.isFirst; }
-  /// 0 for the first micro-batch of a step, else 1: the beta of the first write
-  /// of a micro-step into a parameter's gradient. A parameter with several uses
-  /// passes 1 at the later ones.
-  float beta() const { return first() ? 0.0f : 1.0f; }
-
   template <typename T> T *at(int64_t byteOffset) const {
     return reinterpret_cast<T *>(arena.data() + byteOffset);
-  }
-  /// Of a pipeline's task: what its micro-batch keeps.
-  template <typename T> T *slot(int64_t byteOffset) const {
-    return reinterpret_cast<T *>(kept + byteOffset);
   }
   float *param(int64_t element) const { return params.as<float>() + element; }
   float *grad(int64_t element) const { return grads.as<float>() + element; }
@@ -114,9 +124,6 @@ struct Context {
   }
   template <typename T> T *shadow(int64_t byteOffset) const {
     return reinterpret_cast<T *>(shadows.data() + byteOffset);
-  }
-  template <typename T> const T *input(int64_t i) const {
-    return static_cast<const T *>(inputs[i]);
   }
 
   /// Memory for a kernel's partial results, valid until the next call; grows to
@@ -127,7 +134,7 @@ struct Context {
 
 private:
   DeviceBlock scratchBlocks[2]; ///< by inJob
-  std::unique_ptr<const void *[]> inputStorage;
+  std::unique_ptr<const void *[]> inputStorage; ///< of both tasks
 };
 
 } // namespace moire::rt

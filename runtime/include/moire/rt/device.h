@@ -68,9 +68,9 @@ private:
   char *ptr;
 };
 
-/// Makes `bytes` at `host` the input number `index` of the next micro-step. They
-/// must stay as they are until outcomeOfStep returns.
-void setInput(Context &ctx, int64_t index, const void *host, int64_t bytes);
+/// Makes `bytes` at `host` the input number `index` of the next micro-step, or of a task (ctx
+/// itself or ctx.second). They must stay as they are until outcomeOfStep returns.
+void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, int64_t bytes);
 /// Starts the program's micro-step number ctx.microBatch; after the last one of a
 /// step also endStep().
 void runMicroStep(Context &ctx, bool last);

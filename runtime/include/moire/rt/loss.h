@@ -45,6 +45,8 @@ void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
 
 /// Adds the micro-batch's loss to ctx.outcome; sets it in the first one of a step.
 void loss(Context &ctx, const float *value);
+/// The same of one of two tasks.
+void loss(Context &ctx, const TaskState &task, const float *value);
 
 } // namespace moire::rt
 

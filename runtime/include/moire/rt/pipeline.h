@@ -62,6 +62,9 @@ struct TaskInfo {
   int path, stage;
   int microBatch; ///< in its path
   int slot;       ///< of the stage's on this rank
+  /// Does this task and the next one at once, which is ctx.second for it. Null: the stage's
+  /// function does this one.
+  void (*pair)(Context &) = nullptr;
 };
 
 /// A message in the one queue of a rank. It is sent when the task that makes it is done.
@@ -97,7 +100,7 @@ struct PipelineRankInfo {
   int64_t numParameters;
   const ParameterInfo *parameters; ///< that it holds, in model order
   int64_t numTasks;
-  const TaskInfo *tasks; ///< an overlapped pair: one after another
+  const TaskInfo *tasks; ///< of an overlapped pair: one, then the other
   int64_t numMessages;
   const MessageInfo *messages;
   int64_t numStages;
