@@ -96,8 +96,20 @@ const Signature::Entry *TableBuilder::findMerged(Weight &weight, OpOperand &use)
   return lost[std::min<unsigned>(rank, lost.size() - 1)];
 }
 
+/// A bias that is only added to scores before a choice among them: a value of the model's state,
+/// which a trainer may move (--router-bias-rate).
+static bool isSelectionBias(moire::onnx::InitializerOp op) {
+  ShapedType type = op.getType();
+  return type.hasStaticShape() && type.getRank() >= 1 && type.getNumElements() > 1 &&
+         type.getNumElements() == type.getShape().back() && isa<FloatType>(type.getElementType()) &&
+         llvm::all_of(op->getUsers(), [](Operation *user) {
+           auto node = dyn_cast<moire::onnx::NodeOp>(user);
+           return node && node.getOpType() == "Add";
+         });
+}
+
 void TableBuilder::assign(Weight &weight) {
-  onnx::InitializerOp op = weight.op;
+  moire::onnx::InitializerOp op = weight.op;
   bool anyReaches = llvm::any_of(op->getUses(), [&](OpOperand &use) { return paths.reaches(use); });
   bool frozen = !weight.trained || !anyReaches;
   std::string reason = weight.reason;
@@ -106,8 +118,9 @@ void TableBuilder::assign(Weight &weight) {
   else if (weight.trained && !anyReaches)
     reason = "no gradient: nothing differentiable leads to an output";
 
-  // A frozen value that the IR holds stays there.
-  if (op->use_empty() || (frozen && op.getValue())) {
+  // A frozen value that the IR holds stays there, where it cannot be one that moves.
+  const bool fixed = frozen && op.getValue() && (anyReaches || !isSelectionBias(op));
+  if (op->use_empty() || fixed) {
     unsigned parameter = getParameter(weight, weight.symbol, weight.torchName, true, reason);
     if (table.parameters[parameter].sources.size() == 1)
       table.parameters[parameter].constant = true;

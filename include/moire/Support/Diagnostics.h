@@ -25,6 +25,7 @@ inline std::string describeLocation(mlir::Location loc) {
 class UserDiagnostics : public mlir::ScopedDiagnosticHandler {
 public:
   explicit UserDiagnostics(mlir::MLIRContext *context) : ScopedDiagnosticHandler(context) {
+    context->printOpOnDiagnostic(false); // one sentence, not pages of IR
     setHandler([](mlir::Diagnostic &diagnostic) {
       print(diagnostic);
       for (mlir::Diagnostic &note : diagnostic.getNotes())
