@@ -39,11 +39,7 @@ Value Importer::getAbsent(Location location) {
 }
 
 Location Importer::getLocation(const pb::NodeProto &node, const Body &body) {
-  std::string name = node.name();
-  if (name.empty()) // the module and the first output tell more than the op type
-    name = findProperty(node.metadata_props(), "namespace").str();
-  if (name.empty())
-    name = node.op_type() + (node.output_size() ? "(" + node.output(0) + ")" : "");
+  std::string name = getNodeLabel(node);
   if (!body.location.empty())
     name = body.location + "/" + name;
   return NameLoc::get(builder.getStringAttr(name));

@@ -4,9 +4,11 @@
 //===----------------------------------------------------------------------===//
 #include "moire/Frontend/ImportOnnx.h"
 #include "Importer.h"
+#include "StageCuts.h"
 #include "Types.h"
 #include "moire/Frontend/Parameters.h"
 #include "moire/Support/Dialects.h"
+#include "moire/Support/StageCuts.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Tools/mlir-translate/Translation.h"
 #include "llvm/Support/FileSystem.h"
@@ -182,7 +184,16 @@ OwningOpRef<ModuleOp> moire::frontend::importOnnx(StringRef path, MLIRContext *c
     emitError(UnknownLoc::get(context)) << "'" << path << "' " << error;
     return nullptr;
   }
-  return Importer(*file, path, options, context).import();
+  OwningOpRef<ModuleOp> module = Importer(*file, path, options, context).import();
+  if (!module || !options.stages)
+    return module;
+  if (DictionaryAttr cuts = readStageCuts(file->proto(), *options.stages, context, error)) {
+    (*module)->setAttr(kStageCutsAttr, cuts);
+  } else if (!error.empty()) {
+    emitError(UnknownLoc::get(context)) << error;
+    return nullptr;
+  }
+  return module;
 }
 
 void moire::frontend::registerImportOnnx() {

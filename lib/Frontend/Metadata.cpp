@@ -121,6 +121,15 @@ NodeHints moire::frontend::getNodeHints(const pb::NodeProto &node) {
   return hints;
 }
 
+std::string moire::frontend::getNodeLabel(const pb::NodeProto &node) {
+  std::string name = node.name();
+  if (name.empty()) // the module and the first output tell more than the op type
+    name = findProperty(node.metadata_props(), "namespace").str();
+  if (name.empty())
+    name = node.op_type() + (node.output_size() ? "(" + node.output(0) + ")" : "");
+  return name;
+}
+
 mlir::ArrayAttr moire::frontend::parseSignature(StringRef text, mlir::MLIRContext *context) {
   mlir::Builder b(context);
   SmallVector<mlir::Attribute> entries;

@@ -33,6 +33,9 @@ struct NodeHints {
 };
 NodeHints getNodeHints(const pb::NodeProto &node);
 
+/// What the IR calls a node: its name, or what tells most of it.
+std::string getNodeLabel(const pb::NodeProto &node);
+
 /// [[placeholder, kind, tensor]] out of the exported program's signature, in its
 /// order; null where there is none.
 mlir::ArrayAttr parseSignature(llvm::StringRef text, mlir::MLIRContext *context);

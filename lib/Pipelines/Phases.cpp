@@ -87,9 +87,21 @@ static void explain(ModuleOp module, bool overlapped, const CompileOptions &opti
   llvm::outs() << overlap::summary(prediction) << "\n";
 }
 
+/// Whether a mesh has pp=2 or more.
+static bool hasStages(StringRef mesh) {
+  SmallVector<StringRef> axes;
+  mesh.split(axes, ',');
+  return llvm::any_of(axes, [](StringRef axis) {
+    int64_t size;
+    return axis.consume_front("pp=") && !axis.getAsInteger(10, size) && size > 1;
+  });
+}
+
 OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContext &context) {
   frontend::ImportOptions import;
   import.allowMissingWeights = options.init;
+  if (hasStages(options.mesh))
+    import.stages = options.stages;
   OwningOpRef<ModuleOp> module = frontend::importOnnx(options.model, &context, import);
   if (!module || failed(finishPhase(*module, Phase::import, options)))
     return {};

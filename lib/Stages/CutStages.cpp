@@ -6,6 +6,7 @@
 #include "StageTimes.h"
 #include "dialects/pipe/PipeSchedule.h"
 #include "moire/Pipe/PipelineProgram.h"
+#include "moire/Support/StageCuts.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace moire::stages {
@@ -287,7 +288,8 @@ struct CutStages : stages::impl::CutStagesBase<CutStages> {
       return emitError(module.getLoc(), "a model cannot be cut into ")
              << count << " stages; use stages=1 or more";
     MicroStep step(micro);
-    auto cuts = chooseCuts(step, count, given);
+    auto named = module->getAttrOfType<DictionaryAttr>(kStageCutsAttr);
+    auto cuts = named ? readCuts(step, count, named) : chooseCuts(step, count, given);
     if (failed(cuts))
       return failure();
     const Assignment assignment(step, *cuts);

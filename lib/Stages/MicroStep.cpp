@@ -45,11 +45,37 @@ MicroStep::MicroStep(func::FuncOp func) : func(func) {
   for (Operation &op : block.without_terminator()) {
     if (free.contains(&op))
       continue;
-    if (needed.contains(&op)) {
-      position[&op] = forward.size();
-      forward.push_back(&op);
-    } else {
-      backward.push_back(&op);
-    }
+    (needed.contains(&op) ? forward : backward).push_back(&op);
   }
+  // 3. What leads to no parameter any more, but straight to the loss, is done as soon as it can be:
+  // routers' losses then leave their stage as one number and not as the scores that they are of.
+  llvm::DenseSet<Operation *> leads;
+  for (Operation *op : llvm::reverse(forward))
+    if (llvm::any_of(op->getOperands(), [&](Value v) { return ofParameters.contains(v); }) ||
+        llvm::any_of(op->getUsers(), [&](Operation *user) { return leads.contains(user); }))
+      leads.insert(op);
+  SmallVector<Operation *> way; // of those that lead to one
+  llvm::copy_if(forward, std::back_inserter(way), [&](Operation *op) { return leads.contains(op); });
+  DenseMap<Operation *, size_t> behind; // how many of `way` come before an op
+  for (auto [i, op] : llvm::enumerate(way))
+    behind[op] = i + 1;
+  std::vector<SmallVector<Operation *>> others(way.size() + 1);
+  for (Operation *op : forward) {
+    if (leads.contains(op))
+      continue;
+    size_t last = 0;
+    for (Value operand : op->getOperands())
+      if (Operation *def = operand.getDefiningOp(); def && behind.count(def))
+        last = std::max(last, behind[def]);
+    // What inputs alone count is for the loss's own backward, at the end.
+    behind[op] = last = last == 0 ? way.size() : last;
+    others[last].push_back(op);
+  }
+  forward = others[0];
+  for (auto [i, op] : llvm::enumerate(way)) {
+    forward.push_back(op);
+    forward.append(others[i + 1]);
+  }
+  for (auto [i, op] : llvm::enumerate(forward))
+    position[op] = i;
 }

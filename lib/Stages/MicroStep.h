@@ -18,7 +18,7 @@ struct MicroStep {
   mlir::func::FuncOp function() const { return func; }
   /// What depends on inputs alone or on parameters alone: any stage makes it for itself.
   llvm::DenseSet<mlir::Operation *> free;
-  /// The others that the loss needs, in order; then all the rest, which the gradients need.
+  /// The others that the loss needs, in an order in which they can be done; then all the rest, which the gradients need.
   llvm::SmallVector<mlir::Operation *> forward, backward;
   llvm::DenseMap<mlir::Operation *, size_t> position; ///< in forward
 
@@ -38,6 +38,11 @@ private:
 /// stage is as short as it can be. Fails, with a diagnostic, where there are fewer such places.
 mlir::FailureOr<std::vector<size_t>> chooseCuts(const MicroStep &step, int64_t stages,
                                                 const overlap::Rates &rates);
+
+/// The same where moire.stage_cuts names the cuts. Fails, with a diagnostic, where there are not
+/// `stages` - 1 of them, one is not where a tensor crosses, or they are not in order.
+mlir::FailureOr<std::vector<size_t>> readCuts(const MicroStep &step, int64_t stages,
+                                              mlir::DictionaryAttr given);
 
 /// The stage of each op, and what stages send each other.
 class Assignment {

@@ -146,6 +146,13 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
                  "With pp: micro-batches of a rank in a step (four for each rank of pp)")
       ->type_name("M")
       ->check(CLI::PositiveNumber);
+  app.add_option("--stages", compile.stages,
+                 "With pp: where the model is cut. Layers of each stage: 8,8,7,9. Or each cut by a "
+                 "node, a value, a module or a regular expression over their names, behind the last "
+                 "one that matches: after=NAME,after=NAME. Or configuration=NAME, the "
+                 "pipeline_stage annotations of the file (they hold if it has them), or auto: stages "
+                 "that take about as long")
+      ->type_name("CUTS");
   app.add_option("--zero", compile.zero,
                  "What ranks of dp and ep divide of what they hold alike: 1 the optimizer's state, "
                  "2 gradients too, 3 parameters too; 0 nothing")
@@ -302,7 +309,7 @@ int main(int argc, char **argv) {
                       " divides what ranks hold alike, and there is one rank; give --mesh dp=2 or "
                       "more, or leave --zero out");
   const bool pipelined = llvm::Regex("(^|,)pp=([2-9]|1[0-9])").match(options.mesh);
-  for (const char *flag : {"--schedule", "--microbatches"})
+  for (const char *flag : {"--schedule", "--microbatches", "--stages"})
     if (app.count(flag) && !pipelined)
       return usageError(std::string(flag) + " is for pipelines; give --mesh pp=2 or more, or leave " +
                         flag + " out");

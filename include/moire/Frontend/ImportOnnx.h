@@ -7,6 +7,8 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include <optional>
+#include <string>
 
 namespace moire::frontend {
 
@@ -14,6 +16,9 @@ struct ImportOptions {
   /// Import a graph whose external weight files are not there (for --init). The
   /// file in `#onnx.external` is then empty.
   bool allowMissingWeights = false;
+  /// Where to cut the model into stages, as moirec's --stages says it; the module then has a
+  /// moire.stage_cuts. Not set: nowhere.
+  std::optional<std::string> stages;
   /// Float tensors up to this many bytes are also kept as values in the IR.
   int64_t valueLimit = 64 << 10;
   /// The same for integer and boolean tensors, which the model phase computes

@@ -16,6 +16,11 @@ def CutStages : Pass<"cut-stages", "::mlir::ModuleOp"> {
     `@stageK_forward`, `@stageK_backward`, and `@stageK_backward_input` with
     `@stageK_backward_weight`, which together do what the backward does.
 
+    The module's `moire.stage_cuts`, where it has one, says the cuts instead, as a list
+    with an entry `{after = "layers.0", nodes = ["add_3"] }` for each. It lies behind the op
+    that makes the largest tensor which leaves the ops of `nodes`, names of ONNX nodes
+    in locations; `after` and the attribute's `said` are for sentences.
+
     All functions take the arguments of @micro_step first. What further
     arguments and results are say their attributes:
 

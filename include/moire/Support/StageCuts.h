@@ -1,0 +1,22 @@
+//===- StageCuts.h - Where a user or a file wants a model cut ---*- C++ -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef MOIRE_SUPPORT_STAGECUTS_H
+#define MOIRE_SUPPORT_STAGECUTS_H
+
+#include "llvm/ADT/StringRef.h"
+
+namespace moire {
+
+/// Module attribute of what the import found, a dictionary:
+///     moire.stage_cuts = {said = "--stages 8,8",
+///                         cuts = [{after = "model.layers.7", nodes = ["node_add_3", "call/"]}]}
+/// `said` is for sentences. Each cut lies behind the op that makes the largest tensor which leaves
+/// the ops of `nodes`, names of ONNX nodes; one that ends in a slash stands for all names that begin
+/// so. Pass cut-stages takes it; without it the cost model decides.
+inline constexpr llvm::StringLiteral kStageCutsAttr = "moire.stage_cuts";
+
+} // namespace moire
+
+#endif // MOIRE_SUPPORT_STAGECUTS_H
