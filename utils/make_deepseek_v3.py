@@ -115,7 +115,8 @@ class Graph:
         path = [".".join(self.scope[:i]) for i in range(len(self.scope) + 1)]
         properties = [entry("pkg.torch.onnx.name_scopes", repr(path + [names[0]]))] if self.scope else []
         self.nodes.append(message(
-            NODE, input=inputs, output=names, name="node_" + names[0], op_type=op,
+            NODE, input=inputs, output=names, name="/".join(["", *self.scope, op]) + "_" + names[0],
+            op_type=op,
             attribute=[attribute(k, v) for k, v in attributes.items()], metadata_props=properties))
         return names[0] if outputs == 1 else names
 

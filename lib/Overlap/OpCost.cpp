@@ -59,6 +59,8 @@ static double ownedBytes(Operation *op, FlatSymbolRefAttr name) {
 }
 
 double overlap::secondsOf(Operation *op, const Rates &rates, double part) {
+  if (auto measured = op->getAttrOfType<FloatAttr>(kSecondsAttr))
+    return measured.getValueAsDouble();
   if (auto update = dyn_cast<pipe::UpdateOp>(op)) {
     // Reads the gradient; reads and writes the value and one or two moments.
     const int passes = update.getOptimizer() == pipe::Optimizer::adamw ? 7 : 5;
@@ -128,6 +130,8 @@ double overlap::bytesSent(Operation *op, std::optional<int64_t> rowsSent) {
 }
 
 double overlap::transferSeconds(Operation *op, const Rates &rates, std::optional<int64_t> rows) {
+  if (auto measured = op->getAttrOfType<FloatAttr>(kSecondsAttr))
+    return measured.getValueAsDouble();
   auto sum = dyn_cast<pipe::ReduceGradsOp>(op);
   const double messages = isa<dist::AllReduceOp>(op) || (sum && !sum.getScatter()) ? 2 : 1;
   return bytesSent(op, rows) / rates.bandwidth + messages * rates.latency;

@@ -10,6 +10,7 @@
 #include "moire/Frontend/ImportOnnx.h"
 #include "moire/Overlap/Passes.h"
 #include "moire/Overlap/Predict.h"
+#include "moire/Overlap/Timetable.h"
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
@@ -165,6 +166,11 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     }
     if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))
       return {};
+    if (options.explainOverlap && phase == Phase::overlap) {
+      overlap::Rates rates;
+      (void)rates.parse(options.overlapRates); // the phase has refused what is wrong
+      overlap::printTimetables(*module, rates, 0.01, llvm::outs());
+    }
     if (options.explain && phase == std::min(options.stopAfter, Phase::overlap) &&
         phase >= Phase::distribute)
       explain(*module, phase == Phase::overlap, options);

@@ -211,6 +211,9 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_flag("--explain", compile.explain,
                "Print what ranks send to each other, why, and what they compute beside it; stop there "
                "unless -o or --stop-after is given");
+  app.add_flag("--explain-overlap", compile.explainOverlap,
+               "Print when what runs of the two tasks of each pair that the pipeline's schedule overlaps; "
+               "stop there unless -o or --stop-after is given");
   app.add_flag("--explain-params", line.explainParams,
                "Print the table of parameters; stop there unless -o or --stop-after is given");
   app.add_flag("--source-only", line.sourceOnly, "Write the output folder without compiling it");
@@ -333,9 +336,15 @@ int main(int argc, char **argv) {
   if (options.explain && stops && options.stopAfter < Phase::distribute)
     return usageError("--explain speaks of phase distribute, before which --stop-after=" +
                       line.stopAfter + " stops");
-  if (options.explain && !stops && line.output.empty())
+  if (options.explainOverlap && options.schedule.find("dualpipe") == std::string::npos &&
+      options.schedule != "auto")
+    return usageError("--explain-overlap speaks of tasks that a schedule overlaps, and --schedule " +
+                      (options.schedule.empty() ? "1f1b" : options.schedule) +
+                      " overlaps none; use dualpipe or dualpipev");
+  if ((options.explain || options.explainOverlap) && !stops && line.output.empty())
     options.stopAfter = Phase::overlap;
-  if (!stops && !line.explainParams && !options.explain && line.output.empty() &&
+  if (!stops && !line.explainParams && !options.explain && !options.explainOverlap &&
+      line.output.empty() &&
       options.dumpPhases.empty())
     return usageError("nothing to write; give an output folder with -o DIR, or --stop-after, "
                       "--dump-phases, --explain or --explain-params");

@@ -10,6 +10,9 @@
 
 namespace moire::overlap {
 
+/// Seconds that an op was measured to take: these count instead of the model's.
+inline constexpr llvm::StringLiteral kSecondsAttr = "pipe.seconds";
+
 /// What a rank reaches. The defaults are a few cores of a server and 25 Gbit/s: only
 /// ratios matter for the order of ops.
 struct Rates {

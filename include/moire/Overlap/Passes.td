@@ -118,4 +118,51 @@ def VerifyQueues : Pass<"verify-queues", "::mlir::ModuleOp"> {
   }];
 }
 
+def MeasuredTimes : Pass<"measured-times", "::mlir::ModuleOp"> {
+  let summary = "Gives ops the times that were measured of a layer's parts";
+  let description = [{
+    Writes `pipe.seconds` at the ops of a pipeline's pairs; the cost model then takes
+    these in place of its own. `parts` names parts of a layer by what stands in the names of ONNX
+    nodes (any of several), each with milliseconds of its forward, of its backward for the input and of its
+    backward for the weights: the ops of one layer's part share them as the cost model
+    would divide them. `dispatch` and `combine` are milliseconds of rows to experts
+    and back. Whatever is in none of these takes no time.
+
+    ```mlir
+    %y = nn.matmul %x, %w : ... loc("/layers.0/mlp/up/MatMul")
+    %z = nn.matmul %y, %v : ... loc("/layers.0/mlp/down/MatMul")
+    ~~> // parts=mlp:5:4:4
+    %y = nn.matmul %x, %w {pipe.seconds = 2.5e-3} : ...
+    %z = nn.matmul %y, %v {pipe.seconds = 2.5e-3} : ...
+    ```
+  }];
+  let options = [
+    Option<"rates", "rates", "std::string", "\"\"",
+           "flops=GFLOP/S,memory=GB/S,overhead=US,bandwidth=GB/S,latency=US of a rank">,
+    ListOption<"parts", "parts", "std::string", "NAME|NAME:F:B:W, milliseconds of a layer's part">,
+    Option<"dispatch", "dispatch", "double", "0", "Milliseconds of rows to experts">,
+    Option<"combine", "combine", "double", "0", "Milliseconds of rows of experts back to tokens">
+  ];
+}
+
+def PrintTimetables : Pass<"print-timetables", "::mlir::ModuleOp"> {
+  let summary = "Prints when the ops of a pipeline's pairs run, by the cost model";
+  let description = [{
+    For each function of two tasks: how long it takes, how long it waits for collectives, and a
+    table of what runs when. Ops that take less than `least` of the whole are left out.
+
+    ```
+    @stage0_forward_and_stage1_backward: 9.500 ms; computes 9.000 ms, transfers take 4.000 ms, waits 0.500 ms (5.3 %)
+         begin       end  compute                     | network
+         0.000     4.000                              | dist.all_to_all_rows back /layers.1/mlp/GatherND
+         0.000     5.000  nn.attention /layers.0/attn |
+    ```
+  }];
+  let options = [
+    Option<"rates", "rates", "std::string", "\"\"",
+           "flops=GFLOP/S,memory=GB/S,overhead=US,bandwidth=GB/S,latency=US of a rank">,
+    Option<"least", "least", "double", "0.01", "Part of the whole that an op must take">
+  ];
+}
+
 #endif // MOIRE_OVERLAP_PASSES

@@ -46,6 +46,7 @@ struct CompileOptions {
   bool epilogues = false;           ///< the target's products take GELU and residuals along
   bool init = false;                ///< fresh weights; the weight file may be missing
   Phase stopAfter = Phase::program; ///< the last phase to run
+  bool explainOverlap = false;      ///< print timetables of a pipeline's pairs after overlap
   bool explain = false;             ///< print the collectives after distribute
   std::string dumpPhases;           ///< folder for the IR after each phase; empty: none
 };
