@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "Placement.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "moire/Conversion/Passes.h"
@@ -107,6 +108,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
   if (!module || failed(finishPhase(*module, Phase::import, options)))
     return {};
 
+  std::optional<frontend::Placement> placement;
   for (Phase phase :
        {Phase::model, Phase::train, Phase::distribute, Phase::stages, Phase::kernels,
         Phase::overlap, Phase::program}) {
@@ -171,9 +173,21 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       (void)rates.parse(options.overlapRates); // the phase has refused what is wrong
       overlap::printTimetables(*module, rates, 0.01, llvm::outs());
     }
+    if (phase == Phase::stages && !options.placement.empty()) {
+      auto found = placementOf(*module);
+      if (failed(found))
+        return {};
+      placement = *found;
+    }
     if (options.explain && phase == std::min(options.stopAfter, Phase::overlap) &&
         phase >= Phase::distribute)
       explain(*module, phase == Phase::overlap, options);
   }
+  if (placement)
+    if (std::string error = frontend::writePlacement(options.model, options.placement, *placement);
+        !error.empty()) {
+      emitError(UnknownLoc::get(&context)) << error;
+      return {};
+    }
   return module;
 }

@@ -208,6 +208,11 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("PHASE");
   app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
       ->type_name("DIR");
+  app.add_option("--write-placement", compile.placement,
+                 "With --mesh: write the model with the pipeline stage of each node and what ranks "
+                 "hold of each divided tensor, as IR 11 says it; the weights stay where they are. Stop "
+                 "there unless -o or --stop-after is given")
+      ->type_name("FILE.onnx");
   app.add_flag("--explain", compile.explain,
                "Print what ranks send to each other, why, and what they compute beside it; stop there "
                "unless -o or --stop-after is given");
@@ -341,13 +346,20 @@ int main(int argc, char **argv) {
     return usageError("--explain-overlap speaks of tasks that a schedule overlaps, and --schedule " +
                       (options.schedule.empty() ? "1f1b" : options.schedule) +
                       " overlaps none; use dualpipe or dualpipev");
-  if ((options.explain || options.explainOverlap) && !stops && line.output.empty())
-    options.stopAfter = Phase::overlap;
-  if (!stops && !line.explainParams && !options.explain && !options.explainOverlap &&
-      line.output.empty() &&
+  const bool explains = options.explain || options.explainOverlap;
+  const bool places = !options.placement.empty();
+  if (places && options.mesh.empty())
+    return usageError("--write-placement says what ranks hold, and there is one; give --mesh pp=2 or "
+                      "more, or leave --write-placement out");
+  if (places && stops && options.stopAfter < Phase::stages)
+    return usageError("--write-placement speaks of phase stages, before which --stop-after=" +
+                      line.stopAfter + " stops");
+  if ((explains || places) && !stops && line.output.empty())
+    options.stopAfter = explains ? Phase::overlap : Phase::stages;
+  if (!stops && !line.explainParams && !explains && !places && line.output.empty() &&
       options.dumpPhases.empty())
     return usageError("nothing to write; give an output folder with -o DIR, or --stop-after, "
-                      "--dump-phases, --explain or --explain-params");
+                      "--dump-phases, --explain, --explain-params or --write-placement");
 
   mlir::DialectRegistry registry;
   registerDialects(registry);
