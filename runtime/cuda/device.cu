@@ -220,7 +220,7 @@ __global__ static void addLoss(const float *value, double *sum, bool first, doub
     *own = (firstOfOwn ? 0.0 : *own) + double(*value);
 }
 void loss(Context &ctx, const TaskState &task, const float *value) {
-  double *own = ctx.comm ? ctx.losses.as<double>() + task.microBatch : nullptr;
+  double *own = ctx.losses.size() ? ctx.losses.as<double>() + task.microBatch : nullptr;
   MOIRE_LAUNCH(streamOf(ctx), 1, 1, 0, addLoss, value, &ctx.outcome.as<StepOutcome>()->loss,
                task.first(), own, task.part.isFirst);
 }

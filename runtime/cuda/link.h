@@ -27,6 +27,10 @@
 
 namespace moire::rt {
 
+class StageMessages; // train/stage_messages.h
+struct StageCounts;
+class Transport;
+
 /// One piece of device memory that goes to a rank or comes from it.
 struct DeviceMessage {
   int peer;   ///< a rank of the program, never this one
@@ -68,6 +72,9 @@ public:
   virtual void check() {}
   /// Whether an exchange returns before it is done, so that its time is not the host's.
   virtual bool runsBehind() const { return false; }
+  /// The same way for messages between stages; link: as stageMessages() has it.
+  virtual std::unique_ptr<StageMessages> stages(Context &ctx, Transport *link,
+                                                const StageCounts &counts) = 0;
   /// E.g. "through the host".
   virtual std::string describe() const = 0;
 

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/link.h"
+#include "cuda/stages.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/device.h"
 
@@ -37,6 +38,10 @@ public:
       upload(ctx, receives[i].data, in[i].pieces[0].data, receives[i].bytes);
   }
   std::string describe() const override { return "GPU memory through the host"; }
+  std::unique_ptr<StageMessages> stages(Context &ctx, Transport *link,
+                                        const StageCounts &counts) override {
+    return stagesThroughHost(ctx, link, counts);
+  }
 
 private:
   static int64_t padded(int64_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -322,10 +322,7 @@ double sumOverRanks(Context &ctx) {
     for (int64_t i = 0; i < piecesOf(ranges[r]); ++i)
       squares[parameters[r]] += *partial++;
   sumShards(ctx, squares.data());
-  double total = 0;
-  for (double square : squares)
-    total += square;
-  return total;
+  return sumStages(ctx, squares);
 }
 
 /// Starts the kernels of the norm.

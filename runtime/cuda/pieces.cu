@@ -13,6 +13,7 @@
 #include "cuda/ranges.h"
 #include "moire/rt/cuda/pack.h"
 #include "moire/rt/pieces.h"
+#include "train/stage_messages.h"
 
 namespace moire::rt {
 
@@ -31,6 +32,13 @@ struct Addend {
   float *own;
   const float *incoming;
   int64_t size;
+};
+
+/// What is added up of one parameter.
+struct Copies {
+  static constexpr int kMost = 256;
+  int count;
+  const float *values[kMost];
 };
 
 /// Calls body(i, n) for the elements of the block's piece, n of them at i at a time.
@@ -160,19 +168,52 @@ float *roomOf(Context &ctx, int64_t elements) {
 }
 } // namespace
 
-void exchangePieces(Context &ctx, int group, const char *what, const Comm::Pieces &from,
-                    const Comm::Pieces &to) {
-  const Group &g = ctx.comm->group(group);
+int64_t roomToExchange(const Group &group, const Comm::Pieces &from, const Comm::Pieces &to) {
   int64_t room = 0;
-  forOthers(g, [&](int next, int previous) {
+  forOthers(group, [&](int next, int previous) {
     room += Messages::roomFor(from[next]) + Messages::roomFor(to[previous]);
   });
-  Messages messages(ctx, g, roomOf(ctx, room));
-  forOthers(g, [&](int next, int previous) {
+  return room;
+}
+
+void exchangePieces(Context &ctx, const Group &group, const char *what, const Comm::Pieces &from,
+                    const Comm::Pieces &to, float *room) {
+  Messages messages(ctx, group, room);
+  forOthers(group, [&](int next, int previous) {
     messages.send(next, from[next]);
     messages.receive(previous, to[previous]);
   });
   messages.exchange(what);
+}
+
+void exchangePieces(Context &ctx, int group, const char *what, const Comm::Pieces &from,
+                    const Comm::Pieces &to) {
+  const Group &g = ctx.comm->group(group);
+  exchangePieces(ctx, g, what, from, to, roomOf(ctx, roomToExchange(g, from, to)));
+}
+
+/// Bound by memory: 4 bytes a value and 4 more an element.
+__global__ static void __launch_bounds__(kThreads) copiesKernel(Copies copies, int64_t n,
+                                                                float *to) {
+  const int64_t step = int64_t(gridDim.x) * kThreads;
+  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step) {
+    float sum = copies.values[0][i];
+    for (int k = 1; k < copies.count; ++k)
+      sum += copies.values[k][i];
+    to[i] = sum;
+  }
+}
+
+void addCopies(Context &ctx, const std::vector<const float *> &values, int64_t n, float *to) {
+  Copies copies;
+  if (values.size() > size_t(copies.kMost))
+    throw RunError("a parameter's gradient is added up of " + std::to_string(values.size()) +
+                   " copies, a GPU adds at most " + std::to_string(copies.kMost) +
+                   "; use a schedule with fewer stages a rank");
+  copies.count = int(values.size());
+  std::copy(values.begin(), values.end(), copies.values);
+  const int64_t blocks = std::min<int64_t>((n + kThreads - 1) / kThreads, 2048);
+  MOIRE_LAUNCH(streamOf(ctx), dim3(unsigned(blocks)), kThreads, 0, copiesKernel, copies, n, to);
 }
 
 void reducePieces(Context &ctx, int group, const char *what, const RangeInfo *ranges,

@@ -324,9 +324,6 @@ int main(int argc, char **argv) {
   if (scheduling::Kind kind; pipelined)
     if (scheduling::Refusal refusal = scheduling::parseKind(options.schedule, kind))
       return usageError("--schedule: " + *refusal);
-  if (pipelined && emit.target != target::TargetKind::cpu)
-    return usageError("--mesh with pp and --target " + line.target +
-                      " is not possible; pipelines run with --target cpu alone");
   if (pipelined && options.expertSlots != 0)
     return usageError("--expert-slots with pp in --mesh is not possible: a micro-batch of a "
                       "pipeline cannot run in parts; leave one of them out");

@@ -8,7 +8,9 @@
 //   * a group's operations go on together, one group after another, and a group is done
 //     when its messages are received as well as sent, so that ranks whose groups do not
 //     match wait for each other;
-//   * a communicator that does not block says ncclInProgress meanwhile;
+//   * a communicator that does not block says ncclInProgress meanwhile; of a group on a
+//     stream beside the rank's it says that it is there, and who waits for the stream waits
+//     for the messages;
 //   * messages between two ranks come in the order in which they were sent, and one of
 //     another length is an error;
 //   * abort ends what is in progress.

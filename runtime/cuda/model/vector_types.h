@@ -33,9 +33,14 @@ MOIRE_VECTOR(short, short)
 MOIRE_VECTOR(unsigned short, ushort)
 #undef MOIRE_VECTOR
 
-// The calls of the CUDA runtime that the kernels' launchers make. Device memory
-// is host memory, and a stream has always finished.
-using cudaStream_t = void *;
+// The calls of the CUDA runtime that the sources of both make. Device memory is host
+// memory; what the null stream is given is done at once, of others see stream.h.
+namespace moire::rt::model {
+class Stream;
+}
+using cudaStream_t = moire::rt::model::Stream *;
+struct moireModelEvent;
+using cudaEvent_t = moireModelEvent *;
 enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
@@ -56,6 +61,13 @@ inline cudaError_t cudaFree(void *p) {
   std::free(p);
   return cudaSuccess;
 }
+inline cudaError_t cudaMallocHost(void **p, size_t bytes) { return cudaMalloc(p, bytes); }
+inline cudaError_t cudaFreeHost(void *p) { return cudaFree(p); }
+inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaGetDevice(int *number) {
+  *number = 0;
+  return cudaSuccess;
+}
 inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
                                    cudaMemcpyKind, cudaStream_t) {
   std::memmove(to, from, bytes);
@@ -65,6 +77,18 @@ inline cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_
   std::memset(p, value, bytes);
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
+inline cudaError_t cudaDeviceGetStreamPriorityRange(int *lowest, int *highest) {
+  *lowest = *highest = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
 
 #endif // MOIRE_RT_CUDA_MODEL_VECTOR_TYPES_H

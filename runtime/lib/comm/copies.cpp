@@ -10,9 +10,9 @@
 
 #include "moire/rt/comm.h"
 #include "moire/rt/gradients.h"
-#include "moire/rt/parallel.h"
 #include "moire/rt/pieces.h"
 #include "moire/rt/pipeline.h"
+#include "train/stage_messages.h"
 
 #include <algorithm>
 #include <map>
@@ -30,61 +30,48 @@ struct Slice {
 
 int64_t gradAt(const ParameterInfo &p) { return p.gradOffset < 0 ? p.offset : p.gradOffset; }
 
-/// values[k] added in order; to may be one of them.
-void addInOrder(Context &ctx, const std::vector<const float *> &values, int64_t n, float *to) {
-  parallelFor(ctx, n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    constexpr int64_t kBlock = 1024;
-    float sum[kBlock];
-    for (int64_t at = begin; at < end; at += kBlock) {
-      const int64_t count = std::min(kBlock, end - at);
-      std::copy_n(values[0] + at, count, sum);
-      for (size_t k = 1; k < values.size(); ++k)
-        for (int64_t i = 0; i < count; ++i)
-          sum[i] += values[k][at + i];
-      std::copy_n(sum, count, to + at);
-    }
-  });
-}
-
 /// holders: coordinates of pp, ascending; pp: their ranks.
 void addSlices(Context &ctx, const Group &pp, const std::vector<int> &holders,
                const std::vector<Slice> &slices) {
+  // 1. What comes, one after another; places in the room are known later.
   int64_t come = 0;
+  Comm::Pieces from(pp.size()), to(pp.size());
   for (const Slice &s : slices)
-    for (int64_t k = 0; k < s.parameter->numCopies; ++k)
-      come += s.parameter->copies[k].rank == pp.index ? 0 : s.length;
-  auto *room = static_cast<float *>(ctx.scratch(come * int64_t(sizeof(float))));
-  std::map<int, Message> sends, receives;
-  std::vector<std::vector<const float *>> copies(slices.size());
-  for (size_t i = 0; i < slices.size(); ++i) {
-    const auto [p, at, length] = slices[i];
-    const int64_t bytes = length * int64_t(sizeof(float));
-    for (int64_t k = 0; k < p->numCopies; ++k) {
-      const CopyInfo &copy = p->copies[k];
+    for (int64_t k = 0; k < s.parameter->numCopies; ++k) {
+      const CopyInfo &copy = s.parameter->copies[k];
+      const int64_t bytes = s.length * int64_t(sizeof(float));
       if (copy.rank != pp.index) {
-        copies[i].push_back(room);
-        receives[copy.rank].pieces.push_back({room, bytes});
-        room += length;
+        to[copy.rank].push_back({nullptr, bytes});
+        come += s.length;
         continue;
       }
-      float *own = ctx.grad(copy.gradOffset + at);
-      copies[i].push_back(own);
       for (int holder : holders)
         if (holder != pp.index)
-          sends[holder].pieces.push_back({own, bytes});
+          from[holder].push_back({ctx.grad(copy.gradOffset + s.at), bytes});
     }
+  const int64_t elements = come + roomToExchange(pp, from, to);
+  auto *room = static_cast<float *>(ctx.scratch(elements * int64_t(sizeof(float))));
+  // 2. The messages.
+  float *at = room;
+  for (auto &pieces : to)
+    for (Piece &piece : pieces) {
+      piece.data = at;
+      at += piece.bytes / int64_t(sizeof(float));
+    }
+  if (holders.size() > 1)
+    exchangePieces(ctx, pp, "sum of copies of gradients", from, to, room + come);
+  // 3. The sums.
+  std::vector<size_t> taken(pp.size());
+  for (const Slice &s : slices) {
+    std::vector<const float *> values;
+    for (int64_t k = 0; k < s.parameter->numCopies; ++k) {
+      const CopyInfo &copy = s.parameter->copies[k];
+      values.push_back(copy.rank == pp.index
+                           ? ctx.grad(copy.gradOffset + s.at)
+                           : static_cast<float *>(to[copy.rank][taken[copy.rank]++].data));
+    }
+    addCopies(ctx, values, s.length, ctx.grad(gradAt(*s.parameter) + s.at));
   }
-  std::vector<Message> out, in;
-  for (auto *messages : {&sends, &receives})
-    for (auto &[coordinate, message] : *messages) {
-      message.peer = pp.members[coordinate];
-      (messages == &sends ? out : in).push_back(std::move(message));
-    }
-  if (!out.empty() || !in.empty())
-    ctx.comm->exchange("sum of copies of gradients", out, in);
-  for (size_t i = 0; i < slices.size(); ++i)
-    addInOrder(ctx, copies[i], slices[i].length,
-               ctx.grad(gradAt(*slices[i].parameter) + slices[i].at));
 }
 } // namespace
 

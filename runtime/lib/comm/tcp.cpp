@@ -70,6 +70,7 @@ public:
       watchdog->finish();
   }
   void abort(const std::string &why) noexcept override { watchdog->abort(why); }
+  RankFault fault() override { return watchdog->faultNow(); }
   std::string describe() const override { return "processes over TCP"; }
 
   void exchange(const char *what, const std::vector<Message> &sends,

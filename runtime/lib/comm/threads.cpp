@@ -97,6 +97,7 @@ public:
     if (!finished)
       world->stop(rank(), stoppedWith(why));
   }
+  RankFault fault() override { return world->faultNow(); }
   std::string describe() const override { return "threads of one process"; }
   bool hasVirtualTime() const override { return true; }
 

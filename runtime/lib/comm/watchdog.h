@@ -42,6 +42,10 @@ public:
   /// What follows is for any thread. Readable once a rank is lost.
   int wake() const { return lostEvent.get(); }
   bool somethingLost() const { return isLost; }
+  RankFault faultNow() {
+    std::lock_guard<std::mutex> hold(lock);
+    return fault;
+  }
   /// Throws the sentence of what was lost in operation `what`. Where nothing is known yet, waits shortly
   /// for a better reason than `why`, which the caller found out about `rank`.
   [[noreturn]] void raise(const std::string &what, int rank = -1, const std::string &why = "");

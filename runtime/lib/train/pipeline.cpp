@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/pipeline.h"
+#include "moire/rt/device.h"
 #include "moire/rt/gradients.h"
 #include "moire/rt/optimizer.h"
 
@@ -24,6 +25,15 @@ std::vector<Piece> piecesIn(char *slot, const std::pair<const KeptInfo *, int64_
   std::vector<Piece> pieces;
   for (int64_t i = 0; i < tensors.second; ++i)
     pieces.push_back({slot + tensors.first[i].offset, tensors.first[i].bytes});
+  return pieces;
+}
+/// The same one after another.
+std::vector<Piece> piecesFrom(char *inbox, const std::pair<const KeptInfo *, int64_t> &tensors) {
+  std::vector<Piece> pieces;
+  for (int64_t i = 0; i < tensors.second; ++i) {
+    pieces.push_back({inbox, tensors.first[i].bytes});
+    inbox += tensors.first[i].bytes;
+  }
   return pieces;
 }
 
@@ -48,6 +58,10 @@ Pipeline::~Pipeline() {
   }
   changed.notify_all();
   queue.stop();
+}
+
+void Pipeline::connect() {
+  messages = stageMessages(ctx, link, {self.numTasks, self.numMessages, self.numInboxes});
 }
 
 //===----------------------------------------------------------------------===//
@@ -203,6 +217,7 @@ int Pipeline::takeInbox(const std::string &what) {
   return number;
 }
 void Pipeline::freeInbox(int number) {
+  messages->freeInbox(number);
   std::lock_guard<std::mutex> hold(lock);
   freeInboxes.push_back(number);
 }
@@ -212,6 +227,12 @@ void Pipeline::freeInbox(int number) {
 //===----------------------------------------------------------------------===//
 
 void Pipeline::putJobs() {
+  startedMessages = 0;
+  if (messages->runsBehind()) {
+    for (int64_t m = 0; m < self.numMessages; ++m)
+      jobs[m] = m + 1;
+    return;
+  }
   for (int64_t m = 0; m < self.numMessages; ++m)
     jobs[m] = queue.put([this, m = int(m)] {
       try {
@@ -232,6 +253,17 @@ void Pipeline::putJobs() {
     });
 }
 
+void Pipeline::startMessages() {
+  if (!messages->runsBehind())
+    return;
+  for (; startedMessages < self.numMessages; ++startedMessages) {
+    const int m = int(startedMessages);
+    if (self.messages[m].send && taskOf[m] >= tasksDone)
+      return;
+    doMessage(m);
+  }
+}
+
 void Pipeline::doMessage(int m) {
   const MessageInfo &message = self.messages[m];
   const int task = taskOf[m];
@@ -245,13 +277,13 @@ void Pipeline::doMessage(int m) {
       if (stopping)
         return;
     }
-    link->exchange(what.c_str(), {{peer, piecesIn(slotOf(t), outputsOf(t))}}, {});
+    messages->send(m, what, peer, piecesIn(slotOf(t), outputsOf(t)), task);
     return;
   }
   if (bytesOf(inputsOf(t)) == 0)
     return;
   const int number = takeInbox(what);
-  link->exchange(what.c_str(), {}, {{peer, {{inbox(number), bytesOf(inputsOf(t))}}}});
+  messages->receive(m, what, peer, piecesFrom(inbox(number), inputsOf(t)), number);
   inboxOf[task] = number;
 }
 
@@ -262,6 +294,12 @@ void Pipeline::doMessage(int m) {
 void Pipeline::wait(int64_t job) {
   if (job == 0)
     return;
+  if (messages->runsBehind()) {
+    if (job > startedMessages)
+      contradiction("a task of rank " + std::to_string(pp.index) + " of pp waits for message " +
+                    std::to_string(job - 1) + " of its queue, which waits for the task");
+    return messages->followMessage(int(job - 1));
+  }
   const auto begin = std::chrono::steady_clock::now();
   queue.wait(job);
   waitedSeconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -271,13 +309,14 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
   const TaskInfo &t = self.tasks[i];
   const Surroundings &a = around[i];
   char *slot = slotOf(t);
+  startMessages();
   // What lies in the slot has left, and the inputs have come.
   if (t.kind == TaskKind::forward)
     wait(leaving[t.stage][t.slot]);
   if (a.message >= 0)
     wait(jobs[a.message]);
   if (const Kept inputs = inputsOf(t); bytesOf(inputs) > 0) {
-    copyPieces({{inbox(inboxOf[i]), bytesOf(inputs)}}, piecesIn(slot, inputs));
+    messages->copy(piecesFrom(inbox(inboxOf[i]), inputs), piecesIn(slot, inputs));
     freeInbox(inboxOf[i]);
   }
   state.kept = slot;
@@ -295,11 +334,12 @@ void Pipeline::end(int i) {
     const bool cotangent = t.kind != TaskKind::forward;
     const int number = takeInbox(name(cotangent, t.path, t.stage, t.microBatch));
     const Kept outputs = outputsOf(t);
-    copyPieces(piecesIn(slot, outputs), {{inbox(number), bytesOf(outputs)}});
+    messages->copy(piecesIn(slot, outputs), piecesFrom(inbox(number), outputs));
     inboxOf[a.consumer] = number;
   }
   for (int m : a.sends)
     leaving[t.stage][t.slot] = std::max(leaving[t.stage][t.slot], jobs[m]);
+  messages->endTask(i);
 }
 
 int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
@@ -320,6 +360,7 @@ int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
     tasksDone = next;
   }
   changed.notify_all();
+  startMessages();
   return next;
 }
 
@@ -348,10 +389,12 @@ void Pipeline::runStep(int64_t rounds, const SetInputs &setInputs) {
   if (ctx.comm) {
     reduceStep(ctx);
   } else {
+    std::vector<double> losses(ctx.microBatches);
+    download(ctx, losses.data(), ctx.losses.data(), ctx.microBatches * int64_t(sizeof(double)));
     double sum = 0;
-    for (int64_t i = 0; i < ctx.microBatches; ++i)
-      sum += ctx.losses.as<double>()[i];
-    ctx.outcome.as<StepOutcome>()->loss = sum;
+    for (double loss : losses)
+      sum += loss;
+    upload(ctx, &ctx.outcome.as<StepOutcome>()->loss, &sum, sizeof sum);
   }
   endStep(ctx);
 }

@@ -4,7 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Two threads: the one that computes runs the tasks in their order, the queue's does the
-// messages in theirs.
+// messages in theirs. Where these go on behind the host (stage_messages.h) who computes
+// starts them, each as soon as its task has ended, and there is no other thread.
 //
 //   a message out     is sent when its task is done; that slot's next forward waits for it
 //   a message in      goes to a free inbox as soon as it comes; its task waits for it
@@ -21,6 +22,7 @@
 #include "comm/queue.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/pipeline.h"
+#include "train/stage_messages.h"
 
 #include <functional>
 
@@ -33,6 +35,9 @@ public:
   /// the program's tables contradict each other.
   Pipeline(Context &ctx, Transport *link, double patience);
   ~Pipeline();
+
+  /// Before the first step, by all ranks at the same time, once their devices are connected.
+  void connect();
 
   /// Sets the inputs of a task's micro-batch.
   using SetInputs = std::function<void(TaskState &)>;
@@ -70,6 +75,8 @@ private:
   void end(int task);
   void wait(int64_t job);
   void putJobs();
+  /// Of a queue without a thread: all messages up to the next one that has yet to be made.
+  void startMessages();
   void doMessage(int message);
 
   /// What the task takes when it starts, and what it gives when it is done.
@@ -89,6 +96,7 @@ private:
   const Group pp; ///< the ranks of the pipeline by coordinate, and this one's
   const PipelineRankInfo &self;
   Transport *link;
+  std::unique_ptr<StageMessages> messages; ///< connect()
 
   std::vector<Surroundings> around; ///< by task
   std::vector<int> taskOf;          ///< by message: that makes or takes it
@@ -96,6 +104,7 @@ private:
   std::vector<int64_t> slotOffset;  ///< by stage, in the arena; -1: not this rank's
 
   std::vector<int64_t> jobs; ///< by message of the round: its number in the queue
+  int64_t startedMessages = 0; ///< of the round, where there is no thread
   /// By task: the inbox with its inputs. Set before the job or the task that fills it is done.
   std::vector<int> inboxOf;
   std::vector<std::vector<int64_t>> leaving; ///< by stage and slot: the last job that sends from it

@@ -93,7 +93,7 @@ private:
     reportOverflows();
     if (connected.hostWaits) // else its time is the GPU's
       reportTimes(before, seconds);
-    if (pipeline)
+    if (pipeline && connected.hostWaits)
       report->stagesEnd(pipeline->waited(), seconds);
     finish();
   }
@@ -153,6 +153,8 @@ private:
     if (!comm) {
       if (error)
         std::rethrow_exception(error);
+      if (pipeline)
+        pipeline->connect();
       return;
     }
     // The largest is the lowest rank's.
@@ -162,6 +164,8 @@ private:
     comm->allReduce(all, "the start of the run", &mine, &first, 1, Reduction::max);
     if (first == 0) {
       connected = connectDevices(*ctx, o.gpuLink);
+      if (pipeline)
+        pipeline->connect();
       return report->connected(connected.how);
     }
     finish();

@@ -61,6 +61,14 @@ struct Network {
   bool given() const { return latency > 0 || bandwidth > 0; }
 };
 
+/// What became of a rank.
+struct RankFault {
+  int rank = -1; ///< -1: nothing
+  std::string why;
+  /// "rank 2 of 4 is lost in all_to_all of node_sum_2: its connection closed".
+  std::string sentence(int ranks, const std::string &what) const;
+};
+
 /// Moves bytes between this rank and the others. Used by one thread at a time.
 ///
 /// A rank that dies or stops answering makes every call throw a LostError, whose
@@ -95,6 +103,8 @@ public:
   virtual void finish() = 0;
   /// Tells the others that this rank stops, and why: they throw. Nothing after finish().
   virtual void abort(const std::string &why) noexcept = 0;
+  /// The first rank that is known to be lost. Of any thread.
+  virtual RankFault fault() { return {}; }
   /// E.g. "threads of one process".
   virtual std::string describe() const = 0;
   /// Whether exchanges can be timed by `clock`: messages then carry stamps.
@@ -125,14 +135,6 @@ private:
 /// Another rank is lost: what it said itself, if anything, is the cause.
 struct LostError : RunError {
   using RunError::RunError;
-};
-
-/// What became of a rank.
-struct RankFault {
-  int rank = -1; ///< -1: nothing
-  std::string why;
-  /// "rank 2 of 4 is lost in all_to_all of node_sum_2: its connection closed".
-  std::string sentence(int ranks, const std::string &what) const;
 };
 
 /// `it stopped with "…"`: why a rank that called abort() is lost.

@@ -88,6 +88,11 @@ void reducePieces(Context &ctx, int group, const char *what, const RangeInfo *ra
 void exchangePieces(Context &ctx, int group, const char *what, const Comm::Pieces &from,
                     const Comm::Pieces &to);
 
+/// The same in any group; room: roomToExchange() elements. Of the target.
+void exchangePieces(Context &ctx, const Group &group, const char *what, const Comm::Pieces &from,
+                    const Comm::Pieces &to, float *room);
+int64_t roomToExchange(const Group &group, const Comm::Pieces &from, const Comm::Pieces &to);
+
 /// After the update: of parameters with zero 1 and 2 every rank gets all pieces' values.
 void gatherPieces(Context &ctx);
 
