@@ -206,6 +206,16 @@ ParameterStore::ParameterStore(const ParameterStore &whole, const Membership &me
 // Execution
 //===----------------------------------------------------------------------===//
 
+int ParameterStore::copyOf(Operation *op) const {
+  return current >= 0 && op->hasAttr(pipe::kSecondAttr) ? currentSecond : current;
+}
+
+StringAttr ParameterStore::nameFor(Operation *op, StringAttr name) const {
+  const int copy = copyOf(op);
+  return copy >= 0 && program ? program->parameterOf(copy % program->problem.numStages(), name)
+                              : name;
+}
+
 LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> operands,
                                        SmallVectorImpl<RuntimeValue> &results) {
   auto find = [&](StringAttr name) -> Parameter * {
@@ -216,19 +226,18 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
     return op->emitOpError("names @") << name << ", which has no value here";
   };
   if (auto read = dyn_cast<pipe::ReadOp>(op)) {
-    Parameter *parameter = find(read.getParameterAttr().getAttr());
+    Parameter *parameter = find(nameFor(op, read.getParameterAttr().getAttr()));
     if (!parameter)
       return unknown(read.getParameter());
     results.push_back(parameter->value);
     return success();
   }
   if (auto accumulate = dyn_cast<pipe::AccumulateOp>(op)) {
-    Parameter *parameter = find(accumulate.getParameterAttr().getAttr());
+    Parameter *parameter = find(nameFor(op, accumulate.getParameterAttr().getAttr()));
     if (!parameter)
       return unknown(accumulate.getParameter());
     const Tensor &addend = operands[0].tensor();
-    if (current >= 0) {
-      const int number = op->hasAttr(pipe::kSecondAttr) ? currentSecond : current;
+    if (const int number = copyOf(op); number >= 0) {
       auto [copy, isNew] = parameter->copies.try_emplace(number, addend);
       if (!isNew)
         addTo(copy->second, addend);

@@ -53,8 +53,9 @@ struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
         map.map(old, block->getArgument(argument++));
       for (Operation &op : part.getBody().front().without_terminator()) {
         Operation *copy = b.clone(op, map);
-        // Gradients of two stages, or of two paths, are added up by themselves.
-        if (part == second && isa<pipe::AccumulateOp>(copy))
+        // Parameters of stages that share a function are told apart; gradients of two stages, or
+        // of two paths, are added up by themselves.
+        if (part == second && isa<pipe::ReadOp, pipe::AccumulateOp>(copy))
           copy->setAttr(pipe::kSecondAttr, b.getUnitAttr());
       }
       for (Value value : part.getBody().front().getTerminator()->getOperands())

@@ -67,7 +67,7 @@ FailureOr<PipelineProgram> PipelineProgram::read(ModuleOp module) {
   for (auto name : op.getStages().getAsRange<FlatSymbolRefAttr>())
     program.stages.push_back(module.lookupSymbol<StageOp>(name.getAttr()));
   for (int64_t stage = 0; stage < int64_t(program.stages.size()); ++stage)
-    if (failed(program.checkFunctions(stage)))
+    if (failed(program.checkParameters(stage)) || failed(program.checkFunctions(stage)))
       return failure();
   for (int64_t stage = 0; stage < int64_t(program.stages.size()); ++stage)
     if (failed(program.checkStage(stage)))
@@ -87,6 +87,53 @@ static std::pair<FlatSymbolRefAttr, StringRef> symbolOf(StageOp stage, TaskKind 
     return {stage.getBackwardWeightAttr(), "backward_weight"};
   }
   llvm_unreachable("all kinds are named above");
+}
+
+StringAttr PipelineProgram::parameterOf(int64_t stage, StringAttr name) const {
+  StageOp op = stages[stage];
+  auto own = op->getAttrOfType<DictionaryAttr>(kParametersAttr);
+  auto symbol = own ? own.getAs<FlatSymbolRefAttr>(name) : FlatSymbolRefAttr();
+  return symbol ? symbol.getAttr() : name;
+}
+
+StringAttr PipelineProgram::nodeOf(int64_t stage, StringAttr name) const {
+  StageOp op = stages[stage];
+  auto own = op->getAttrOfType<DictionaryAttr>(kNodesAttr);
+  auto node = own ? own.getAs<StringAttr>(name) : StringAttr();
+  return node ? node : name;
+}
+
+int64_t PipelineProgram::originalOf(int64_t stage) const {
+  auto functions = [this](int64_t s) {
+    StageOp op = stages[s];
+    return std::tuple(op.getForwardAttr(), op.getBackwardAttr());
+  };
+  int64_t original = 0;
+  while (functions(original) != functions(stage))
+    ++original;
+  return original;
+}
+
+/// What stands for another parameter must be one like it.
+LogicalResult PipelineProgram::checkParameters(int64_t number) {
+  StageOp stage = stages[number];
+  auto own = stage->getAttrOfType<DictionaryAttr>(kParametersAttr);
+  if (!own)
+    return success();
+  for (NamedAttribute entry : own) {
+    auto symbol = dyn_cast<FlatSymbolRefAttr>(entry.getValue());
+    auto from = module.lookupSymbol<ParameterOp>(entry.getName());
+    auto into = symbol ? module.lookupSymbol<ParameterOp>(symbol.getAttr()) : ParameterOp();
+    if (!from || !into)
+      return stage.emitOpError("has ")
+             << entry.getValue() << " for @" << entry.getName().getValue()
+             << "; both must be parameters";
+    if (from.getLocalType() != into.getLocalType())
+      return stage.emitOpError("has ") << symbol << " of type " << into.getLocalType() << " for @"
+                                       << entry.getName().getValue() << ", which is "
+                                       << from.getLocalType() << "; they must be of one type";
+  }
+  return success();
 }
 
 /// Finds the stage's functions that the schedule runs, and what they do to parameters.
@@ -116,10 +163,11 @@ LogicalResult PipelineProgram::checkFunctions(int64_t number) {
       auto name = op->getAttrOfType<FlatSymbolRefAttr>("parameter");
       if (!name)
         return;
-      note(readers, name.getAttr());
+      const StringAttr own = parameterOf(number, name.getAttr());
+      note(readers, own);
       const StringRef what = op->getName().getStringRef();
       if (what == "pipe.accumulate" || what == "exec.grad")
-        note(accumulators, name.getAttr());
+        note(accumulators, own);
     });
   }
   return success();

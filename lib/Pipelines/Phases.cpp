@@ -151,7 +151,9 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                                     {options.schedule, mesh.getSize("pp"),
                                      options.microBatches ? options.microBatches
                                                           : 4 * mesh.getSize("pp"),
-                                     options.overlapRates});
+                                     options.overlapRates,
+                                     // Buckets of divided parameters are a stage's own.
+                                     /*share=*/options.zero < 2});
       if (options.zero > 1)
         passes.addPass(distribute::createBucketPieces());
       break;
@@ -163,6 +165,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
         overlap::buildOverlapPipeline(passes, options.overlapRates);
       break;
     case Phase::program:
+      passes.addPass(stages::createUnshareStages());
       program::buildProgramPipeline(passes, options.logitsLimit << 20, options.epilogues);
       break;
     }

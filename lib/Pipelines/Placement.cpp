@@ -13,7 +13,8 @@ using frontend::Placement;
 
 /// The names of nodes whose ops a stage's forward computes. What is made of the micro-batch's
 /// inputs alone, or of parameters alone, every stage makes for itself: it belongs to none.
-static void placeNodes(func::FuncOp forward, int64_t stage, Placement &placement) {
+static void placeNodes(const pipe::PipelineProgram &program, int stage, Placement &placement) {
+  func::FuncOp forward = program.functionOf({scheduling::TaskKind::Forward, 0, stage, 0});
   llvm::DenseSet<Value> inputs, parameters;
   for (BlockArgument argument : forward.getArguments())
     if (pipe::argumentPort(forward, argument.getArgNumber()).role.empty())
@@ -38,7 +39,7 @@ static void placeNodes(func::FuncOp forward, int64_t stage, Placement &placement
       auto named = dyn_cast<NameLoc>(loc);
       if (!named)
         return WalkResult::advance();
-      placement.stages.emplace(named.getName().str(), stage);
+      placement.stages.emplace(program.nodeOf(stage, named.getName()).str(), stage);
       return WalkResult::interrupt();
     });
   }
@@ -149,7 +150,7 @@ FailureOr<Placement> moire::placementOf(ModuleOp module) {
     for (const std::vector<int> &ranks : problem.rankOf)
       if (!llvm::is_contained(placement.holders[stage], ranks[stage]))
         placement.holders[stage].push_back(ranks[stage]);
-    placeNodes(program->functionOf({scheduling::TaskKind::Forward, 0, stage, 0}), stage, placement);
+    placeNodes(*program, stage, placement);
   }
   return placement;
 }

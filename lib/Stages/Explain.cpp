@@ -11,17 +11,18 @@ using namespace mlir;
 using namespace moire;
 using namespace moire::scheduling;
 
-/// The ONNX node that the first op of the function with one comes from.
-static std::string firstNode(func::FuncOp func) {
+/// The ONNX node that the first op of a stage's forward with one comes from.
+static std::string firstNode(const pipe::PipelineProgram &program, int stage) {
   std::string name;
-  for (Operation &op : func.getBody().front()) {
+  func::FuncOp forward = program.functionOf({TaskKind::Forward, 0, stage, 0});
+  for (Operation &op : forward.getBody().front()) {
     if (isa<pipe::ReadOp, arith::ConstantOp>(op))
       continue;
     op.getLoc()->walk([&](Location loc) {
       auto named = dyn_cast<NameLoc>(loc);
       if (!named)
         return WalkResult::advance();
-      name = named.getName().str();
+      name = program.nodeOf(stage, named.getName()).str();
       return WalkResult::interrupt();
     });
     if (!name.empty())
@@ -59,10 +60,13 @@ void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates
     std::string ranks;
     for (const std::vector<int> &place : problem.rankOf)
       ranks += (ranks.empty() ? "" : ",") + std::to_string(place[s]);
+    const int64_t original = program.originalOf(s);
     os << llvm::formatv("{0,-6} {1,-8} {2,11:f1} {3,11:f1} {4,12:f0} {5,12:f0}  {6}\n", s, ranks,
                         cost.forward * 1e6, cost.backward * 1e6, cost.activationBytes,
                         cost.outputBytes,
-                        firstNode(program.functionOf({TaskKind::Forward, 0, s, 0})));
+                        firstNode(program, s) +
+                            (original == s ? ""
+                                           : ", functions of stage " + std::to_string(original)));
   }
   const Timing timing = simulate(problem, program.schedule);
   int held = 0;

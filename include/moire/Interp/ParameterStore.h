@@ -76,6 +76,10 @@ public:
 private:
   void addTo(Tensor &sum, const Tensor &addend) const;
   mlir::LogicalResult sumCopies(mlir::Operation *op, mlir::StringAttr name);
+  /// The copy that `op` accumulates in; -1: there is one.
+  int copyOf(mlir::Operation *op) const;
+  /// What the parameter that `op` names is in the stage that runs.
+  mlir::StringAttr nameFor(mlir::Operation *op, mlir::StringAttr name) const;
   /// The elements of its shard that this rank owns: [begin, end).
   std::pair<int64_t, int64_t> ownedOf(pipe::ParameterOp op) const;
   /// pipe.reduce_grads and pipe.gather; `starts` as in Clock::transfer.

@@ -24,6 +24,10 @@ inline constexpr llvm::StringLiteral kPairAttr = "pipe.pair", kSecondAttr = "pip
 /// Its name.
 std::string pairName(mlir::func::FuncOp first, mlir::func::FuncOp second);
 
+/// Of a stage whose functions are another one's: [parameter in them] → the stage's own, and
+/// [ONNX node in their locations] → the stage's own; see pass share-stages.
+inline constexpr llvm::StringLiteral kParametersAttr = "pipe.parameters", kNodesAttr = "pipe.nodes";
+
 /// One of these attributes: `role` is one of the names above, empty for an argument of the
 /// micro-batch.
 struct Port {
@@ -54,6 +58,12 @@ public:
   llvm::SmallVector<StageOp> stages; ///< by index
 
   mlir::func::FuncOp functionOf(const scheduling::Task &task) const;
+  /// The parameter that `name` is in the functions of a stage, which may be another one's.
+  mlir::StringAttr parameterOf(int64_t stage, mlir::StringAttr name) const;
+  /// The same of an ONNX node in their locations.
+  mlir::StringAttr nodeOf(int64_t stage, mlir::StringAttr name) const;
+  /// The first stage that has the functions of this one.
+  int64_t originalOf(int64_t stage) const;
   /// Those of a stage that the schedule runs: forward, backward, backward_input, backward_weight.
   llvm::SmallVector<mlir::func::FuncOp> functionsOf(StageOp stage) const;
   /// The function that does both tasks of an action at once; null where there is none.
@@ -91,6 +101,7 @@ public:
 private:
   mlir::LogicalResult checkStage(int64_t stage);
   mlir::LogicalResult checkFunctions(int64_t stage);
+  mlir::LogicalResult checkParameters(int64_t stage);
 
   mlir::ModuleOp module;
   llvm::DenseMap<mlir::StringAttr, llvm::SmallVector<int>> readers, accumulators;

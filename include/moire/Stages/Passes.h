@@ -29,6 +29,7 @@ struct StagesOptions {
   int64_t ranks = 1;             ///< of pp
   int64_t microBatches = 0;      ///< of a rank and step
   std::string rates;             ///< of overlap::Rates::parse
+  bool share = true;             ///< equal stages share functions
 };
 
 /// Phase `stages`: the training step of each rank ~~> stages and the schedule in which

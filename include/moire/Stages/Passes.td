@@ -83,4 +83,43 @@ def SumCopies : Pass<"sum-copies", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moire::pipe::PipeDialect", "::mlir::func::FuncDialect"];
 }
 
+def ShareStages : Pass<"share-stages", "::mlir::ModuleOp"> {
+  let summary = "Stages whose functions are equal share them";
+  let description = [{
+    Functions are equal where op by op they are, up to the parameters that they name. A stage
+    that all its functions find their equals for takes those of the other one.
+    `pipe.parameters` says what each parameter in them is here, `pipe.nodes` what each
+    ONNX node in their locations is.
+
+    ```mlir
+    func.func @stage1_forward(…) {… pipe.read @a …}
+    func.func @stage2_forward(…) {… pipe.read @b …}
+    pipe.stage @stage1 index 1 forward @stage1_forward
+    pipe.stage @stage2 index 2 forward @stage2_forward
+    ~~>
+    func.func @stage1_forward(…) {… pipe.read @a …}
+    pipe.stage @stage1 index 1 forward @stage1_forward
+    pipe.stage @stage2 index 2 forward @stage1_forward attributes {pipe.parameters = {a = @b}, …}
+    ```
+  }];
+  let statistics = [Statistic<"shared", "shared", "Stages that took another one's functions">];
+}
+
+def UnshareStages : Pass<"unshare-stages", "::mlir::ModuleOp"> {
+  let summary = "Gives each stage functions of its own";
+  let description = [{
+    The inverse of share-stages, before statements have addresses: each stage gets copies of
+    its functions in which its own parameters and nodes stand, and so does each pair of tasks
+    that the schedule overlaps.
+
+    ```mlir
+    pipe.stage @stage2 index 2 forward @stage1_forward attributes {pipe.parameters = {a = @b}, …}
+    ~~>
+    func.func @stage2_forward(…) {… pipe.read @b …}
+    pipe.stage @stage2 index 2 forward @stage2_forward
+    ```
+  }];
+  let dependentDialects = ["::moire::pipe::PipeDialect", "::mlir::func::FuncDialect"];
+}
+
 #endif // MOIRE_STAGES_PASSES
