@@ -41,6 +41,10 @@ struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
     auto program = pipe::PipelineProgram::read(getOperation());
     if (failed(program))
       return failure();
+    for (pipe::StageOp stage : program->stages)
+      if (stage->hasAttr(pipe::kParametersAttr))
+        return stage.emitOpError("has the functions of another stage, and statements need addresses of "
+                                 "its own parameters; run unshare-stages first");
     const auto pairs = program->pairs();
     KernelTable kernels(getOperation());
     SmallVector<func::FuncOp> all;

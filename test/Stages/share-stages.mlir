@@ -6,7 +6,9 @@
 // RUN: moire-opt %t.pairs.mlir --unshare-stages --mlir-print-debuginfo --mlir-pretty-debuginfo | FileCheck %s --check-prefix=OWN
 // RUN: sed 's/b = @c/b = @d/' %t.mlir | not moire-opt --sum-copies -o /dev/null 2>&1 | FileCheck %s --check-prefix=TYPE
 // RUN: sed 's/b = @c/b = @e/' %t.mlir | not moire-opt --sum-copies -o /dev/null 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: not moire-opt %t.mlir --sum-copies --lower-to-exec -o /dev/null 2>&1 | FileCheck %s --check-prefix=LOWER
 
+// LOWER: error: 'pipe.stage' op has the functions of another stage, and statements need addresses of its own parameters; run unshare-stages first
 // TYPE: error: 'pipe.stage' op has @d of type 'tensor<8x6xf32>' for @b, which is 'tensor<8x8xf32>'; they must be of one type
 // NONE: error: 'pipe.stage' op has @e for @b; both must be parameters
 
