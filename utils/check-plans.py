@@ -23,7 +23,7 @@ not divide the heads must be refused, and the refusal must name one that does.
     check-plans.py --binaries 3 --target cuda-model --steps 2
                                       the CUDA programs, executed by the model of a GPU,
                                       against one rank of the CPU target: SGD through the
-                                      host, AdamW by a model of NCCL
+                                      host, clipped SGD and AdamW by a model of NCCL
     check-plans.py --binaries 10 --target cuda --stage compile --keep DIR
                                       CUDA programs, which must compile without a warning
     check-plans.py --pp 2 4 8         pipelines, under every schedule
@@ -206,7 +206,7 @@ class Runs:
                 if self.args.stage in ("compile", "build"):
                     return None
                 if self.args.target == "cuda-model":
-                    command += ["--gpu-link", "nccl" if optimizer == "adamw" else "host"]
+                    command += ["--gpu-link", "host" if optimizer == "sgd" else "nccl"]
             if self.args.stage == "run":  # the model may lie elsewhere than when it was compiled
                 command += ["--weights", self.entry.path("model.onnx")]
         else:
@@ -493,6 +493,8 @@ def main():
     parser.add_argument("--drop-order", nargs="+", default=["none", "gshard", "switch"],
                         choices=["none", "gshard", "switch"],
                         help=f"of a capacity of {FACTOR} pairs; none: experts take all")
+    parser.add_argument("--only", nargs="+", metavar="WORDS", default=[],
+                        help="plans whose name has all of these, e.g. pp=2,dp=1,ep=2,tp=1 \"accumulate 4 dualpipe\"")
     parser.add_argument("--sample", type=int, metavar="N", help="only N plans, chosen at random")
     parser.add_argument("--binaries", type=int, metavar="N",
                         help="N plans, chosen at random, as compiled trainers")
@@ -519,7 +521,10 @@ def main():
     if args.defects:
         sys.exit(1 if check_defects(args) else 0)
     plans = [(name, plan) for name in args.entry
-             for plan in all_plans(name, args.tp, args.zero, args.drop_order, args.pp)]
+             for plan in all_plans(name, args.tp, args.zero, args.drop_order, args.pp)
+             if all(f" {words} " in f" {plan} " for words in args.only)]
+    if args.only and len(plans) < (args.sample or args.binaries or 1):
+        sys.exit(f"error: {len(plans)} plans have {args.only} in their names, fewer than were asked for")
     if args.sample or args.binaries:
         plans = random.Random(args.seed).sample(plans, args.sample or args.binaries)
     failed = 0

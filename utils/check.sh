@@ -99,6 +99,10 @@ step "corpus: CUDA programs, executed by the model of a GPU, against PyTorch" py
 step "plans: a CUDA program of many ranks, executed by the model of a GPU, against one CPU rank" \
   python3 utils/check-plans.py --build build --binaries 1 --target cuda-model --steps 2 \
   --entry mixtral_batched_dyn18 --tp 1 2 --zero 2 3 --seed 1
+step "plans: a CUDA pipeline, executed by the model of a GPU, against one CPU rank" \
+  python3 utils/check-plans.py --build build --binaries 1 --target cuda-model --steps 2 \
+  --entry mixtral_batched_dyn18 --pp 2 --tp 1 --zero 0 --drop-order none \
+  --only pp=2,dp=1,ep=2,tp=1 "accumulate 4 dualpipe"
 step "routers: micro-batches of a CUDA program in parts" python3 utils/check-routers.py --build build \
   --slots --target cuda-model --steps 2
 step "corpus: CUDA programs compile without a warning" compile_for_cuda

@@ -24,9 +24,11 @@ done
 corpus=${MOIRE_CORPUS:-../shared/corpus}
 entries=$(python3 -c 'import sys; sys.path.insert(0, "utils"); print(*__import__("importlib").import_module("check-corpus").ENTRIES)')
 plan_entries="gpt2_dyn18 llama_dyn18 mixtral_batched_dyn18"
+pipeline=(--entry mixtral_deep_dyn18 --pp 4 --tp 1 --zero 0 --drop-order none
+  --only pp=4,dp=1,ep=2,tp=1 "accumulate 8 dualpipe" --binaries 1)
 
 rm -rf gpu
-mkdir -p gpu/corpus gpu/trainers gpu/plans gpu/bench
+mkdir -p gpu/corpus gpu/trainers gpu/plans gpu/pipelines gpu/bench
 if [ -d "$corpus" ]; then
   for entry in $entries; do cp -rL "$corpus/$entry" gpu/corpus/; done
   chmod -R u+w gpu/corpus
@@ -36,15 +38,17 @@ if [ -d "$corpus" ]; then
 else
   echo "gpu-pack: no corpus at $corpus, so none goes along; MOIRE_CORPUS names it"
 fi
-# Plans of several ranks, which share the GPU, and the runs of one CPU rank that they are
+# Plans and a pipeline of several ranks, which share the GPU, and the runs of one CPU rank that they are
 # compared with.
 if [ -d "$corpus" ]; then
-  for entry in $plan_entries; do [ -d "gpu/corpus/$entry" ] || cp -rL "$corpus/$entry" gpu/corpus/; done
+  for entry in $plan_entries mixtral_deep_dyn18; do [ -d "gpu/corpus/$entry" ] || cp -rL "$corpus/$entry" gpu/corpus/; done
   chmod -R u+w gpu/corpus
   # shellcheck disable=SC2086
   python3 utils/check-plans.py --build "$build" --corpus gpu/corpus --entry $plan_entries \
     --target cuda --binaries 6 --stage build --keep gpu/plans
-  rm -rf gpu/plans/*/dp=1.ep=1.tp=1.*/
+  python3 utils/check-plans.py --build "$build" --corpus gpu/corpus "${pipeline[@]}" \
+    --target cuda --stage build --keep gpu/pipelines
+  rm -rf gpu/plans/*/dp=1.ep=1.tp=1.*/ gpu/pipelines/*/dp=1.ep=1.tp=1.*/
 fi
 for shape in gpt2-124m:batch=32,seq=1024 moe-512:batch=16,seq=1024; do
   name=${shape%%:*}
@@ -60,6 +64,6 @@ for program in gpu-kernel-check cuda-bench; do
   [ -z "$found" ] || cp "$found" gpu/
 done
 # The sources stay behind.
-find gpu/trainers gpu/plans gpu/bench -mindepth 2 -depth \( -type d -name src -o -type d -name runtime \) -exec rm -rf {} +
-strip gpu/gpu-kernel-check gpu/cuda-bench gpu/trainers/*/*/trainer gpu/plans/*/*/trainer gpu/bench/*/trainer 2>/dev/null || true
+find gpu/trainers gpu/plans gpu/pipelines gpu/bench -mindepth 2 -depth \( -type d -name src -o -type d -name runtime \) -exec rm -rf {} +
+strip gpu/gpu-kernel-check gpu/cuda-bench gpu/trainers/*/*/trainer gpu/plans/*/*/trainer gpu/pipelines/*/*/trainer gpu/bench/*/trainer 2>/dev/null || true
 echo "gpu-pack: $(du -sm gpu | cut -f1) MB in gpu (at most 64 should travel)"

@@ -78,22 +78,30 @@ class Run:
 
     def plans(self):
         """Several ranks of one process that share the GPU."""
-        folder = os.path.join(ROOT, "gpu/plans")
+        self.ranks("plans", ["--entry", *PLAN_ENTRIES, "--binaries", "6"])
+        # Eight ranks under DualPipe.
+        self.ranks("pipelines", ["--entry", "mixtral_deep_dyn18", "--pp", "4", "--tp", "1",
+                                 "--zero", "0", "--drop-order", "none", "--only",
+                                 "pp=4,dp=1,ep=2,tp=1", "accumulate 8 dualpipe",
+                                 "--binaries", "1"])
+
+    def ranks(self, what, chosen):
+        """The trainers in gpu/`what`, against one rank of the CPU target."""
+        folder = os.path.join(ROOT, "gpu", what)
         if not os.path.isdir(folder):
-            return self.row("plans", "skipped", "no gpu/plans")
+            return self.row(what, "skipped", "no gpu/" + what)
         code, text = output([sys.executable, os.path.join(HERE, "check-plans.py"), "--corpus",
-                             os.path.join(ROOT, "gpu/corpus"), "--entry", *PLAN_ENTRIES,
-                             "--target", "cuda", "--binaries", "6", "--stage", "run", "--keep",
-                             folder], min(180, self.left()))
+                             os.path.join(ROOT, "gpu/corpus"), *chosen, "--target", "cuda",
+                             "--stage", "run", "--keep", folder], min(180, self.left()))
         for line in text.splitlines():
             if " ok " in line or " FAILED " in line:
                 name, verdict = line.split()[:2]
-                self.row("plans " + name, verdict, " ".join(line.split()[4:])[:90])
+                self.row(f"{what} {name}", verdict, " ".join(line.split()[4:])[:90])
             elif line.startswith("  "):
                 print(line)
         if code not in (0, 1):
-            self.row("plans", "late" if code == 124 else "FAILED", text.strip()[-90:])
-        self.data["plans"] = {"exit": code, "text": text}
+            self.row(what, "late" if code == 124 else "FAILED", text.strip()[-90:])
+        self.data[what] = {"exit": code, "text": text}
 
     def sanitizer(self):
         tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"

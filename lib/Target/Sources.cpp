@@ -26,6 +26,8 @@ using namespace moire::target;
 /// Statements a function and a file may have: compile time grows faster than
 /// the length of a function.
 static constexpr size_t kFunctionStatements = 250, kFileStatements = 750;
+/// So many make a CUDA graph of their own worth its launch.
+static constexpr size_t kGraphStatements = 4;
 /// Loops a file may have; one takes g++ about 0.2 s.
 static constexpr size_t kFileLaunches = 12;
 
@@ -51,6 +53,8 @@ private:
   /// A part of a function, short enough to compile quickly.
   struct Part {
     std::string name, file, body;
+    size_t statements = 0;
+    bool isGraph = false; ///< it may run as a CUDA graph
   };
   std::vector<Part> parts;
   std::vector<FunctionEntry> functions; ///< and of how many parts each is
@@ -84,6 +88,14 @@ static bool asksForSlots(const ProgramInfo &info) {
   return info.options.target != TargetKind::cpu && info.module->hasAttr("moire.expert_slots");
 }
 
+/// Whether the host takes part in it, so that no CUDA graph can hold it: where ranks meet, other
+/// streams, and the loss, whose place is another one in each micro-batch.
+static bool needsHost(Operation &op) {
+  return isa<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::AxisIndexOp,
+             exec::ExchangeOp, exec::AllToAllRowsOp, exec::AsyncOp, exec::WaitOp,
+             exec::StartReduceOp, exec::LossOp>(op);
+}
+
 LogicalResult SourceWriter::readSteps() {
   if (!info.pipeline)
     return readFunction(info.microStep, "step");
@@ -106,14 +118,22 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
   std::string last, body;
   size_t count = 0, number = 0;
   bool asks = asksForSlots(info), asked = false;
+  // Of a pipeline on GPUs what the stream alone does is a part by itself.
+  const bool cutsGraphs = info.pipeline && info.options.target != TargetKind::cpu;
+  bool ofHost = false; // what body holds
   auto finish = [&](bool isLast) {
-    if (!body.empty() || (isLast && number == 0)) {
+    const bool isGraph = cutsGraphs && !ofHost && count >= kGraphStatements;
+    if (!isGraph && !body.empty() && number > 0 && !parts.back().isGraph &&
+        parts.back().statements + count <= kFunctionStatements) {
+      parts.back().body += body;
+      parts.back().statements += count;
+    } else if (!body.empty() || (isLast && number == 0)) {
       ++number;
       // Stages have a file each.
       const std::string file = func->hasAttr(pipe::kPairAttr) ? "pairs"
                                : info.pipeline                ? name.substr(0, name.find('_'))
                                                               : name;
-      parts.push_back({name + std::to_string(number), file, std::move(body)});
+      parts.push_back({name + std::to_string(number), file, std::move(body), count, isGraph});
     }
     body.clear();
     last.clear();
@@ -125,6 +145,10 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
       return failure();
     if (statement->empty())
       continue;
+    if (cutsGraphs && needsHost(op) != ofHost) {
+      finish(false);
+      ofHost = !ofHost;
+    }
     if (asks && !asked && writesGradient(op)) {
       body += "  checkSlots(ctx);\n";
       asked = true;
@@ -144,7 +168,9 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
       finish(false);
   }
   finish(true);
-  functions.push_back({name, number});
+  FunctionEntry &function = functions.emplace_back(FunctionEntry{name, {}});
+  for (const Part &part : ArrayRef<Part>(parts).take_back(number))
+    function.isGraph.push_back(part.isGraph);
   return success();
 }
 
@@ -292,16 +318,18 @@ LogicalResult SourceWriter::writePrepare() {
 
 void SourceWriter::writeSteps() {
   std::string text;
-  size_t perFile = kFileStatements / kFunctionStatements, inFile = 0;
+  // A pipeline's functions of one stage are short where the stage is.
+  const size_t perFile = kFileStatements * (info.pipeline ? 2 : 1);
+  size_t inFile = 0;
   llvm::StringMap<size_t> files; // of a name so far
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part &part = parts[i];
     if (text.empty())
       text = "#include \"kernels.h\"\n#include \"program.h\"\n\n";
     text += "void " + part.name + "(Context &ctx) {\n" + part.body + "}\n";
-    // A pipeline's functions of one stage are short where the stage is.
-    const bool full = ++inFile == perFile * (info.pipeline ? 2 : 1);
-    if (full || i + 1 == parts.size() || parts[i + 1].file != part.file) {
+    inFile += part.statements;
+    if (i + 1 == parts.size() || parts[i + 1].file != part.file ||
+        inFile + parts[i + 1].statements > perFile) {
       const size_t number = ++files[part.file];
       std::string name = part.file + std::to_string(number);
       if (info.pipeline)

@@ -18,7 +18,7 @@ std::string banner(const ProgramInfo &info, llvm::StringRef what);
 /// A generated function: its parts are NAME1, NAME2, …
 struct FunctionEntry {
   std::string name;
-  size_t parts;
+  std::vector<bool> isGraph; ///< by part: whether it may run as a CUDA graph
 };
 
 /// program.cpp: constants, parameters, inputs, files, peak, program.

@@ -188,6 +188,8 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   std::string text = "#include \"program.h\"\n";
   if (info.pipeline)
     text += "#include \"moire/rt/pipeline.h\"\n";
+  if (llvm::any_of(functions, [](const FunctionEntry &f) { return llvm::is_contained(f.isGraph, true); }))
+    text += "#include \"moire/rt/device.h\"\n";
   if (narrow)
     text += "#include \"moire/rt/bf16.h\"\n";
   text += "#include <cmath>\n\n"
@@ -257,8 +259,10 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   text += "};\n\n";
   for (const FunctionEntry &function : functions) {
     text += "static void " + (info.pipeline ? function.name : "microStep") + "(Context &ctx) {\n";
-    for (size_t i = 0; i < function.parts; ++i)
-      text += "  " + function.name + std::to_string(i + 1) + "(ctx);\n";
+    for (auto [i, isGraph] : llvm::enumerate(function.isGraph)) {
+      const std::string part = function.name + std::to_string(i + 1);
+      text += isGraph ? "  replay(ctx, " + part + ");\n" : "  " + part + "(ctx);\n";
+    }
     text += "}\n\n";
   }
   if (info.mesh)

@@ -16,6 +16,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 namespace moire::rt {
@@ -174,6 +175,21 @@ void Device::dropGraphs() {
 //===----------------------------------------------------------------------===//
 
 void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, int64_t bytes) {
+  const Program &program = *ctx.program;
+  if (program.pipeline) {
+    int64_t before = 0, all = 0;
+    for (int64_t i = 0; i < program.numInputs; ++i) {
+      all += bytesOf(program.inputs[i]);
+      before += i < index ? bytesOf(program.inputs[i]) : 0;
+    }
+    PinnedBlock &staged = ctx.device->staged;
+    if (!staged.size())
+      staged = PinnedBlock(all * ctx.microBatches);
+    // Another task of the micro-batch may be copying: the same bytes.
+    char *own = staged.data() + task.microBatch * all + before;
+    std::memcpy(own, host, bytes);
+    host = own;
+  }
   send(ctx, const_cast<void *>(task.inputs[index]), host, bytes);
 }
 

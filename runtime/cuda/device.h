@@ -6,6 +6,8 @@
 #ifndef MOIRE_RT_CUDA_DEVICE_H
 #define MOIRE_RT_CUDA_DEVICE_H
 
+#include "cuda/graphs.h"
+#include "cuda/pinned.h"
 #include "moire/rt/context.h"
 #include "moire/rt/cuda/launch.h"
 
@@ -28,7 +30,11 @@ struct Device {
   cudaEvent_t begin = nullptr, ends[kJobs] = {};
   int64_t lastJob = 0; ///< its number, from 1
   std::unique_ptr<DeviceBlock[]> inputs; ///< what the inputs of Context and its second task point to
+  /// Of a pipeline: the step's inputs, [micro-batches][inputs], for tasks take them again and
+  /// again without the host's waiting.
+  PinnedBlock staged;
   std::shared_ptr<Libraries> libraries;
+  Graphs parts; ///< of stages' functions
 
   /// The micro-step as a graph, by whether it is the first of a step, which sets
   /// the gradients, and the last one, which ends with the optimizer: [0] first, [1]

@@ -11,6 +11,7 @@
 
 #include "cuda/stages.h"
 #include "cuda/link.h"
+#include "cuda/pinned.h"
 
 #include <algorithm>
 
@@ -62,16 +63,6 @@ void StagesOnGpu::freeInbox(int inbox) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// The host's, which a GPU copies to and from while the host goes on.
-struct PinnedMemory {
-  static char *allocate(int64_t bytes) {
-    void *memory = nullptr;
-    MOIRE_CUDA(cudaMallocHost(&memory, size_t(bytes)));
-    return static_cast<char *>(memory);
-  }
-  static void release(char *memory, int64_t) { cudaFreeHost(memory); }
-};
-
 class ThroughHost final : public StagesOnGpu {
 public:
   ThroughHost(Context &ctx, Transport *link, const StageCounts &counts)
@@ -101,7 +92,7 @@ private:
     for (const Piece &piece : pieces)
       bytes += piece.bytes;
     if (bytes > room.size())
-      room = BlockOf<PinnedMemory>(bytes);
+      room = PinnedBlock(bytes);
     std::vector<Piece> there;
     char *at = room.data();
     for (const Piece &piece : pieces) {
@@ -126,7 +117,7 @@ private:
 
   Transport *link;
   const int gpu;
-  BlockOf<PinnedMemory> room; ///< grows to what the largest message needs
+  PinnedBlock room; ///< grows to what the largest message needs
 };
 } // namespace
 

@@ -13,6 +13,8 @@
 #include "cuda/link.h"
 #include "cuda/model/jobs.h"
 #include "cuda/model/waits.h"
+#include "train/convert.h"
+#include "train/data.h"
 #endif
 
 #include <cstring>
@@ -57,7 +59,28 @@ void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
 }
 int64_t reserveBytes(const Program &) { return 0; }
+#ifdef MOIRE_CUDA_MODEL
+/// Places of their own, as on a GPU, where graphs find them.
+void reserve(Context &ctx) {
+  const Program &program = *ctx.program;
+  const int64_t count = program.numInputs;
+  auto inputs = std::make_unique<DeviceBlock[]>(2 * count);
+  for (int64_t i = 0; i < 2 * count; ++i) {
+    const InputInfo &input = program.inputs[i % count];
+    inputs[i] = DeviceBlock(elements(input) * bytesOf(input.dtype));
+    (i < count ? ctx.inputs[i] : ctx.second.inputs[i - count]) = inputs[i].data();
+  }
+  ctx.device->inputs = std::move(inputs);
+}
+void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, int64_t bytes) {
+  send(ctx, const_cast<void *>(task.inputs[index]), host, bytes);
+}
+#else
 void reserve(Context &) {}
+void setInput(Context &, TaskState &task, int64_t index, const void *host, int64_t) {
+  task.inputs[index] = host;
+}
+#endif
 
 static void copyAndWait(void *to, const void *from, int64_t bytes) {
   if (bytes <= 0)
@@ -83,9 +106,6 @@ HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool)
     : ctx(ctx), block(block), ptr(block.data()) {}
 void HostCopy::store() {}
 
-void setInput(Context &, TaskState &task, int64_t index, const void *host, int64_t) {
-  task.inputs[index] = host;
-}
 void runMicroStep(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);

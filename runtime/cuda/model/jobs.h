@@ -13,6 +13,8 @@
 #ifndef MOIRE_RT_CUDA_MODEL_JOBS_H
 #define MOIRE_RT_CUDA_MODEL_JOBS_H
 
+#include "cuda/graphs.h"
+
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -23,6 +25,9 @@ namespace moire::rt {
 struct Device {
   std::deque<std::function<void()>> jobs; ///< that have not begun
   int64_t last = 0;                       ///< the number of the last one given, from 1
+  /// What the inputs of Context and its second task point to.
+  std::unique_ptr<DeviceBlock[]> inputs;
+  Graphs parts; ///< of stages' functions
 };
 
 namespace model {

@@ -30,6 +30,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -95,6 +96,9 @@ struct Site {
 /// Runs `body(data)` for every thread of every block.
 void run(const Site &site, dim3 grid, dim3 block, size_t dynamicShared,
          void (*body)(void *), void *data);
+
+/// What the rank's stream is given while it is captured; null: it is not.
+extern __thread std::vector<std::function<void()>> *captured;
 
 /// Order of blocks and threads of the launches that follow: 0 ascending, else a
 /// permutation drawn from the seed. Results must not depend on it.

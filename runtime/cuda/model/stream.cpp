@@ -6,8 +6,11 @@
 #include "cuda/model/stream.h"
 #include "moire/rt/cuda/launch.h"
 
+#include <cstring>
+#include <functional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 using moire::rt::model::Stream;
 using moire::rt::model::Work;
@@ -17,6 +20,8 @@ namespace moire::rt {
 cudaStream_t streamOf(Context &) { return nullptr; }
 
 namespace model {
+__thread std::vector<std::function<void()>> *captured = nullptr;
+
 void Stream::give(std::shared_ptr<Work> work) {
   std::lock_guard<std::mutex> hold(lock);
   works.push_back(std::move(work));
@@ -92,3 +97,52 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     stream->give(std::make_shared<WaitForEvent>(*event));
   return cudaSuccess;
 }
+
+//===----------------------------------------------------------------------===//
+// Graphs
+//===----------------------------------------------------------------------===//
+
+struct moireModelGraph {
+  std::vector<std::function<void()>> nodes;
+};
+
+/// Does `node`, or notes it where the stream is captured.
+template <typename Node> static cudaError_t doOnStream(cudaStream_t stream, Node node) {
+  using moire::rt::model::captured;
+  if (captured && !stream)
+    captured->push_back(node);
+  else
+    node();
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream) {
+  return doOnStream(stream, [=] { std::memmove(to, from, bytes); });
+}
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream) {
+  return doOnStream(stream, [=] { std::memset(p, value, bytes); });
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  moire::rt::model::captured = new std::vector<std::function<void()>>;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph) {
+  *graph = new moireModelGraph{std::move(*moire::rt::model::captured)};
+  delete std::exchange(moire::rt::model::captured, nullptr);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new moireModelGraph(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  for (const std::function<void()> &node : exec->nodes)
+    node();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { return cudaGraphDestroy(exec); }

@@ -71,6 +71,9 @@ private:
 /// Makes `bytes` at `host` the input number `index` of the next micro-step, or of a task (ctx
 /// itself or ctx.second). They must stay as they are until outcomeOfStep returns.
 void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, int64_t bytes);
+/// Does a part of a stage's function that gives the rank's stream kernels and nothing else: on
+/// a GPU as a graph, one for each slot. Of programs for GPUs.
+void replay(Context &ctx, void (*part)(Context &));
 /// Starts the program's micro-step number ctx.microBatch; after the last one of a
 /// step also endStep().
 void runMicroStep(Context &ctx, bool last);

@@ -50,12 +50,18 @@ void launchKernel(LaunchSite site, cudaStream_t, dim3 grid, dim3 block,
     void (*kernel)(Params...);
     std::tuple<Params...> args;
   } call = {kernel, std::tuple<Params...>(static_cast<Params>(args)...)};
-  model::run(site, grid, block, sharedBytes,
-             [](void *data) {
-               auto *c = static_cast<Call *>(data);
-               std::apply(c->kernel, c->args);
-             },
-             &call);
+  auto run = [site, grid, block, sharedBytes](Call &call) {
+    model::run(site, grid, block, sharedBytes,
+               [](void *data) {
+                 auto *c = static_cast<Call *>(data);
+                 std::apply(c->kernel, c->args);
+               },
+               &call);
+  };
+  if (model::captured) // with the arguments as they are now
+    model::captured->push_back([run, call]() mutable { run(call); });
+  else
+    run(call);
 }
 
 #else

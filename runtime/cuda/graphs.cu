@@ -1,0 +1,62 @@
+//===- graphs.cu - Parts of stages' functions as CUDA graphs --------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "cuda/graphs.h"
+#include "cuda/fault.h"
+#include "moire/rt/device.h"
+
+#ifdef MOIRE_CUDA_MODEL
+#include "cuda/model/jobs.h"
+#else
+#include "cuda/device.h"
+#endif
+
+namespace moire::rt {
+
+void replay(Context &ctx, void (*part)(Context &)) { ctx.device->parts.run(ctx, part); }
+
+cudaGraphExec_t Graphs::capture(Context &ctx, Part part) {
+  cudaGraph_t captured = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  // Relaxed: other ranks of the process may allocate meanwhile.
+  MOIRE_CUDA(cudaStreamBeginCapture(streamOf(ctx), cudaStreamCaptureModeRelaxed));
+  try {
+    part(ctx);
+  } catch (...) {
+    cudaStreamEndCapture(streamOf(ctx), &captured);
+    if (captured)
+      cudaGraphDestroy(captured);
+    throw;
+  }
+  MOIRE_CUDA(cudaStreamEndCapture(streamOf(ctx), &captured));
+  MOIRE_CUDA(cudaGraphInstantiate(&exec, captured, 0));
+  MOIRE_CUDA(cudaGraphDestroy(captured));
+  return exec;
+}
+
+void Graphs::run(Context &ctx, Part part) {
+  if (scratch != ctx.scratch(0)) { // it has grown since: graphs point to the old one
+    drop();
+    scratch = ctx.scratch(0);
+  }
+  if (ran.insert(part).second)
+    return part(ctx);
+  cudaGraphExec_t &exec = graphs[{part, ctx.kept, ctx.first(), ctx.second.kept,
+                                  ctx.second.kept && ctx.second.first()}];
+  if (!exec)
+    exec = capture(ctx, part);
+  MOIRE_CUDA(cudaGraphLaunch(exec, streamOf(ctx)));
+  ++launches;
+  checkFaultsOfModel(ctx);
+}
+
+void Graphs::drop() {
+  for (auto &[key, exec] : graphs)
+    if (exec)
+      cudaGraphExecDestroy(exec);
+  graphs.clear();
+}
+
+} // namespace moire::rt
