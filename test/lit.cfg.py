@@ -27,6 +27,13 @@ if os.path.isdir(corpus):
     config.available_features.add("corpus")
     config.substitutions.append(("%corpus", corpus))
 
+# Schedules recorded from the published DualPipe and DualPipeV.
+vectors = os.path.join(os.path.dirname(config.moire_src_root), "shared", "vectors")
+vectors = os.environ.get("MOIRE_VECTORS", vectors)
+if os.path.isfile(os.path.join(vectors, "pipeline.json")):
+    config.available_features.add("vectors")
+    config.substitutions.append(("%vectors", vectors))
+
 # ONNX's backend tests of single ops (Debian's libonnx-testdata).
 backend = os.environ.get("MOIRE_ONNX_TESTDATA", "/usr/share/libonnx-testdata/data")
 if os.path.isdir(os.path.join(backend, "node")):

@@ -36,11 +36,22 @@ static std::string describeTask(Operation *op) {
   return name;
 }
 
-static void printTimetable(func::FuncOp pair, const Rates &rates, double least, raw_ostream &os) {
-  const OpProblem ops = makeProblem(pair.getBody().front(), rates);
+static Timetable timetableOf(const OpProblem &ops) {
   std::vector<int> order(ops.ops.size());
   std::iota(order.begin(), order.end(), 0);
-  const Timetable t = simulate(ops.problem, order);
+  return simulate(ops.problem, order);
+}
+
+Span overlap::spanOf(func::FuncOp func, const Rates &rates) {
+  const Timetable t = timetableOf(makeProblem(func.getBody().front(), rates));
+  return {t.seconds, t.exposed};
+}
+
+static void printTimetable(func::FuncOp pair, const Rates &rates, double least, raw_ostream &os) {
+  const OpProblem ops = makeProblem(pair.getBody().front(), rates);
+  const Timetable t = timetableOf(ops);
+  std::vector<int> order(ops.ops.size());
+  std::iota(order.begin(), order.end(), 0);
   os << "@" << pair.getSymName()
      << llvm::formatv(": {0:f3} ms; computes {1:f3} ms, transfers take {2:f3} ms, waits {3:f3} ms "
                       "({4:f1} %)\n",

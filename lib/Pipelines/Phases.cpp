@@ -99,7 +99,8 @@ static bool hasStages(StringRef mesh) {
   });
 }
 
-OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContext &context) {
+OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContext &context,
+                                       std::string *plan) {
   frontend::ImportOptions import;
   import.allowMissingWeights = options.init;
   if (hasStages(options.mesh))
@@ -171,6 +172,9 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     }
     if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))
       return {};
+    if (phase == Phase::overlap && plan && pipe::PipelineProgram::isIn(*module))
+      if (auto program = pipe::PipelineProgram::read(*module); succeeded(program))
+        *plan = stages::planText(*program, options.overlapRates);
     if (options.explainOverlap && phase == Phase::overlap) {
       overlap::Rates rates;
       (void)rates.parse(options.overlapRates); // the phase has refused what is wrong

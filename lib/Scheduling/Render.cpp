@@ -101,23 +101,37 @@ static const char *color(const Problem &problem, const Task &task) {
   return kColors[static_cast<int>(task.kind)][laneOf(problem, task) % 2];
 }
 
-void moire::scheduling::writeSvg(std::ostream &out, const Problem &problem,
-                                 const Schedule &schedule, const Timing &timing) {
-  const double left = 60, width = 1200, height = 24;
-  const double scale = timing.makespan > 0 ? (width - left - 4) / timing.makespan : 1;
+namespace {
+struct SvgRow {
+  std::string label;
+  int rank;
+  const Timing *timing;
+  double factor; ///< of its times
+};
+} // namespace
+
+static void drawRows(std::ostream &out, const Problem &problem, const Schedule &schedule,
+                     const std::vector<SvgRow> &rows, double left, const std::string &caption) {
+  const double width = 1200, height = 24, below = caption.empty() ? 8 : 28;
+  double longest = 0;
+  for (const SvgRow &row : rows)
+    longest = std::max(longest, row.timing->makespan * row.factor);
+  const double scale = longest > 0 ? (width - left - 4) / longest : 1;
   const std::ios::fmtflags flags = out.flags();
   const std::streamsize precision = out.precision();
   out << std::fixed << std::setprecision(2);
   out << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << width << "\" height=\""
-      << problem.ranks * height + 8 << "\" font-family=\"sans-serif\" font-size=\"10\">\n"
+      << static_cast<double>(rows.size()) * height + below
+      << "\" font-family=\"sans-serif\" font-size=\"10\">\n"
       << "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
-  for (int r = 0; r < problem.ranks; ++r) {
-    const double top = 4 + r * height;
-    out << "<text x=\"4\" y=\"" << top + 15 << "\">rank " << r << "</text>\n";
+  double top = 4;
+  for (const SvgRow &row : rows) {
+    const int r = row.rank;
+    out << "<text x=\"4\" y=\"" << top + 15 << "\">" << row.label << "</text>\n";
     for (size_t i = 0; i < schedule.ranks[r].size(); ++i) {
       const Action &action = schedule.ranks[r][i];
-      const double x = left + timing.start[r][i] * scale;
-      const double w = (timing.finish[r][i] - timing.start[r][i]) * scale;
+      const double x = left + row.timing->start[r][i] * row.factor * scale;
+      const double w = (row.timing->finish[r][i] - row.timing->start[r][i]) * row.factor * scale;
       out << "<g><title>" << shortName(problem, action) << "</title>";
       for (int k = 0; k < action.size(); ++k) {
         const double h = (height - 4) / action.size();
@@ -131,10 +145,35 @@ void moire::scheduling::writeSvg(std::ostream &out, const Problem &problem,
       }
       out << "</g>\n";
     }
+    top += height;
   }
+  if (!caption.empty())
+    out << "<text x=\"4\" y=\"" << top + 14 << "\">" << caption << "</text>\n";
   out << "</svg>\n";
   out.flags(flags);
   out.precision(precision);
+}
+
+void moire::scheduling::writeSvg(std::ostream &out, const Problem &problem,
+                                 const Schedule &schedule, const Timing &timing) {
+  std::vector<SvgRow> rows;
+  for (int r = 0; r < problem.ranks; ++r)
+    rows.push_back({text("rank ", r), r, &timing, 1});
+  drawRows(out, problem, schedule, rows, 60, "");
+}
+
+void moire::scheduling::writeSvg(std::ostream &out, const Problem &problem,
+                                 const Schedule &schedule, const Timing &planned,
+                                 const Timing &measured, double factor) {
+  std::vector<SvgRow> rows;
+  for (int r = 0; r < problem.ranks; ++r) {
+    rows.push_back({text("rank ", r, " planned"), r, &planned, factor});
+    if (!measured.start[r].empty())
+      rows.push_back({text("rank ", r, " measured"), r, &measured, 1});
+  }
+  drawRows(out, problem, schedule, rows, 110,
+           text("Planned times are multiplied by ", factor,
+                ", so that tasks take as long together as the measured ones."));
 }
 
 //===----------------------------------------------------------------------===//

@@ -11,8 +11,7 @@ using namespace mlir;
 using namespace moire;
 using namespace moire::scheduling;
 
-/// The ONNX node that the first op of a stage's forward with one comes from.
-static std::string firstNode(const pipe::PipelineProgram &program, int stage) {
+std::string stages::firstNode(const pipe::PipelineProgram &program, int stage) {
   std::string name;
   func::FuncOp forward = program.functionOf({TaskKind::Forward, 0, stage, 0});
   for (Operation &op : forward.getBody().front()) {

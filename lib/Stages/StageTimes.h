@@ -16,6 +16,9 @@ scheduling::StageCost timesOf(mlir::func::FuncOp forward, mlir::func::FuncOp bac
                               mlir::func::FuncOp backwardInput, mlir::func::FuncOp backwardWeight,
                               const overlap::Rates &rates);
 
+/// The ONNX node that the first op of a stage's forward with one comes from.
+std::string firstNode(const pipe::PipelineProgram &program, int stage);
+
 } // namespace moire::stages
 
 #endif // MOIRE_LIB_STAGES_STAGETIMES_H

@@ -30,7 +30,8 @@ static std::string inside(const Twine &a, const Twine &b) {
 /// What Moiré writes at the top of a folder.
 static bool isOurs(StringRef name) {
   static const llvm::StringSet<> names = {"src",      "runtime",     "program.mlir", "params.json",
-                                    "trainer",  "CMakeLists.txt", "Makefile",  kMarkerFile};
+                                    "trainer",  "CMakeLists.txt", "Makefile",  "plan.toml",
+                                    "plan.mlir", kMarkerFile};
   return names.contains(name);
 }
 

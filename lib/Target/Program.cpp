@@ -64,6 +64,8 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   files.push_back({"Makefile", makefileText(*info, *sources)});
   if (!options.plan.empty())
     files.push_back({"plan.toml", options.plan});
+  if (!options.pipeline.empty())
+    files.push_back({"plan.mlir", options.pipeline});
   files.push_back({kMarkerFile, markerJson(*info)});
   for (const SourceFile &file : files)
     if (auto error = folder.write(file.path, file.text))

@@ -198,6 +198,10 @@ void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
   app.get_formatter()->column_width(34);
   app.add_option("input", line.input, "Schedules to show, as IR: pipe.schedule; - is stdin")
       ->type_name("FILE.mlir");
+  app.add_option("--measured", line.measured,
+                 "Of a FILE.mlir: what trainer --trace wrote of the same program; both are compared, "
+                 "--svg draws them below each other")
+      ->type_name("TRACE.json");
   app.add_option(
          "--schedule", line.workload.schedules,
          "gpipe, 1f1b, interleaved:V, zb-h1, zb-h2, zb-v, v-half, dualpipe, dualpipev, auto "
@@ -227,6 +231,9 @@ void moire::plan::declareOptions(CLI::App &app, CommandLine &line) {
       "  The schedules of a file, and a trace of one for Perfetto:\n"
       "    moire-plan schedules.mlir\n"
       "    moire-plan schedules.mlir --schedule NAME --trace trace.json\n"
+      "  What moirec compiled, and beside it what its trainer did:\n"
+      "    out/trainer --data tokens.bin --steps 3 --trace trace.json\n"
+      "    moire-plan out/plan.mlir --measured trace.json --svg both.svg\n"
       "  A plan for DeepSeek-V3, and what training it costs on two kinds of GPU:\n"
       "    moire-plan --model deepseek-v3 --cluster h800 --gpus 2048 --precision fp8 \\\n"
       "      --search --global-batch 15360 -o plan.toml\n"

@@ -27,7 +27,7 @@ struct CommandLine {
   ModelRequest model;
 
   ReportOptions report;
-  std::string output, json, mlir, svg, trace;
+  std::string output, json, mlir, svg, trace, measured;
 };
 
 /// The groups of the help, each of one task.

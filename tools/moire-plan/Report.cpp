@@ -74,10 +74,33 @@ static std::string boundText(const Bound &bound, const Units &units, double opti
   return time;
 }
 
+/// What was compiled: where each stage begins, what it takes and holds.
+static void writeStages(std::ostream &out, const Outcome &outcome, const Units &units) {
+  const Problem &problem = outcome.problem;
+  Table table({"stage", "ranks", "F", "B", "b", "W", "F + B", "parameters", "kept", "sent",
+               "begins at"},
+              1);
+  for (int s = 0; s < problem.numStages(); ++s) {
+    const StageCost &cost = problem.stages[s];
+    std::string ranks;
+    for (const std::vector<int> &place : problem.rankOf)
+      ranks += (ranks.empty() ? "" : ",") + std::to_string(place[s]);
+    table.add({std::to_string(s), ranks, units.time(cost.forward), units.time(cost.backward),
+               units.time(cost.backwardInput), units.time(cost.backwardWeight),
+               cost.forwardWithBackward > 0 ? units.time(cost.forwardWithBackward) : "-",
+               units.memory(cost.parameterBytes), units.memory(cost.activationBytes),
+               units.memory(cost.outputBytes), outcome.begins[s]});
+  }
+  table.write(out);
+  out << "\n";
+}
+
 void moire::plan::writeReport(std::ostream &out, const Outcome &outcome, const Units &units,
                               double optimizer, const ReportOptions &options) {
   const Problem &problem = outcome.problem;
   const Timing &timing = outcome.timing;
+  if (!outcome.model.empty())
+    out << outcome.model << "\n";
   out << outcome.name << " on " << problem.ranks << " ranks: " << problem.numStages() << " stages, "
       << problem.totalMicroBatches() << " micro-batches\n";
   if (!outcome.how.empty())
@@ -103,6 +126,8 @@ void moire::plan::writeReport(std::ostream &out, const Outcome &outcome, const U
   }
   table.write(out);
   out << "\n";
+  if (!outcome.begins.empty())
+    writeStages(out, outcome, units);
   writeFittingTimetable(out, outcome, options);
 }
 

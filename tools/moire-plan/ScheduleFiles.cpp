@@ -72,6 +72,14 @@ Refusal moire::plan::readSchedules(const std::string &path, const std::vector<st
     if (Refusal refusal = verify(outcome.problem, outcome.schedule))
       return text("'", path, "': ", *refusal);
     outcome.timing = simulate(outcome.problem, outcome.schedule);
+    if (auto begins = (*module)->getAttrOfType<mlir::ArrayAttr>("moire.begins");
+        begins && begins.size() == outcome.problem.stages.size())
+      for (mlir::Attribute node : begins)
+        if (auto text = mlir::dyn_cast<mlir::StringAttr>(node))
+          outcome.begins.push_back(text.str());
+    for (const char *name : {"moire.model", "moire.mesh"})
+      if (auto text = (*module)->getAttrOfType<mlir::StringAttr>(name))
+        outcome.model += (outcome.model.empty() ? "" : " on ") + text.str();
     outcomes.push_back(std::move(outcome));
   }
   return {};

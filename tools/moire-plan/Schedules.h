@@ -20,6 +20,10 @@ struct Outcome {
   std::string how;         ///< of auto: what the search did
   scheduling::Bound bound; ///< of auto: no schedule on this placement takes less
 
+  /// Of plan.mlir, which moirec writes: the model and its mesh, the first ONNX node of each stage.
+  std::string model;
+  std::vector<std::string> begins;
+
   int activations() const; ///< the most that a rank holds
 };
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "CommandLine.h"
+#include "Measured.h"
 #include "ScheduleFiles.h"
 #include "moire/CostModel/Share.h"
 #include "moire/Scheduling/Render.h"
@@ -40,8 +41,21 @@ static Refusal reportSchedules(const CommandLine &line, const std::vector<Outcom
   else
     writeComparison(out, outcomes, units, optimizer);
   const Outcome &first = outcomes[0];
+  std::optional<MeasuredStep> measured;
+  if (!line.measured.empty()) {
+    if (outcomes.size() != 1)
+      return text("--measured is of one schedule, not of ", outcomes.size(),
+                  "; name one with --schedule");
+    if (Refusal refusal = readMeasured(line.measured, first, measured.emplace()))
+      return refusal;
+    out << "\n";
+    writeMeasured(out, first, *measured, units);
+  }
   files.add(line.svg, [&](std::ostream &file) {
-    moire::scheduling::writeSvg(file, first.problem, first.schedule, first.timing);
+    if (measured)
+      drawMeasured(file, first, *measured);
+    else
+      moire::scheduling::writeSvg(file, first.problem, first.schedule, first.timing);
   });
   files.add(line.trace, [&](std::ostream &file) {
     // Without a unit, a unit of time is shown as a millisecond.
@@ -53,6 +67,8 @@ static Refusal reportSchedules(const CommandLine &line, const std::vector<Outcom
     Json all;
     for (const Outcome &outcome : outcomes)
       all["schedules"].push_back(scheduleJson(outcome, units, optimizer));
+    if (measured)
+      all["measured"] = measuredJson(first, *measured);
     file << all.dump(1) << "\n";
   });
   return {};
@@ -87,7 +103,9 @@ static Refusal showFile(CommandLine &line, std::ostream &out, Files &files) {
     return refusal;
   Units units; // the IR does not name them, but a bandwidth is by the second
   for (const Outcome &outcome : outcomes)
-    units.seconds |= std::isfinite(outcome.problem.link.bandwidth);
+    units.seconds |= std::isfinite(outcome.problem.link.bandwidth) || !outcome.begins.empty();
+  for (const Outcome &outcome : outcomes)
+    units.bytes |= !outcome.begins.empty();
   return reportSchedules(line, outcomes, units, 0, out, files);
 }
 
@@ -140,7 +158,7 @@ static Refusal runTask(const CLI::App &app, CommandLine &line, std::ostream &out
   const std::set<std::string> drawing = {"--json",  "--mlir",      "--svg",
                                          "--trace", "--timetable", "--width"};
   std::set<std::string> showing = drawing, model = drawing;
-  showing.insert("--schedule");
+  showing.insert({"--schedule", "--measured"});
   model.insert({"--microbatches", "--memory-limit", "--gpus", "-o"});
   model.erase("--mlir");
   const Task tasks[] = {

@@ -369,7 +369,7 @@ int main(int argc, char **argv) {
     if (code || (line.output.empty() && !stops))
       return code;
   }
-  auto module = runPhases(options, context);
+  auto module = runPhases(options, context, line.output.empty() ? nullptr : &emit.pipeline);
   if (!module)
     return 1;
   if (!line.plan.empty())

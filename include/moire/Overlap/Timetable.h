@@ -6,6 +6,7 @@
 #define MOIRE_OVERLAP_TIMETABLE_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "moire/Overlap/OpCost.h"
 
 namespace moire::overlap {
@@ -14,6 +15,13 @@ namespace moire::overlap {
 /// way, from when to when. least: the part of the whole that an op must take to be in it.
 void printTimetables(mlir::ModuleOp module, const Rates &rates, double least,
                      llvm::raw_ostream &os);
+
+/// How long a function takes in seconds, its ops in their order on two resources: of the whole,
+/// what it waits for transfers while it computes nothing.
+struct Span {
+  double seconds = 0, exposed = 0;
+};
+Span spanOf(mlir::func::FuncOp func, const Rates &rates);
 
 } // namespace moire::overlap
 

@@ -53,9 +53,11 @@ struct CompileOptions {
 };
 
 /// Reads the model and runs the phases up to `options.stopAfter`. Errors go to
-/// the context's diagnostics, one sentence each; the result is then null.
+/// the context's diagnostics, one sentence each; the result is then null. `plan` becomes what
+/// stages::planText says after phase overlap, where the mesh has pp.
 mlir::OwningOpRef<mlir::ModuleOp> runPhases(const CompileOptions &options,
-                                            mlir::MLIRContext &context);
+                                            mlir::MLIRContext &context,
+                                            std::string *plan = nullptr);
 
 } // namespace moire
 

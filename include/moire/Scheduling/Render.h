@@ -25,6 +25,11 @@ void writeTimetable(std::ostream &out, const Problem &problem, const Schedule &s
 void writeSvg(std::ostream &out, const Problem &problem, const Schedule &schedule,
               const Timing &timing);
 
+/// The same with two rows for each rank: as planned, times multiplied by `factor`, and as measured,
+/// of which start, finish and makespan are read.
+void writeSvg(std::ostream &out, const Problem &problem, const Schedule &schedule,
+              const Timing &planned, const Timing &measured, double factor);
+
 /// Trace events as JSON for chrome://tracing and Perfetto: a process for each rank with a thread
 /// for actions, one for memory (a counter, bytes), and flows for messages. `unitsPerSecond` says
 /// how many of the problem's units of time a second has.

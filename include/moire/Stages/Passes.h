@@ -41,6 +41,12 @@ void buildStagesPipeline(mlir::OpPassManager &passes, const StagesOptions &optio
 void explainStages(const pipe::PipelineProgram &program, llvm::StringRef rates,
                    llvm::raw_ostream &os);
 
+/// A module of what was compiled, for moire-plan: the schedule, and stages with their costs as they
+/// are in this phase, pairs included: plan.mlir of the output folder. Its attributes are
+/// `moire.model`, `moire.mesh`, and `moire.begins`, of each stage the first ONNX node. Times are
+/// in seconds, memory in bytes.
+std::string planText(const pipe::PipelineProgram &program, llvm::StringRef rates);
+
 } // namespace moire::stages
 
 #endif // MOIRE_STAGES_PASSES_H

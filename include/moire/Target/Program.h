@@ -26,6 +26,7 @@ struct EmitOptions {
   bool compile = true; ///< also build the trainer
   std::string name;    ///< of the program; empty: the model file's name
   std::string plan;    ///< text of plan.toml; empty: there is none
+  std::string pipeline; ///< of plan.mlir; empty: there is none
 };
 
 /// A generated file.

@@ -121,6 +121,8 @@ void Comm::exchange(const char *what, const std::vector<Message> &sends,
     spent.moving += seconds;
     if (computing)
       spent.exposed += seconds;
+    if (observer)
+      observer(what, begin, begin + seconds);
     return;
   }
   double &now = computing ? time->compute : time->queue;

@@ -111,6 +111,13 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "one JSON object a step: step, loss (before the update), lr, "
                  "grad_norm (before clipping), tokens_per_second")
       ->type_name("FILE.jsonl");
+  app.add_option("--trace", o.trace,
+                 "what each rank computes, waits for, sends and receives in the first steps, for "
+                 "Perfetto, chrome://tracing and moire-plan --measured; on a GPU, when the host "
+                 "gives it work")
+      ->type_name("FILE.json");
+  auto *traceSteps = app.add_option("--trace-steps", o.traceSteps, "of --trace: how many steps")
+                         ->capture_default_str();
   app.add_option("--dump-grads", o.dumpGrads,
                  "the first step's gradients, before clipping")
       ->type_name("FILE.safetensors");
@@ -177,6 +184,12 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   need(o.commTimeout >= 0.5 && o.commTimeout <= 86400, "--comm-timeout", text(o.commTimeout),
        "0.5 to 86400 seconds");
   o.network = parseNetwork(network);
+  need(o.traceSteps >= 1, "--trace-steps", std::to_string(o.traceSteps), "1 or more");
+  if (traceSteps->count() && o.trace.empty())
+    throw InputError("--trace-steps is for --trace; add that, or leave it out");
+  if (!o.trace.empty() && o.virtualTime)
+    throw InputError("--trace measures time, and with --virtual-time it is counted; leave one of "
+                     "them out");
   need(gpuLink == "auto" || gpuLink == "nccl" || gpuLink == "host", "--gpu-link",
        "'" + gpuLink + "'", "auto, nccl or host");
   o.gpuLink = gpuLink == "auto"   ? GpuLink::automatic

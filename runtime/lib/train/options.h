@@ -17,7 +17,8 @@ namespace moire::rt {
 enum class Schedule { constant, linear, cosine };
 
 struct Options {
-  std::string data, weights, log, dumpGrads;
+  std::string data, weights, log, dumpGrads, trace;
+  int64_t traceSteps = 3;
   int64_t steps = 100;
   double lr = 1e-3;
   Schedule schedule = Schedule::constant;

@@ -9,7 +9,6 @@
 #include "moire/rt/optimizer.h"
 
 #include <algorithm>
-#include <chrono>
 
 namespace moire::rt {
 
@@ -43,10 +42,10 @@ std::vector<Piece> piecesFrom(char *inbox, const std::pair<const KeptInfo *, int
 }
 } // namespace
 
-Pipeline::Pipeline(Context &ctx, Transport *link, double patience)
+Pipeline::Pipeline(Context &ctx, Transport *link, double patience, Trace *trace)
     : ctx(ctx), info(*ctx.program->pipeline),
       pp(ctx.comm ? ctx.comm->groupOver("pp") : Group{{0}, 0}), self(info.ranks[pp.index]),
-      link(link), queue(patience) {
+      link(link), trace(trace), queue(patience) {
   checkTables();
   readTables();
 }
@@ -277,13 +276,19 @@ void Pipeline::doMessage(int m) {
       if (stopping)
         return;
     }
+    const double begin = Trace::now();
     messages->send(m, what, peer, piecesIn(slotOf(t), outputsOf(t)), task);
+    if (trace)
+      trace->add(Trace::messages, "send " + what, begin, Trace::now());
     return;
   }
   if (bytesOf(inputsOf(t)) == 0)
     return;
   const int number = takeInbox(what);
+  const double begin = Trace::now();
   messages->receive(m, what, peer, piecesFrom(inbox(number), inputsOf(t)), number);
+  if (trace)
+    trace->add(Trace::messages, "receive " + what, begin, Trace::now());
   inboxOf[task] = number;
 }
 
@@ -291,7 +296,7 @@ void Pipeline::doMessage(int m) {
 // The thread that computes
 //===----------------------------------------------------------------------===//
 
-void Pipeline::wait(int64_t job) {
+void Pipeline::wait(int64_t job, const char *what) {
   if (job == 0)
     return;
   if (messages->runsBehind()) {
@@ -300,9 +305,30 @@ void Pipeline::wait(int64_t job) {
                     std::to_string(job - 1) + " of its queue, which waits for the task");
     return messages->followMessage(int(job - 1));
   }
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = Trace::now();
   queue.wait(job);
-  waitedSeconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double end = Trace::now();
+  waitedSeconds += end - begin;
+  if (trace)
+    trace->add(Trace::waits, what, begin, end);
+}
+
+void Pipeline::traceAction(int first, int end, int64_t round, double begin) {
+  static const char *const letters[] = {"F", "B", "b", "W"};
+  std::string label, list;
+  for (int i = first; i < end; ++i) {
+    const TaskInfo &t = self.tasks[i];
+    const std::string kind = letters[int(t.kind)], stage = std::to_string(t.stage),
+                      number = std::to_string(t.microBatch);
+    label += (i > first ? " + " : "") + kind + " " + number + " stage " + stage +
+             (info.numPaths > 1 ? " path " + std::to_string(t.path) : "");
+    list += std::string(i > first ? ", " : "") + "{\"kind\": \"" + kind +
+            "\", \"path\": " + std::to_string(t.path) + ", \"stage\": " + stage +
+            ", \"micro_batch\": " + number + "}";
+  }
+  trace->add(Trace::tasks, label, begin, Trace::now(),
+             "{\"step\": " + std::to_string(trace->currentStep()) +
+                 ", \"round\": " + std::to_string(round) + ", \"tasks\": [" + list + "]}");
 }
 
 void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &setInputs) {
@@ -312,9 +338,9 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
   startMessages();
   // What lies in the slot has left, and the inputs have come.
   if (t.kind == TaskKind::forward)
-    wait(leaving[t.stage][t.slot]);
+    wait(leaving[t.stage][t.slot], "for a message to leave");
   if (a.message >= 0)
-    wait(jobs[a.message]);
+    wait(jobs[a.message], "for a message to come");
   if (const Kept inputs = inputsOf(t); bytesOf(inputs) > 0) {
     messages->copy(piecesFrom(inbox(inboxOf[i]), inputs), piecesIn(slot, inputs));
     freeInbox(inboxOf[i]);
@@ -346,13 +372,17 @@ int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
   const TaskInfo &t = self.tasks[first];
   const int next = first + (t.pair ? 2 : 1);
   begin(first, ctx, round, setInputs);
-  if (t.pair) {
+  if (t.pair)
     begin(first + 1, ctx.second, round, setInputs);
+  const double started = Trace::now();
+  if (t.pair) {
     t.pair(ctx);
   } else {
     info.stages[t.stage].functions[int(t.kind)](ctx);
   }
   ctx.kept = ctx.second.kept = nullptr;
+  if (trace)
+    traceAction(first, next, round, started);
   for (int i = first; i < next; ++i)
     end(i);
   {
@@ -375,7 +405,7 @@ void Pipeline::runRound(int64_t round, const SetInputs &setInputs) {
   for (int i = 0; i < self.numTasks;)
     i = runAction(i, round, setInputs);
   if (self.numMessages > 0)
-    wait(jobs.back());
+    wait(jobs.back(), "for the last message");
 }
 
 void Pipeline::runStep(int64_t rounds, const SetInputs &setInputs) {

@@ -23,6 +23,7 @@
 #include "moire/rt/comm.h"
 #include "moire/rt/pipeline.h"
 #include "train/stage_messages.h"
+#include "train/trace.h"
 
 #include <functional>
 
@@ -31,9 +32,9 @@ namespace moire::rt {
 class Pipeline {
 public:
   /// ctx: of programOfRank(). link: to the other ranks, used by the queue's thread alone;
-  /// null where the pipeline has one rank. patience: see CommQueue. Throws RunError where
-  /// the program's tables contradict each other.
-  Pipeline(Context &ctx, Transport *link, double patience);
+  /// null where the pipeline has one rank. patience: see CommQueue. trace: hears of tasks and
+  /// messages, if any. Throws RunError where the program's tables contradict each other.
+  Pipeline(Context &ctx, Transport *link, double patience, Trace *trace = nullptr);
   ~Pipeline();
 
   /// Before the first step, by all ranks at the same time, once their devices are connected.
@@ -73,7 +74,9 @@ private:
   void begin(int task, TaskState &state, int64_t round, const SetInputs &setInputs);
   /// What it made goes on its way.
   void end(int task);
-  void wait(int64_t job);
+  void wait(int64_t job, const char *what);
+  /// The action of tasks [first, end) took from `begin` until now.
+  void traceAction(int first, int end, int64_t round, double begin);
   void putJobs();
   /// Of a queue without a thread: all messages up to the next one that has yet to be made.
   void startMessages();
@@ -97,6 +100,7 @@ private:
   const PipelineRankInfo &self;
   Transport *link;
   std::unique_ptr<StageMessages> messages; ///< connect()
+  Trace *trace;                            ///< null: none
 
   std::vector<Surroundings> around; ///< by task
   std::vector<int> taskOf;          ///< by message: that makes or takes it

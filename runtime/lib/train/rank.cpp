@@ -11,6 +11,7 @@
 #include "train/gradients_file.h"
 #include "train/pipeline.h"
 #include "train/report.h"
+#include "train/trace.h"
 #include "train/weights.h"
 
 #include <algorithm>
@@ -80,7 +81,11 @@ private:
     double begin = now();
     CommTimes before = comm ? comm->times() : CommTimes();
     for (int64_t step = 1; step <= o.steps; ++step) {
+      if (trace)
+        trace->setStep(step, step <= o.traceSteps);
       trainStep(step);
+      if (trace && step == std::min(o.traceSteps, o.steps))
+        trace->write();
       // The first step touches memory for the first time.
       if (step == 1 && o.virtualTime && o.steps > 1) {
         begin = now();
@@ -153,6 +158,8 @@ private:
     if (!comm) {
       if (error)
         std::rethrow_exception(error);
+      if (trace)
+        trace->meet();
       if (pipeline)
         pipeline->connect();
       return;
@@ -162,6 +169,8 @@ private:
     double first = 0;
     const Group all = comm->groupOver("pp,dp,ep,tp");
     comm->allReduce(all, "the start of the run", &mine, &first, 1, Reduction::max);
+    if (trace)
+      trace->meet();
     if (first == 0) {
       connected = connectDevices(*ctx, o.gpuLink);
       if (pipeline)
@@ -178,13 +187,15 @@ private:
     checkLink(o.gpuLink);
     data = openData(o.data, p, micros, o.seed, shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
+    if (!o.trace.empty())
+      trace = std::make_unique<Trace>(o.trace, comm);
     ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
     ctx->comm = comm;
     ctx->microBatches = micros;
     if (comm || p.pipeline)
       ctx->losses = DeviceBlock(micros * int64_t(sizeof(double)));
     if (p.pipeline)
-      pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience);
+      pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get());
     loadWeights(*ctx, o.weights, o.seed, s.executable);
     report->start(*ctx, data->describe(), s.ranks);
     // All micro-batches of a step are read first: the seed of the backward is 1/N,
@@ -217,7 +228,7 @@ private:
   //===--- a step ---===//
 
   void trainStep(int64_t step) {
-    const double begin = now();
+    const double begin = now(), traced = Trace::now();
     int64_t own = 0;
     for (int64_t a = 0; a < micros; ++a) {
       data->read(step, a * shards + shard, batches[a]);
@@ -234,6 +245,8 @@ private:
     ctx->hyper.maxNorm = o.clip;
     startStep();
     const auto [loss, norm] = outcomeOfStep(*ctx); // the only time that the host waits
+    if (trace)
+      trace->add(Trace::steps, "step " + std::to_string(step), traced, Trace::now());
     if (step == 1 && !o.dumpGrads.empty())
       writeGradients(*ctx, o.dumpGrads);
     const double seconds = now() - begin;
@@ -256,8 +269,14 @@ private:
       setInputs(*ctx, micro);
       ctx->part = {};
       const int64_t before = parts;
+      const double begin = trace ? Trace::now() : 0;
       runRows(0, p.batch, /*last=*/micro + 1 == micros);
       overflows += parts > before + 1;
+      // The last one updates, too.
+      if (trace)
+        trace->add(Trace::tasks, "micro-batch " + std::to_string(micro), begin, Trace::now(),
+                   "{\"step\": " + std::to_string(trace->currentStep()) +
+                       ", \"micro_batch\": " + std::to_string(micro) + "}");
     }
   }
 
@@ -341,6 +360,7 @@ private:
   bool countsData = true;
   std::unique_ptr<DataSource> data;
   std::unique_ptr<Report> report;
+  std::unique_ptr<Trace> trace; ///< null: none is asked for
   std::unique_ptr<Context> ctx;
   std::vector<MicroBatch> batches;
   /// Those of the step's parts, which a GPU may still have to read.

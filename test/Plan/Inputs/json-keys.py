@@ -20,7 +20,7 @@ def paths(value, prefix):
         yield prefix
 
 
-documented = set(re.findall(r"^\| `((?:schedules|predictions|balance|calibration)[^`]*)` \|",
+documented = set(re.findall(r"^\| `((?:schedules|measured|predictions|balance|calibration)[^`]*)` \|",
                             open(sys.argv[1]).read(), re.M))
 printed = set()
 for file in sys.argv[2:]:

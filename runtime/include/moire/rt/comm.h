@@ -268,6 +268,10 @@ public:
   /// jobs work on can go.
   void abandon(const std::string &why) noexcept;
 
+  /// Hears of each exchange, from the thread that does it, when it is over: when it began and
+  /// ended, in seconds of Transport::Clock. Not where time is virtual.
+  std::function<void(const char *what, double begin, double end)> observer;
+
   /// What was spent so far.
   CommTimes times() const { return spent; }
   /// Virtual time of the thread that computes, where time is virtual.
