@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "BatchAuto.h"
 #include "PlanAuto.h"
 #include "PlanFlag.h"
 #include "mlir/IR/AsmState.h"
@@ -23,7 +24,7 @@ namespace {
 /// holds LLVM's own --stop-after.
 struct CommandLine {
   CompileOptions compile;
-  std::string target = "cpu", arch = "sm_90a", output, stopAfter, plan;
+  std::string target = "cpu", arch = "sm_90a", output, stopAfter, plan, memoryLimit;
   AutoPlan automatic;
   bool explainParams = false, sourceOnly = false;
 };
@@ -77,9 +78,13 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("model", compile.model, "The ONNX file")->required()->type_name("MODEL.onnx");
   app.add_option("--bind", compile.bind,
                  "Sizes of the model's symbolic dimensions, the shape of one micro-batch: "
-                 "--bind batch=2,seq=10")
+                 "--bind batch=2,seq=10. NAME=auto: the largest that --memory-limit lets it be")
       ->type_name("NAME=SIZE,...")
       ->delimiter(',');
+  app.add_option("--memory-limit", line.memoryLimit,
+                 "Of --bind NAME=auto: what a rank may hold of parameters, gradients, optimizer's state "
+                 "and activations")
+      ->type_name("SIZE");
   app.add_option("--loss", compile.loss,
                  "auto, next-token, token, class, mse or output:NAME. auto takes a loss that the "
                  "graph holds or an output that depends on labels, else cross-entropy over the "
@@ -364,6 +369,11 @@ int main(int argc, char **argv) {
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   UserDiagnostics diagnostics(&context);
 
+  std::string batch;
+  if (auto error = chooseBatch(options, emit, line.memoryLimit, context, batch))
+    return error->empty() ? 1 : usageError(*error);
+  if (!batch.empty())
+    llvm::outs() << batch << "\n";
   if (line.explainParams) {
     int code = explain(options, context);
     if (code || (line.output.empty() && !stops))

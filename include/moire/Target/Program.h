@@ -49,6 +49,10 @@ mlir::FailureOr<std::vector<SourceFile>> emitSources(mlir::ModuleOp module,
 /// failed); errors go to the module's context as diagnostics.
 int emitProgram(mlir::ModuleOp module, const EmitOptions &options);
 
+/// Bytes that the rank of the emitted program which needs most holds: parameters, gradients, the
+/// optimizer's state and its arena, as the trainer tells them when it starts.
+mlir::FailureOr<int64_t> memoryOfRank(mlir::ModuleOp module, const EmitOptions &options);
+
 /// Registers --exec-to-cpp for moire-translate.
 void registerExecToCpp();
 
