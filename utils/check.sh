@@ -61,8 +61,11 @@ compile_for_cuda() {
   python3 utils/check-corpus.py --build build --target cuda --stage build --no-batch16 --keep "$out" \
     --entry gpt2_dyn18 llama_dyn23 llama_loss_dyn18 bert_dyn18 mixtral_contrib_moe_dyn20 \
     qwen3moe_batched_dyn23 mixtral_deep_dyn18 || rc=$?
-  python3 utils/check-plans.py --build build --target cuda --stage compile --binaries 2 --seed 3 \
+  python3 utils/check-plans.py --build build --target cuda --stage compile --binaries 1 --seed 3 \
     --entry llama_dyn18 mixtral_batched_dyn18 --tp 1 2 --keep "$out/plans" || rc=$?
+  python3 utils/check-plans.py --build build --target cuda --stage compile --binaries 1 \
+    --entry mixtral_deep_dyn18 --pp 4 --tp 1 --zero 0 --drop-order none \
+    --only pp=4,dp=1,ep=2,tp=1 "accumulate 8 dualpipe" --keep "$out/plans" || rc=$?
   rm -rf "$out"
   return $rc
 }

@@ -60,9 +60,8 @@ void Communicator::exchange(const std::string &what, const std::vector<Operation
   int result = ncclGroupStart();
   for (const Operation &o : operations)
     if (o.bytes > 0)
-      note(result,
-           o.send ? ncclSend(o.data, size_t(o.bytes), ncclInt8, o.peer, comm, stream)
-                  : ncclRecv(o.data, size_t(o.bytes), ncclInt8, o.peer, comm, stream));
+      note(result, o.send ? ncclSend(o.data, size_t(o.bytes), ncclInt8, o.peer, comm, stream)
+                          : ncclRecv(o.data, size_t(o.bytes), ncclInt8, o.peer, comm, stream));
   note(result, ncclGroupEnd());
   require(result);
   settle();

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "cuda/graphs.h"
 #include "cuda/fault.h"
+#include "cuda/graphs.h"
 #include "moire/rt/device.h"
 
 #ifdef MOIRE_CUDA_MODEL
@@ -43,8 +43,8 @@ void Graphs::run(Context &ctx, Part part) {
   }
   if (ran.insert(part).second)
     return part(ctx);
-  cudaGraphExec_t &exec = graphs[{part, ctx.kept, ctx.first(), ctx.second.kept,
-                                  ctx.second.kept && ctx.second.first()}];
+  cudaGraphExec_t &exec =
+      graphs[{part, ctx.kept, ctx.first(), ctx.second.kept, ctx.second.kept && ctx.second.first()}];
   if (!exec)
     exec = capture(ctx, part);
   MOIRE_CUDA(cudaGraphLaunch(exec, streamOf(ctx)));

@@ -51,9 +51,7 @@ void StagesOnGpu::copy(const std::vector<Piece> &from, const std::vector<Piece> 
       ++j, into = 0;
   }
 }
-void StagesOnGpu::endTask(int task) {
-  MOIRE_CUDA(cudaEventRecord(taskEnds[task], streamOf(ctx)));
-}
+void StagesOnGpu::endTask(int task) { MOIRE_CUDA(cudaEventRecord(taskEnds[task], streamOf(ctx))); }
 void StagesOnGpu::freeInbox(int inbox) {
   MOIRE_CUDA(cudaEventRecord(inboxFrees[inbox], streamOf(ctx)));
 }
@@ -105,8 +103,7 @@ private:
   void move(const std::vector<Piece> &from, const std::vector<Piece> &to, cudaMemcpyKind kind) {
     for (size_t i = 0; i < from.size(); ++i)
       if (from[i].bytes > 0)
-        MOIRE_CUDA(
-            cudaMemcpyAsync(to[i].data, from[i].data, size_t(from[i].bytes), kind, stream));
+        MOIRE_CUDA(cudaMemcpyAsync(to[i].data, from[i].data, size_t(from[i].bytes), kind, stream));
     MOIRE_CUDA(cudaStreamSynchronize(stream));
   }
   static int currentGpu() {

@@ -83,7 +83,8 @@ private:
         const int next = (pp.index + i) % pp.size(),
                   previous = (pp.index + pp.size() - i) % pp.size();
         operations.push_back({true, pp.members[next], mine.data(), sizeof own});
-        operations.push_back({false, pp.members[previous], all.as<int32_t>() + previous, sizeof own});
+        operations.push_back(
+            {false, pp.members[previous], all.as<int32_t>() + previous, sizeof own});
       }
       communicator->exchange("the first message", operations, streamOf(ctx));
     }

@@ -24,8 +24,7 @@ public:
   void send(int, const std::string &what, int peer, const std::vector<Piece> &from, int) override {
     link->exchange(what.c_str(), {{peer, from}}, {});
   }
-  void receive(int, const std::string &what, int peer, const std::vector<Piece> &to,
-               int) override {
+  void receive(int, const std::string &what, int peer, const std::vector<Piece> &to, int) override {
     link->exchange(what.c_str(), {}, {{peer, to}});
   }
 

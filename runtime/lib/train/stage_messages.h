@@ -54,8 +54,8 @@ public:
   /// has as many pieces of the same sizes.
   virtual void send(int message, const std::string &what, int peer, const std::vector<Piece> &from,
                     int task) = 0;
-  virtual void receive(int message, const std::string &what, int peer,
-                       const std::vector<Piece> &to, int inbox) = 0;
+  virtual void receive(int message, const std::string &what, int peer, const std::vector<Piece> &to,
+                       int inbox) = 0;
 };
 
 /// Of the target. link: to the other ranks; null where the pipeline has one. By all ranks at

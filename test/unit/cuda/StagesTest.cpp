@@ -7,10 +7,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "StagesUtil.h"
-#include "CommUtil.h"
-#include "cuda/link.h"
 #include "cuda/stages.h"
+#include "CommUtil.h"
+#include "StagesUtil.h"
+#include "cuda/link.h"
 #include "moire/rt/gradients.h"
 
 #include <algorithm>
@@ -84,8 +84,7 @@ TEST(GpuStages, AMessageIsThereOnlyForWhoFollowsIt) {
       if (message == me)
         messages.send(message, "activation", other, {{out.data(), 64}, {out.data() + 64, 192}}, 0);
       else
-        messages.receive(message, "activation", other, {{in.data(), 64}, {in.data() + 64, 192}},
-                         0);
+        messages.receive(message, "activation", other, {{in.data(), 64}, {in.data() + 64, 192}}, 0);
     require(in.as<float>()[63] == 0, "it came before it was waited for");
     messages.followMessage(1);
     require(in.as<float>()[0] == float(other + 1) && in.as<float>()[63] == float(other + 1),
@@ -161,8 +160,8 @@ TEST(GpuStages, CopiesAreAddedInTheirOrder) {
   constexpr int64_t kLong = 3000017, kShort = 33, kAll = kLong + 15 + kShort;
   const int64_t longShape[] = {kLong}, shortShape[] = {kShort};
   const CopyInfo copiesOfLong[] = {{0, 0, 0, 0}, {0, 1, 1, 0}, {0, 2, 2, 0}},
-                 copiesOfShort[] = {{0, 0, 2, kLong + 15}, {0, 1, 0, kLong + 15},
-                                    {0, 2, 1, kLong + 15}};
+                 copiesOfShort[] = {
+                     {0, 0, 2, kLong + 15}, {0, 1, 0, kLong + 15}, {0, 2, 1, kLong + 15}};
   ParameterInfo parameters[2] = {};
   for (ParameterInfo &p : parameters) {
     p.rank = 1;
