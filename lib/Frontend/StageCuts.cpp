@@ -156,8 +156,8 @@ bool StageReader::byCounts(ArrayRef<StringRef> counts, std::vector<Cut> &cuts) {
     ++nodes[prefix.str()];
   }
   if (found.empty())
-    return fail("--stages counts layers, but the file's nodes do not say of what layer they are; cut "
-                "behind nodes by --stages after=NAME,...");
+    return fail("--stages counts layers, but the file's nodes do not say of what layer they "
+                "are; cut behind nodes by --stages after=NAME,...");
   const std::string &prefix =
       std::max_element(nodes.begin(), nodes.end(),
                        [](const auto &a, const auto &b) { return a.second < b.second; })
@@ -309,8 +309,8 @@ bool StageReader::byAnnotations(StringRef configuration, std::vector<Cut> &cuts,
     cuts[s].after = "stage " + std::to_string(s);
     if (cuts[s].nodes.empty())
       return fail(said + ": no stage behind " + Twine(s) +
-                  " reads what the stages up to it make; give each stage a part of the way from the "
-                  "inputs to the outputs");
+                  " reads what the stages up to it make; give each stage a part of the way from "
+                  "the inputs to the outputs");
   }
   return true;
 }

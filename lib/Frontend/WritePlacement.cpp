@@ -397,8 +397,8 @@ std::string moire::frontend::writePlacement(const std::string &path, const std::
       editModel(StringRef(reinterpret_cast<const char *>(bytes.data()), bytes.size()), annotator,
                 placement.configuration);
   // A sibling first, so that the file is there as a whole or not at all.
-  auto temporary = llvm::sys::fs::TempFile::create(output + ".partial-%%%%%%",
-                                                   llvm::sys::fs::all_read | llvm::sys::fs::all_write);
+  auto temporary = llvm::sys::fs::TempFile::create(
+      output + ".partial-%%%%%%", llvm::sys::fs::all_read | llvm::sys::fs::all_write);
   if (!temporary)
     return "cannot write --write-placement '" + output +
            "': " + llvm::toString(temporary.takeError());

@@ -205,7 +205,8 @@ FailureOr<std::vector<size_t>> stages::readCuts(const MicroStep &step, int64_t s
     return emitError(loc) << said.getValue() << " makes " << cuts.size() + 1
                           << " stages, but the pipeline has " << stages
                           << ", pp times the stages of a rank; name " << stages - 1
-                          << (stages == 2 ? " cut" : " cuts") << ", or leave them to the compiler by --stages auto",
+                          << (stages == 2 ? " cut" : " cuts")
+                          << ", or leave them to the compiler by --stages auto",
            failure();
 
   std::vector<Crossing> crossings;
@@ -226,8 +227,8 @@ FailureOr<std::vector<size_t>> stages::readCuts(const MicroStep &step, int64_t s
     };
     if (end == 0)
       return emitError(loc) << said.getValue() << ": behind '" << after
-                            << "' is nothing to cut, since it is part of a larger operation, made of "
-                               "inputs or weights alone, or not needed for the loss; cut behind "
+                            << "' is nothing to cut, since it is part of a larger operation, made "
+                               "of inputs or weights alone, or not needed for the loss; cut behind "
                                "another node, such as "
                             << near(ends.empty() ? 0 : ends.back()),
              failure();
@@ -244,8 +245,8 @@ FailureOr<std::vector<size_t>> stages::readCuts(const MicroStep &step, int64_t s
     }
     if (!ends.empty() && end <= ends.back())
       return emitError(loc) << said.getValue() << ": '" << after << "' lies "
-                            << (end == ends.back() ? "at the same place as '" : "before '") << before
-                            << "' in the graph; name cuts in the graph's order, each once",
+                            << (end == ends.back() ? "at the same place as '" : "before '")
+                            << before << "' in the graph; name cuts in the graph's order, each once",
              failure();
     ends.push_back(end);
     before = after;

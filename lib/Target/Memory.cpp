@@ -18,7 +18,8 @@ FailureOr<int64_t> target::memoryOfRank(ModuleOp module, const EmitOptions &opti
     return 4 * (parameters + gradients + states * state) + info->shadowBytes + arena;
   };
   if (!info->pipeline)
-    return bytes(info->paramElements, info->hasGradOffsets() ? info->gradElements : info->paramElements,
+    return bytes(info->paramElements,
+                 info->hasGradOffsets() ? info->gradElements : info->paramElements,
                  info->divides() ? info->stateElements : info->paramElements, info->arenaBytes);
   int64_t most = 0;
   for (const StageRankEntry &rank : info->pipeline->ranks)

@@ -55,8 +55,9 @@ bool readTask(const nlohmann::json &json, moire::scheduling::Task &task) {
 } // namespace
 
 /// [process] → its tasks' events, and its rank of pp. Throws nlohmann's exceptions.
-static bool readTaskEvents(const nlohmann::json &json, std::map<long, std::vector<TaskEvent>> &events,
-                       std::map<long, int> &ranks) {
+static bool readTaskEvents(const nlohmann::json &json,
+                           std::map<long, std::vector<TaskEvent>> &events,
+                           std::map<long, int> &ranks) {
   for (const nlohmann::json &e : json.at("traceEvents")) {
     if (e.at("name") == "process_name")
       ranks[e.at("pid")] = e.at("args").value("pp", 0);
@@ -160,7 +161,8 @@ static std::string nameOfAction(const Action &action) {
   return name;
 }
 
-static std::map<std::string, ActionRow> rowsOf(const Outcome &outcome, const MeasuredStep &measured) {
+static std::map<std::string, ActionRow> rowsOf(const Outcome &outcome,
+                                               const MeasuredStep &measured) {
   std::map<std::string, ActionRow> rows;
   for (int r = 0; r < outcome.problem.ranks; ++r)
     for (size_t i = 0; i < outcome.schedule.ranks[r].size(); ++i) {
@@ -197,18 +199,21 @@ void moire::plan::writeMeasured(std::ostream &out, const Outcome &outcome,
   };
   out << "measured in step " << measured.step << " of '" << measured.path << "' on "
       << measured.processes.size() << " ranks\n";
-  Table table({"", "planned", "measured", "measured / planned", "shortest", "longest", "measured tasks"});
+  Table table({"", "planned", "measured", "measured / planned", "shortest", "longest",
+               "measured tasks"});
   for (const auto &[name, row] : rowsOf(outcome, measured))
     table.add({name, units.time(row.planned), units.time(row.measured),
                times(row.planned, row.measured), units.time(row.shortest), units.time(row.longest),
                std::to_string(row.count)});
   table.add({"step", units.time(outcome.timing.makespan), units.time(measured.makespan),
              times(outcome.timing.makespan, measured.makespan), "", "", ""});
-  table.add({"bubble", percent(outcome.timing.bubble()), percent(bubbleOf(measured)), "", "", "", ""});
+  table.add({"bubble", percent(outcome.timing.bubble()), percent(bubbleOf(measured)), "", "", "",
+             ""});
   table.write(out);
 }
 
-nlohmann::ordered_json moire::plan::measuredJson(const Outcome &outcome, const MeasuredStep &measured) {
+nlohmann::ordered_json moire::plan::measuredJson(const Outcome &outcome,
+                                                 const MeasuredStep &measured) {
   nlohmann::ordered_json json;
   json["trace"] = measured.path;
   json["step"] = measured.step;

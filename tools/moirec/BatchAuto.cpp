@@ -55,15 +55,16 @@ std::optional<std::string> moire::chooseBatch(CompileOptions &options,
     if (!bind.consume_back("=auto"))
       continue;
     if (!name.empty())
-      return "--bind has " + name + "=auto and " + bind.str() + "=auto; leave one size to the compiler";
+      return "--bind has " + name + "=auto and " + bind.str() +
+             "=auto; leave one size to the compiler";
     name = bind.str();
     at = i;
   }
   if (name.empty())
     return limit.empty() ? std::nullopt
                          : std::optional<std::string>(
-                               "--memory-limit is for a size that the compiler chooses; write --bind "
-                               "batch=auto, or leave --memory-limit out");
+                               "--memory-limit is for a size that the compiler chooses; write "
+                               "--bind batch=auto, or leave --memory-limit out");
   if (limit.empty())
     return "--bind " + name + "=auto takes the largest size that fits; say into what, as "
            "--memory-limit 16GB";

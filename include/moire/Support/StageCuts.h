@@ -13,8 +13,8 @@ namespace moire {
 ///     moire.stage_cuts = {said = "--stages 8,8",
 ///                         cuts = [{after = "model.layers.7", nodes = ["node_add_3", "call/"]}]}
 /// `said` is for sentences. Each cut lies behind the op that makes the largest tensor which leaves
-/// the ops of `nodes`, names of ONNX nodes; one that ends in a slash stands for all names that begin
-/// so. Pass cut-stages takes it; without it the cost model decides.
+/// the ops of `nodes`, names of ONNX nodes; one that ends in a slash stands for all names that
+/// begin so. Pass cut-stages takes it; without it the cost model decides.
 inline constexpr llvm::StringLiteral kStageCutsAttr = "moire.stage_cuts";
 
 } // namespace moire
