@@ -97,7 +97,7 @@ class Bench:
             sys.exit("the model has no experts, or the mesh has no axis ep")
         return [float(value) for value in found.groups()]
 
-    def clock(self, overlap):
+    def clock(self, overlap, *flags):
         """Milliseconds of a step of the slowest rank: all, moving, exposed, late."""
         program = os.path.join(self.folder, "step.mlir")
         log = os.path.join(self.folder, "step.jsonl")
@@ -105,19 +105,21 @@ class Bench:
         run([os.path.join(self.args.build, "bin", "moire-run"), program, "--data", self.folder,
              "--accumulate", "1" if self.args.schedule else str(self.args.accumulate), "--lr",
              "0.001", "--log", log,
-             "--virtual-time", "--overlap-rates", self.rates_text()])
+             "--virtual-time", "--overlap-rates", self.rates_text(), *flags])
         line = reference.read_jsonl(log)[-1]
         times = line["virtual_ms"][line["slowest"]]
         return [times[name] for name in ("step", "collectives", "exposed", "late")]
 
     def compare_pipelines(self):
-        print(f"{'ms':18} {'step':>9} {'comm.':>8} {'exposed':>8}   predicted: {'step':>8}")
-        predicted = float(STEP.search(self.moirec(True, "--explain")).group(1))
+        print(f"{'ms':18} {'rows':14} {'step':>9} {'predicted':>9} {'comm.':>8} {'exposed':>8} {'late':>8}")
         for overlap in (False, True):
-            step, moving, exposed, _ = self.clock(overlap)
-            print(f"{'with overlap' if overlap else 'one after another':18} {step:9.2f} {moving:8.2f} "
-                  f"{exposed:8.2f}              {predicted:8.2f}   exposed: "
-                  f"{100 * exposed / moving:.1f} % of communication", flush=True)
+            predicted = float(STEP.search(self.moirec(overlap, "--explain")).group(1))
+            for even in (True, False):
+                step, moving, exposed, late = self.clock(overlap, *(["--even-rows"] if even else []))
+                print(f"{'with overlap' if overlap else 'one after another':18} "
+                      f"{'spread evenly' if even else 'as they come':14} {step:9.2f} {predicted:9.2f} "
+                      f"{moving:8.2f} {exposed:8.2f} {late:8.2f}   exposed: "
+                      f"{100 * exposed / moving:.1f} % of communication", flush=True)
 
     def measure(self, overlap):
         """Milliseconds of a trainer's step: all, moving, exposed."""

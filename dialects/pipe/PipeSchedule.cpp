@@ -110,13 +110,15 @@ void OverlapOp::print(OpAsmPrinter &printer) {
 }
 
 LogicalResult OverlapOp::verifyRegions() {
-  int count = 0;
+  int count = 0, weights = 0;
   for (Operation &op : getBody().front()) {
-    if (isa<BackwardWeightOp>(op))
-      return op.emitOpError("does not overlap; only forward, backward and backward_input do");
-    if (!isa<ForwardOp, BackwardOp, BackwardInputOp>(op))
-      return op.emitOpError("cannot stand in an overlap; use forward, backward or backward_input");
+    if (!isa<ForwardOp, BackwardOp, BackwardInputOp, BackwardWeightOp>(op))
+      return op.emitOpError("cannot stand in an overlap; use forward, backward, backward_input or "
+                            "backward_weight");
     ++count;
+    if (isa<BackwardWeightOp>(op) && ++weights == 2)
+      return op.emitOpError("has nothing to overlap with another backward_weight; write one after "
+                            "the other");
   }
   if (count != 2)
     return emitOpError("holds ") << count << (count == 1 ? " task" : " tasks") << "; use 2";

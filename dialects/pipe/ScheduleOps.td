@@ -222,7 +222,7 @@ def Pipe_OverlapOp : Pipe_Op<"overlap", [
     OpAsmOpInterface]> {
   let summary = "Two tasks that a rank runs at the same time, one's communication under the other's compute";
   let description = [{
-    * Holds two of forward, backward and backward_input.
+    * Holds two of forward, backward, backward_input and backward_weight; of the last only one.
     * Neither needs what the other makes.
 
     ```mlir

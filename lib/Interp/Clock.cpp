@@ -14,6 +14,7 @@ using namespace moire::interp;
 void Clock::beginStep() {
   now = empty = left = 0;
   times = {};
+  spans.clear();
   lateness.clear();
   ready.clear();
 }
@@ -22,6 +23,36 @@ RankTimes Clock::endStep() {
   waitUntil(empty);
   times.step = now;
   return times;
+}
+
+LogicalResult Clock::task(llvm::function_ref<LogicalResult()> begin,
+                          llvm::function_ref<std::string()> name,
+                          llvm::function_ref<LogicalResult()> run) {
+  if (failed(begin()))
+    return failure();
+  const double from = now;
+  const RankTimes before = times;
+  if (failed(run()))
+    return failure();
+  if (noting)
+    spans.push_back({Span::Track::tasks, name(), from, now,
+                     now - from - (times.computing - before.computing), times.late - before.late});
+  return success();
+}
+
+/// The op, and the first name in its location: an ONNX node's.
+void Clock::note(Span::Track track, Operation *op, double begin, double end) {
+  if (!noting || end <= begin)
+    return;
+  std::string name = op->getName().getStringRef().str();
+  op->getLoc()->walk([&](Location inner) {
+    auto named = dyn_cast<NameLoc>(inner);
+    if (!named)
+      return WalkResult::advance();
+    name += " " + named.getName().str();
+    return WalkResult::interrupt();
+  });
+  spans.push_back({track, std::move(name), begin, end});
 }
 
 void Clock::waitUntil(double time) {
@@ -56,14 +87,16 @@ LogicalResult Clock::pass(Operation *op, ArrayRef<RuntimeValue> operands) {
 void Clock::compute(Operation *op, double part) {
   const double seconds = costs.compute(op, part);
   times.computing += seconds;
+  note(Span::Track::ops, op, now, now + seconds);
   now += seconds;
 }
 
-LogicalResult Clock::transfer(Operation *op, ArrayRef<RuntimeValue> operands, Operation *starts) {
+LogicalResult Clock::transfer(Operation *op, ArrayRef<RuntimeValue> operands, Operation *starts,
+                              double part) {
   const double came = std::max(now, empty);
   Tensor own(Float64Type::get(op->getContext()), {2});
   own.edit<double>()[0] = came;
-  own.edit<double>()[1] = costs.transfer(op, rowsSent(op, operands));
+  own.edit<double>()[1] = part * costs.transfer(op, rowsSent(op, operands));
   auto all = member.meet(op, dist::axesOf(op), own);
   if (failed(all))
     return failure();
@@ -76,6 +109,7 @@ LogicalResult Clock::transfer(Operation *op, ArrayRef<RuntimeValue> operands, Op
     lateness.push_back({came, begin});
   times.moving += seconds;
   empty = begin + seconds;
+  note(Span::Track::collectives, op, begin, empty);
   if (starts)
     ready[starts] = empty;
   else

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <set>
 
 using namespace mlir;
 using namespace moire;
@@ -249,6 +250,8 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
     return success();
   }
   if (auto sum = dyn_cast<pipe::SumCopiesOp>(op)) {
+    if (membership && program && membership->clock && failed(passCopies(sum)))
+      return failure();
     for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>())
       if (failed(sumCopies(op, name.getAttr())))
         return failure();
@@ -303,7 +306,16 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
 LogicalResult ParameterStore::move(Operation *op, Operation *starts) {
   if (!membership)
     return op->emitOpError("needs the other ranks of the mesh, which are not at hand here");
-  if (membership->clock && failed(membership->clock->transfer(op, {}, starts)))
+  // Of a pipeline a rank has some of the parameters.
+  double held = 0, all = 0;
+  for (auto name : op->getAttrOfType<ArrayAttr>("parameters").getAsRange<FlatSymbolRefAttr>()) {
+    auto named = SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(op, name);
+    const double size = named ? double(named.getLocalType().getNumElements()) : 0;
+    all += size;
+    held += parameters.count(name.getAttr()) ? size : 0;
+  }
+  if (membership->clock && (held > 0 || !program) &&
+      failed(membership->clock->transfer(op, {}, starts, program ? held / all : 1)))
     return failure();
   ArrayAttr axes = dist::axesOf(op);
   for (auto name : op->getAttrOfType<ArrayAttr>("parameters").getAsRange<FlatSymbolRefAttr>()) {
@@ -347,6 +359,32 @@ void ParameterStore::addTo(Tensor &sum, const Tensor &addend) const {
 }
 
 /// All ranks of pp meet once for each copy, those that hold nothing of it with an empty tensor.
+/// The time in which ranks of pp send each other what they accumulated for parameters of both.
+LogicalResult ParameterStore::passCopies(Operation *op) {
+  const int own = int(membership->mesh().getCoordinate(membership->rank, "pp"));
+  std::set<int> peers;
+  int64_t bytes = 0;
+  for (auto name : cast<pipe::SumCopiesOp>(op).getParameters().getAsRange<FlatSymbolRefAttr>()) {
+    const SmallVector<int> holders = program->holdersOf(name.getAttr());
+    if (!llvm::is_contained(holders, own))
+      continue;
+    peers.insert(holders.begin(), holders.end());
+    auto parameter = SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(op, name);
+    for (const auto &copy : program->copiesOf(name.getAttr()))
+      if (copy.rank == own)
+        bytes += parameter.getGradientType().getNumElements() * 4 * int64_t(holders.size() - 1);
+  }
+  Tensor arrives(Float64Type::get(op->getContext()), {1});
+  arrives.edit<double>()[0] = bytes > 0 ? membership->clock->send(bytes) : 0;
+  auto all = membership->meet(op, Builder(op->getContext()).getStrArrayAttr({"pp"}), arrives);
+  if (failed(all))
+    return failure();
+  for (int peer : peers)
+    if (peer != own)
+      membership->clock->receive((*all)[peer].tensor().floats()[0]);
+  return success();
+}
+
 LogicalResult ParameterStore::sumCopies(Operation *op, StringAttr name) {
   if (!membership || !program)
     return op->emitOpError("needs the stages of a pipeline, which are not at hand here");

@@ -28,15 +28,26 @@ LogicalResult StageRunner::run(ArrayRef<Arguments> microBatches,
       if (pair)
         tasks.push_back(action[1]);
       Arguments arguments, results;
-      for (const Task &task : tasks)
-        if (failed(take(task, microBatches, arguments)))
-          return failure();
+      auto begin = [&]() -> LogicalResult {
+        for (const Task &task : tasks)
+          if (failed(take(task, microBatches, arguments)))
+            return failure();
+        return success();
+      };
       auto copyOf = [&](const Task &task) {
         return task.path * program.problem.numStages() + task.stage;
       };
-      parameters.beginTask(copyOf(tasks[0]), copyOf(tasks.back()));
-      if (failed(evaluator.run(pair ? pair : program.functionOf(tasks[0]), arguments, results)))
+      auto compute = [&] {
+        parameters.beginTask(copyOf(tasks[0]), copyOf(tasks.back()));
+        return evaluator.run(pair ? pair : program.functionOf(tasks[0]), arguments, results);
+      };
+      auto name = [&] { return shortName(program.problem, pair ? action : Action(tasks[0])); };
+      if (Clock *clock = membership.clock) {
+        if (failed(clock->task(begin, name, compute)))
+          return failure();
+      } else if (failed(begin()) || failed(compute())) {
         return failure();
+      }
       ArrayRef<RuntimeValue> left = results;
       for (const Task &task : tasks) {
         const unsigned count = program.functionOf(task).getNumResults();
@@ -57,9 +68,8 @@ LogicalResult StageRunner::take(const Task &task, ArrayRef<Arguments> microBatch
   auto receive = [&](int from, StringRef role) -> LogicalResult {
     if (from < 0 || from >= program.problem.numStages())
       return success();
-    auto come = membership.meetings->receive(
-        rankOf(task.path, from), membership.rank,
-        {role.str(), task.path, task.stage, task.microBatch});
+    auto come = membership.meetings->receive(rankOf(task.path, from), membership.rank,
+                                             {role.str(), task.path, task.stage, task.microBatch});
     if (failed(come))
       return failure();
     if (membership.clock)
@@ -104,8 +114,8 @@ void StageRunner::give(const Task &task, ArrayRef<RuntimeValue> results,
   auto send = [&](int stage, StringRef role, std::vector<RuntimeValue> values) {
     int64_t bytes = 0;
     for (const RuntimeValue &value : values)
-      bytes += value.tensor().size() *
-               ((value.tensor().elementType().getIntOrFloatBitWidth() + 7) / 8);
+      bytes +=
+          value.tensor().size() * ((value.tensor().elementType().getIntOrFloatBitWidth() + 7) / 8);
     const double time = membership.clock ? membership.clock->send(bytes) : 0;
     membership.meetings->send(membership.rank, rankOf(task.path, stage),
                               {role.str(), task.path, stage, task.microBatch},

@@ -146,11 +146,11 @@ int64_t Training::countLabels(const Tensor &labels) {
 /// What one rank has of its own.
 struct Training::Rank {
   Rank(Meetings &meetings, int64_t number, const ParameterStore &whole, EvaluatorOptions evaluation,
-       const std::optional<Costs> &costs, const pipe::PipelineProgram *program)
+       const TrainingOptions &options, const pipe::PipelineProgram *program)
       : membership{&meetings, number}, parameters(whole, membership, program),
         evaluator(withMembership(std::move(evaluation)), &parameters) {
-    if (costs)
-      membership.clock = &clock.emplace(*costs, membership);
+    if (options.costs)
+      membership.clock = &clock.emplace(*options.costs, membership, options.timeline);
     if (program)
       stages.emplace(*program, membership, evaluator, parameters);
   }
@@ -186,7 +186,7 @@ Training::Training(ModuleOp module, const ParameterStore &whole, EvaluatorOption
     parameters.push_back(parameter.op);
   const pipe::PipelineProgram *inStages = program ? &*program : nullptr;
   for (int64_t rank = 0; rank < mesh.getRanks(); ++rank)
-    ranks.push_back(std::make_unique<Rank>(meetings, rank, whole, evaluation, this->options.costs,
+    ranks.push_back(std::make_unique<Rank>(meetings, rank, whole, evaluation, this->options,
                                            inStages));
   microBatches = options.accumulate * (program ? program->problem.totalMicroBatches() : 1);
 }
@@ -422,7 +422,10 @@ FailureOr<StepReport> Training::runStep() {
   if (failed(runOnAllRanks("optimizer_step")) || failed(checkReplicas()))
     return failure();
   for (auto &rank : ranks)
-    if (rank->clock)
+    if (rank->clock) {
       report.times.push_back(rank->clock->endStep());
+      if (options.timeline)
+        report.timeline.push_back(rank->clock->getSpans());
+    }
   return report;
 }

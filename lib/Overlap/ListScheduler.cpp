@@ -120,9 +120,8 @@ class Lister {
 public:
   Lister(const Problem &problem, const std::vector<double> &keys)
       : problem(problem), keys(keys), successors(problem.tasks.size()),
-        missing(problem.tasks.size()), from(problem.tasks.size(), 0),
-        end(problem.tasks.size(), 0), users(problem.bufferBytes.size(), 0),
-        live(problem.bufferBytes.size(), false) {
+        missing(problem.tasks.size()), from(problem.tasks.size(), 0), end(problem.tasks.size(), 0),
+        users(problem.bufferBytes.size(), 0), live(problem.bufferBytes.size(), false) {
     for (size_t i = 0; i < problem.tasks.size(); ++i) {
       missing[i] = int(problem.tasks[i].after.size());
       for (int other : problem.tasks[i].after)
@@ -149,7 +148,7 @@ public:
         take(ready[0], compute);
       else if (!waiting.empty())
         thread = waiting.begin()->first; // for a transfer
-      else // memory forbids all that is left
+      else                               // memory forbids all that is left
         take(ready[ready[0].empty()], first(ready[ready[0].empty()]));
     }
     return std::move(order);
@@ -210,12 +209,12 @@ private:
   const Problem &problem;
   const std::vector<double> &keys;
   std::vector<std::vector<int>> successors;
-  std::vector<int> missing;  ///< predecessors that are not in the order
-  std::vector<double> from;  ///< when predecessors end; -1: a transfer that was waited for
+  std::vector<int> missing; ///< predecessors that are not in the order
+  std::vector<double> from; ///< when predecessors end; -1: a transfer that was waited for
   std::vector<double> end;
-  std::vector<int> users;    ///< of a buffer, to come
+  std::vector<int> users; ///< of a buffer, to come
   std::vector<bool> live;
-  Ready ready[2];            ///< to compute, to start
+  Ready ready[2];                           ///< to compute, to start
   std::set<std::pair<double, int>> waiting; ///< by when their predecessors end
   std::vector<int> order;
   double thread = 0, network = 0;
@@ -260,17 +259,36 @@ std::vector<int> moire::overlap::latestOrder(const Problem &problem) {
   return order;
 }
 
-/// When tasks end in the problem's own order without transfers; what a transfer depends on
-/// comes `factor` times its length earlier than the transfer.
-static std::vector<double> windowKeys(const Problem &problem, double factor) {
-  const int n = int(problem.tasks.size());
-  std::vector<double> at(n), keys;
+/// When tasks end in the problem's own order without transfers.
+static std::vector<double> ownTimes(const Problem &problem) {
+  std::vector<double> at;
   double time = 0;
-  for (int i = 0; i < n; ++i) {
-    time += isTransfer(problem.tasks[i]) ? 0 : problem.tasks[i].seconds;
-    at[i] = time;
+  for (const Task &task : problem.tasks)
+    at.push_back(time += isTransfer(task) ? 0 : task.seconds);
+  return at;
+}
+
+/// The same with each job's time stretched to that of both; the second one is `shift` of it late.
+static std::vector<double> sideBySide(const Problem &problem, double shift) {
+  double all[2] = {0, 0}, time[2] = {0, 0};
+  for (const Task &task : problem.tasks)
+    all[task.job] += isTransfer(task) ? 0 : task.seconds;
+  const double total = all[0] + all[1];
+  std::vector<double> at;
+  for (const Task &task : problem.tasks) {
+    time[task.job] += isTransfer(task) ? 0 : task.seconds;
+    at.push_back((all[task.job] > 0 ? time[task.job] / all[task.job] : 0) * total +
+                 (task.job ? shift * total : 0));
   }
-  keys = at;
+  return at;
+}
+
+/// These times, but what a transfer depends on comes `factor` times its length earlier than the
+/// transfer.
+static std::vector<double> windowKeys(const Problem &problem, const std::vector<double> &at,
+                                      double factor) {
+  const int n = int(problem.tasks.size());
+  std::vector<double> keys = at;
   std::vector<int> mark(n, -1), todo;
   for (int i = 0; i < n; ++i) {
     if (!isTransfer(problem.tasks[i]))
@@ -311,8 +329,14 @@ Timetable moire::overlap::schedule(const Problem &problem) {
   std::vector<int> own(problem.tasks.size());
   std::iota(own.begin(), own.end(), 0);
   attempt(simulate(problem, own));
-  for (double factor : {0.0, 1.0, 2.0, 4.0, 0.5, 8.0})
-    attempt(listSchedule(problem, windowKeys(problem, factor)));
+  std::vector<std::vector<double>> times = {ownTimes(problem)};
+  if (std::any_of(problem.tasks.begin(), problem.tasks.end(),
+                  [](const Task &task) { return task.job != 0; }))
+    for (double shift : {0.0, -0.05, 0.05, -0.15, 0.15, -0.3, 0.3})
+      times.push_back(sideBySide(problem, shift));
+  for (const std::vector<double> &at : times)
+    for (double factor : {0.0, 1.0, 2.0, 4.0, 0.5, 8.0})
+      attempt(listSchedule(problem, windowKeys(problem, at, factor)));
   attempt(listSchedule(problem, pathKeys(problem)));
   return best;
 }

@@ -5,6 +5,9 @@
 #include "OpProblem.h"
 #include "dialects/pipe/Gradients.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "moire/Pipe/PipelineProgram.h"
+#include "llvm/ADT/MapVector.h"
+#include <map>
 
 using namespace mlir;
 using namespace moire;
@@ -23,10 +26,12 @@ private:
   void readValues(Operation *op, int task);
   double partOf(Operation *op);
   int bufferOf(Value value);
-  void keepSummands(pipe::AccumulateOp op);
+  void keepSummands();
   void keepProducts(arith::AddFOp op);
   void keepEffects(Operation *op);
   void keepLogits(nn::CrossEntropyGradOp op);
+  void readArguments();
+  void findJobs();
 
   Block &block;
   const Rates &rates;
@@ -80,14 +85,13 @@ int ProblemBuilder::bufferOf(Value value) {
   auto tensor = dyn_cast<RankedTensorType>(type);
   if (isView(def)) {
     buffer = bufferOf(def->getOperand(0));
-  } else if (def && tensor && tensor.hasStaticShape() &&
-             tensor.getElementType().isIntOrFloat() &&
+  } else if (def && tensor && tensor.hasStaticShape() && tensor.getElementType().isIntOrFloat() &&
              !isa<arith::ConstantOp, tensor::EmptyOp, pipe::ReadOp>(def) &&
              // What goes to a gradient alone is written there.
              !(value.hasOneUse() && isa<pipe::AccumulateOp>(*value.user_begin()))) {
     buffer = int(result.problem.bufferBytes.size());
-    result.problem.bufferBytes.push_back(
-        tensor.getNumElements() * std::max<int64_t>(1, tensor.getElementTypeBitWidth() / 8));
+    result.problem.bufferBytes.push_back(tensor.getNumElements() *
+                                         std::max<int64_t>(1, tensor.getElementTypeBitWidth() / 8));
   }
   buffers[value] = buffer;
   return buffer;
@@ -133,22 +137,72 @@ double ProblemBuilder::partOf(Operation *op) {
   return part;
 }
 
-/// What gives the summands of a cotangent, in passes that look for them (`lower-to-exec`).
-void ProblemBuilder::keepSummands(pipe::AccumulateOp op) {
-  SmallVector<Operation *> producers;
-  SmallVector<Value> todo{op.getGradient()};
-  while (!todo.empty()) {
-    Operation *def = todo.pop_back_val().getDefiningOp();
-    if (!def || isa<dist::WaitOp>(def))
+/// What another function of a stage has kept may be rows of experts, too.
+void ProblemBuilder::readArguments() {
+  std::map<int64_t, double> there; // by the room
+  for (BlockArgument argument : block.getArguments())
+    if (auto type = dyn_cast<dist::ExchangeType>(argument.getType());
+        type && type.getReceived() > 0)
+      there[type.getReceived()] = double(type.getSent()) / double(type.getReceived());
+  for (BlockArgument argument : block.getArguments())
+    if (auto tensor = dyn_cast<RankedTensorType>(argument.getType());
+        tensor && tensor.getRank() > 0)
+      if (auto it = there.find(tensor.getDimSize(0)); it != there.end())
+        parts[argument] = it->second;
+}
+
+/// Of a function of two tasks: what the second one's arguments lead to, and what that alone needs.
+void ProblemBuilder::findJobs() {
+  auto func = dyn_cast<func::FuncOp>(block.getParentOp());
+  if (!func || !func->hasAttr(pipe::kPairAttr))
+    return;
+  std::vector<int> job(result.ops.size(), -1);
+  auto note = [&](int task, int other) {
+    if (job[task] < 0)
+      job[task] = other;
+  };
+  for (auto [i, op] : llvm::enumerate(result.ops))
+    op->walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands()) {
+        if (auto argument = dyn_cast<BlockArgument>(operand);
+            argument && argument.getOwner() == &block)
+          note(i, func.getArgAttr(argument.getArgNumber(), pipe::kSecondAttr) ? 1 : 0);
+        else if (int other = taskOf(operand); other >= 0 && job[other] >= 0)
+          note(i, job[other]);
+      }
+    });
+  for (size_t i = result.ops.size(); i-- > 0;)
+    for (int other : result.problem.tasks[i].after)
+      if (job[i] >= 0)
+        note(other, job[i]);
+  for (auto [task, found] : llvm::zip(result.problem.tasks, job))
+    task.job = std::max(0, found);
+}
+
+/// What gives the summands of a parameter's cotangents, in passes that look for them
+/// (`lower-to-exec`). Two tasks may add to one gradient: the first one's first.
+void ProblemBuilder::keepSummands() {
+  llvm::MapVector<Attribute, SmallVector<Operation *>> producers;
+  for (Operation *op : result.ops) {
+    auto accumulate = dyn_cast<pipe::AccumulateOp>(op);
+    if (!accumulate)
       continue;
-    producers.push_back(def);
-    if (isa<arith::AddFOp, nn::ConcatOp>(def) || isView(def))
-      todo.append(def->operand_begin(), def->operand_end());
-    else if (isa<nn::ScatterOp>(def))
-      todo.push_back(def->getOperand(0));
+    SmallVector<Operation *> &own = producers[accumulate.getParameterAttr()];
+    SmallVector<Value> todo{accumulate.getGradient()};
+    while (!todo.empty()) {
+      Operation *def = todo.pop_back_val().getDefiningOp();
+      if (!def || isa<dist::WaitOp>(def))
+        continue;
+      own.push_back(def);
+      if (isa<arith::AddFOp, nn::ConcatOp>(def) || isView(def))
+        todo.append(def->operand_begin(), def->operand_end());
+      else if (isa<nn::ScatterOp>(def))
+        todo.push_back(def->getOperand(0));
+    }
   }
-  if (producers.size() > 1)
-    keepOrder(producers);
+  for (auto &[name, ops] : producers)
+    if (ops.size() > 1)
+      keepOrder(ops);
 }
 
 /// Of a sum of two products the later one is added to the other; the gradient of a norm
@@ -199,6 +253,7 @@ void ProblemBuilder::keepLogits(nn::CrossEntropyGradOp op) {
 }
 
 OpProblem ProblemBuilder::run() {
+  readArguments();
   for (Operation &op : block.without_terminator()) {
     if (isa<dist::WaitOp>(op))
       continue;
@@ -224,13 +279,13 @@ OpProblem ProblemBuilder::run() {
     keepEffects(&op);
   }
   for (Operation *op : result.ops) {
-    if (auto accumulate = dyn_cast<pipe::AccumulateOp>(op))
-      keepSummands(accumulate);
-    else if (auto sum = dyn_cast<arith::AddFOp>(op))
+    if (auto sum = dyn_cast<arith::AddFOp>(op))
       keepProducts(sum);
     else if (auto grad = dyn_cast<nn::CrossEntropyGradOp>(op))
       keepLogits(grad);
   }
+  keepSummands();
+  findJobs();
   return std::move(result);
 }
 

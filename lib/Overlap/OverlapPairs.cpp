@@ -47,7 +47,8 @@ struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
     b.setInsertionPointToEnd(block);
     SmallVector<Value> returned;
     unsigned argument = 0;
-    for (func::FuncOp part : {first, second}) {
+    for (bool isSecond : {false, true}) { // both may be one function
+      func::FuncOp part = isSecond ? second : first;
       IRMapping map;
       for (BlockArgument old : part.getArguments())
         map.map(old, block->getArgument(argument++));
@@ -55,7 +56,7 @@ struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
         Operation *copy = b.clone(op, map);
         // Parameters of stages that share a function are told apart; gradients of two stages, or
         // of two paths, are added up by themselves.
-        if (part == second && isa<pipe::ReadOp, pipe::AccumulateOp>(copy))
+        if (isSecond && isa<pipe::ReadOp, pipe::AccumulateOp>(copy))
           copy->setAttr(pipe::kSecondAttr, b.getUnitAttr());
       }
       for (Value value : part.getBody().front().getTerminator()->getOperands())
@@ -68,10 +69,11 @@ struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
   /// Arguments and results keep what they are; those of the second function say so.
   static void markPorts(func::FuncOp pair, func::FuncOp first, func::FuncOp second) {
     unsigned argument = 0, result = 0;
-    for (func::FuncOp part : {first, second}) {
+    for (bool isSecond : {false, true}) {
+      func::FuncOp part = isSecond ? second : first;
       auto copy = [&](DictionaryAttr attributes) {
         NamedAttrList list(attributes);
-        if (part == second)
+        if (isSecond)
           list.set(pipe::kSecondAttr, UnitAttr::get(pair.getContext()));
         return list.getDictionary(pair.getContext());
       };

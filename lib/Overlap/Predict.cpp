@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "moire/Overlap/Predict.h"
 #include "OpProblem.h"
+#include "Steps.h"
 #include "dialects/pipe/Gradients.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include <numeric>
@@ -67,6 +68,34 @@ Prediction overlap::predict(ModuleOp module, const Rates &rates) {
       result.collectives[start.getStarted()] = hidden;
   }
   return result;
+}
+
+llvm::DenseMap<Operation *, double> overlap::evenTimes(ModuleOp module, const Rates &rates) {
+  llvm::DenseMap<Operation *, double> times;
+  for (func::FuncOp func : findSteps(module)) {
+    const OpProblem ops = makeProblem(func.getBody().front(), rates);
+    for (auto [op, task] : llvm::zip(ops.ops, ops.problem.tasks))
+      times[op] = task.seconds;
+  }
+  return times;
+}
+
+double overlap::secondsInOrder(Block &block, const Rates &rates) {
+  const OpProblem ops = makeProblem(block, rates);
+  std::vector<int> order(ops.problem.tasks.size());
+  std::iota(order.begin(), order.end(), 0);
+  return simulate(ops.problem, order).seconds;
+}
+
+std::pair<double, double> overlap::oneAfterAnother(Block &block, const Rates &rates) {
+  const OpProblem ops = makeProblem(block, rates);
+  std::pair<double, double> sum = {0, 0};
+  for (auto [op, task] : llvm::zip(ops.ops, ops.problem.tasks)) {
+    sum.first += task.seconds;
+    if (task.resource == Resource::network || dist::isCollective(op))
+      sum.second += task.seconds;
+  }
+  return sum;
 }
 
 std::string overlap::describe(const Prediction &prediction, Operation *collective) {

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "moire/Pipe/Passes.h"
 #include "moire/Pipe/ScheduleIR.h"
+#include "moire/Scheduling/Join.h"
 #include "moire/Scheduling/Search.h"
 #include <limits>
 
@@ -168,6 +169,8 @@ struct PipeSchedulePass : pipe::impl::PipeScheduleBase<PipeSchedulePass> {
     Schedule schedule;
     if (Refusal refusal = solve(work, kindOf, problem, schedule))
       return emitError(loc) << *refusal;
+    if (join)
+      joinNeighbours(problem, schedule);
     if (!messages)
       schedule.messages.clear();
 

@@ -154,7 +154,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                                                           : 4 * mesh.getSize("pp"),
                                      options.overlapRates,
                                      // Buckets of divided parameters are a stage's own.
-                                     /*share=*/options.zero < 2});
+                                     /*share=*/options.zero < 2, /*join=*/options.overlap});
       if (options.zero > 1)
         passes.addPass(distribute::createBucketPieces());
       break;
@@ -178,6 +178,13 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     if (options.explainOverlap && phase == Phase::overlap) {
       overlap::Rates rates;
       (void)rates.parse(options.overlapRates); // the phase has refused what is wrong
+      const bool pairs = llvm::any_of(module->getOps<func::FuncOp>(), [](func::FuncOp func) {
+        return func->hasAttr(pipe::kPairAttr);
+      });
+      if (!pairs)
+        llvm::outs() << "no tasks overlap: schedule " << options.schedule
+                     << " runs them one after the other; dualpipe and dualpipev overlap forwards "
+                        "with backwards\n";
       overlap::printTimetables(*module, rates, 0.01, llvm::outs());
     }
     if (phase == Phase::stages && !options.placement.empty()) {

@@ -60,6 +60,9 @@ double moire::scheduling::taskCost(const Problem &problem, const Task &task) {
 }
 
 double moire::scheduling::actionCost(const Problem &problem, const Action &action) {
+  if (problem.knownCost)
+    if (const double known = problem.knownCost(action); known >= 0)
+      return known;
   double cost = taskCost(problem, action.first);
   if (!action.second)
     return cost;

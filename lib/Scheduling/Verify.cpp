@@ -114,10 +114,10 @@ static Verdict verifyPlaces(const Problem &problem, const Schedule &schedule) {
         if (home != rank)
           return fault(text("rank ", rank, " runs ", describe(problem, task), ", which is rank ",
                             home, "'s", stagesOf(problem, rank, task)));
-        if (i == 1 && (task.kind == TaskKind::BackwardWeight ||
-                       action.first.kind == TaskKind::BackwardWeight))
+        if (i == 1 && task.kind == TaskKind::BackwardWeight &&
+            action.first.kind == TaskKind::BackwardWeight)
           return fault(text("rank ", rank, " overlaps ", describe(problem, action.first), " with ",
-                            describe(problem, task), "; only F, B and b overlap"));
+                            describe(problem, task), "; there is nothing to overlap in two W"));
       }
     }
   return {};

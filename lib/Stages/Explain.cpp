@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "StageTimes.h"
+#include "dialects/pipe/Gradients.h"
+#include "moire/Overlap/Predict.h"
 #include "moire/Scheduling/Simulator.h"
 #include "moire/Stages/Passes.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -30,8 +32,45 @@ std::string stages::firstNode(const pipe::PipelineProgram &program, int stage) {
   return name;
 }
 
-void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates,
-                           raw_ostream &os) {
+/// Seconds after a rank's last task: sums of gradients and the update.
+static double endingOf(const pipe::PipelineProgram &program, int rank,
+                       const overlap::Rates &rates) {
+  pipe::StageOp stage = program.stages.front();
+  auto module = stage->getParentOfType<ModuleOp>();
+  auto isHeld = [&](FlatSymbolRefAttr name) {
+    return llvm::is_contained(program.holdersOf(name.getAttr()), rank);
+  };
+  auto bytesOf = [&](FlatSymbolRefAttr name) {
+    return double(module.lookupSymbol<pipe::ParameterOp>(name.getAttr())
+                      .getGradientType()
+                      .getNumElements()) *
+           4;
+  };
+  double seconds = 0;
+  module.walk([&](Operation *op) {
+    if (auto update = dyn_cast<pipe::UpdateOp>(op)) {
+      seconds += isHeld(update.getParameterAttr()) ? overlap::secondsOf(op, rates) : 0;
+    } else if (auto sum = dyn_cast<pipe::ReduceGradsOp>(op)) {
+      double held = 0, all = 0;
+      for (auto name : sum.getParameters().getAsRange<FlatSymbolRefAttr>()) {
+        all += bytesOf(name);
+        held += isHeld(name) ? bytesOf(name) : 0;
+      }
+      seconds += all > 0 ? held / all * overlap::transferSeconds(op, rates) : 0;
+    } else if (auto copies = dyn_cast<pipe::SumCopiesOp>(op)) {
+      double bytes = 0;
+      for (auto name : copies.getParameters().getAsRange<FlatSymbolRefAttr>())
+        for (const auto &copy : program.copiesOf(name.getAttr()))
+          bytes += copy.rank == rank
+                       ? bytesOf(name) * double(program.holdersOf(name.getAttr()).size() - 1)
+                       : 0;
+      seconds += bytes > 0 ? bytes / rates.bandwidth + rates.latency : 0;
+    }
+  });
+  return seconds;
+}
+
+void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates, raw_ostream &os) {
   // Kernels are fused by now; the schedule was made before.
   overlap::Rates given;
   (void)given.parse(rates); // the phase has refused what is wrong
@@ -43,9 +82,9 @@ void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates
                   : func::FuncOp();
     };
     pipe::StageOp stage = program.stages[s];
-    StageCost times = timesOf(function(stage.getForward()), function(stage.getBackward()),
-                              function(stage.getBackwardInput()),
-                              function(stage.getBackwardWeight()), given);
+    StageCost times =
+        timesOf(function(stage.getForward()), function(stage.getBackward()),
+                function(stage.getBackwardInput()), function(stage.getBackwardWeight()), given);
     times.parameterBytes = problem.stages[s].parameterBytes;
     times.activationBytes = problem.stages[s].activationBytes;
     times.weightResidualBytes = problem.stages[s].weightResidualBytes;
@@ -67,13 +106,35 @@ void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates
                             (original == s ? ""
                                            : ", functions of stage " + std::to_string(original)));
   }
+  // Functions take what their ops take in their order, pairs what both take at once.
+  llvm::DenseMap<Operation *, double> known;
+  problem.knownCost = [&](const Action &action) {
+    double sum = 0;
+    SmallVector<func::FuncOp> functions = {program.pairOf(action)};
+    if (!functions.front()) {
+      functions.clear();
+      for (int i = 0; i < action.size(); ++i)
+        functions.push_back(program.functionOf(action[i]));
+    }
+    for (func::FuncOp func : functions) {
+      auto [it, isNew] = known.try_emplace(func, 0);
+      if (isNew)
+        it->second = overlap::secondsInOrder(func.getBody().front(), given);
+      sum += it->second;
+    }
+    return sum;
+  };
   const Timing timing = simulate(problem, program.schedule);
+  double step = 0;
+  for (int rank = 0; rank < problem.ranks; ++rank)
+    step = std::max(step, (timing.finish[rank].empty() ? 0 : timing.finish[rank].back()) +
+                              endingOf(program, rank, given));
   int held = 0;
   for (const RankTiming &rank : timing.ranks)
     held = std::max(held, rank.peakActivations);
   os << llvm::formatv("predicted for a step of {0} micro-batches: {1:f3} ms, bubble {2:f1} %, "
                       "communication that nothing hides {3:f3} ms on a rank; at most {4} "
                       "micro-batches in flight on a rank\n",
-                      problem.totalMicroBatches(), timing.makespan * 1e3, timing.bubble() * 100,
+                      problem.totalMicroBatches(), step * 1e3, timing.bubble() * 100,
                       timing.exposedCommunication() / problem.ranks * 1e3, held);
 }

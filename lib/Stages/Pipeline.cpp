@@ -28,6 +28,7 @@ void stages::buildStagesPipeline(OpPassManager &passes, const StagesOptions &opt
   schedule.ranks = static_cast<int>(options.ranks);
   schedule.latency = rates.latency;
   schedule.bandwidth = rates.bandwidth;
+  schedule.join = options.join;
   passes.addPass(pipe::createPipeSchedule(schedule));
   passes.addPass(createSumCopies());
 }

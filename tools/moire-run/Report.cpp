@@ -120,6 +120,50 @@ void logStep(llvm::raw_ostream &os, const StepReport &report, double rate) {
   os.flush();
 }
 
+void writeTimeline(llvm::raw_ostream &os, const StepReport &report) {
+  llvm::json::OStream json(os);
+  auto name = [&](StringRef what, int64_t rank, std::optional<int64_t> track, StringRef text) {
+    json.object([&] {
+      json.attribute("ph", "M");
+      json.attribute("name", what);
+      json.attribute("pid", rank);
+      if (track)
+        json.attribute("tid", *track);
+      json.attributeObject("args", [&] { json.attribute("name", text); });
+    });
+  };
+  json.object([&] {
+    json.attribute("displayTimeUnit", "ms");
+    json.attributeArray("traceEvents", [&] {
+      for (auto [rank, spans] : llvm::enumerate(report.timeline)) {
+        name("process_name", rank, std::nullopt, "rank " + std::to_string(rank));
+        for (auto [track, text] :
+             llvm::enumerate(ArrayRef<StringRef>{"computes", "collectives", "messages"}))
+          name("thread_name", rank, track, text);
+        for (const Span &span : spans)
+          json.object([&] {
+            json.attribute("ph", "X");
+            json.attribute("name", span.name);
+            json.attribute("cat", span.track == Span::Track::tasks ? "task" : "op");
+            json.attribute("pid", int64_t(rank));
+            json.attribute("tid", span.track == Span::Track::collectives ? 1
+                                  : span.track == Span::Track::messages  ? 2
+                                                                         : 0);
+            // The format's times are microseconds.
+            json.attribute("ts", span.begin * 1e6);
+            json.attribute("dur", (span.end - span.begin) * 1e6);
+            if (span.track == Span::Track::tasks)
+              json.attributeObject("args", [&] {
+                json.attribute("waits for collectives (us)", span.exposed * 1e6);
+                json.attribute("of that for late ranks (us)", span.late * 1e6);
+              });
+          });
+      }
+    });
+  });
+  os << "\n";
+}
+
 //===----------------------------------------------------------------------===//
 // Comparing
 //===----------------------------------------------------------------------===//
@@ -156,7 +200,8 @@ bool isExpected(StringRef expect, ArrayRef<NamedTensor> outputs, double rtol, do
     double x = got.isFloat() ? got.floats()[i] : static_cast<double>(got.ints()[i]);
     double y = want.isFloat() ? want.floats()[i] : static_cast<double>(want.ints()[i]);
     // Written so that a NaN on one side is a difference.
-    bool equal = (std::isnan(x) && std::isnan(y)) || x == y || std::fabs(x - y) <= atol + rtol * std::fabs(y);
+    bool equal = (std::isnan(x) && std::isnan(y)) || x == y ||
+                 std::fabs(x - y) <= atol + rtol * std::fabs(y);
     if (!equal) {
       error = llvm::formatv("output '{0}' differs at element {1}: {2} where '{3}' has {4}",
                             outputs[index].name, i, x, path, y);

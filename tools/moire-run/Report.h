@@ -17,6 +17,10 @@ void printStep(llvm::raw_ostream &os, const moire::interp::StepReport &report);
 /// One line of JSON.
 void logStep(llvm::raw_ostream &os, const moire::interp::StepReport &report, double rate);
 
+/// What each rank did in a step, as a Chrome trace: a process a rank, in it tasks of its schedule
+/// and their ops, collectives, and messages to other stages.
+void writeTimeline(llvm::raw_ostream &os, const moire::interp::StepReport &report);
+
 /// Whether |output - wanted| <= atol + rtol * |wanted| everywhere; `expect` is
 /// FILE.pb or FILE.pb:N. Otherwise `error` is a sentence with the first
 /// difference, or why there is nothing to compare.

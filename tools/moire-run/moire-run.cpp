@@ -6,7 +6,7 @@
 #include "Report.h"
 #include "mlir/Parser/Parser.h"
 #include "moire/Interp/Training.h"
-#include "moire/Overlap/OpCost.h"
+#include "moire/Overlap/Predict.h"
 #include "moire/Support/Dialects.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -44,7 +44,8 @@ OPT(std::string, expect, "expect", "",
 OPT(double, rtolFlag, "rtol", 1e-4, "relative tolerance of --expect");
 OPT(double, atolFlag, "atol", 1e-5, "absolute tolerance of --expect");
 OPT(int64_t, steps, "steps", 1, "training steps");
-OPT(int64_t, accumulate, "accumulate", 1, "micro-batches of a rank in a step; of a pipeline: how often its schedule runs");
+OPT(int64_t, accumulate, "accumulate", 1,
+    "micro-batches of a rank in a step; of a pipeline: how often its schedule runs");
 OPT(double, lr, "lr", 1e-3, "learning rate");
 OPT(double, beta1, "beta1", 0.9, "AdamW's beta1");
 OPT(double, beta2, "beta2", 0.999, "AdamW's beta2");
@@ -58,10 +59,15 @@ OPT(std::string, optimizer, "optimizer", "", "what the IR's optimizer must be: s
 OPT(std::string, logFlag, "log", "", "JSON lines file, one object a step");
 OPT(bool, virtualTime, "virtual-time", false,
     "report what a step takes by the rates: all, in collectives, and waiting for them");
+OPT(bool, evenRows, "even-rows", false,
+    "of --virtual-time: experts' rows are spread evenly, as the compiler predicts them, and not as "
+    "the data sends them");
 static cl::opt<std::string> overlapRates(
     "overlap-rates", cl::cat(category),
     cl::desc("of --virtual-time, what a rank reaches: flops=GFLOP/S, memory=GB/S, overhead=US, "
              "bandwidth=GB/S, latency=US (default: moirec's)"));
+OPT(std::string, timelineFlag, "timeline", "",
+    "of --virtual-time, what each rank does in the last step: a Chrome trace (for Perfetto)");
 OPT(std::string, dumpGrads, "dump-grads", "", "safetensors file for the first step's gradients");
 
 static int fail(const Twine &message, int code = kWrong) {
@@ -124,13 +130,22 @@ static LogicalResult checkOptimizer(ModuleOp module) {
   return failure(result.wasInterrupted());
 }
 
-/// What ops and transfers take at these rates.
-static Costs costsOf(const overlap::Rates &rates) {
+/// What ops and transfers take at these rates. even: experts' rows not as they come, but as the
+/// compiler takes them for its orders, spread evenly.
+static Costs costsOf(ModuleOp module, const overlap::Rates &rates, bool even) {
   Costs costs;
-  costs.compute = [=](Operation *op, double part) { return overlap::secondsOf(op, rates, part); };
-  costs.transfer = [=](Operation *op, int64_t rows) {
-    return overlap::transferSeconds(op, rates, rows);
-  };
+  if (even) {
+    costs.compute = [=, times = overlap::evenTimes(module, rates)](Operation *op, double) {
+      auto it = times.find(op);
+      return it == times.end() ? overlap::secondsOf(op, rates) : it->second;
+    };
+    costs.transfer = [=](Operation *op, int64_t) { return overlap::transferSeconds(op, rates); };
+  } else {
+    costs.compute = [=](Operation *op, double part) { return overlap::secondsOf(op, rates, part); };
+    costs.transfer = [=](Operation *op, int64_t rows) {
+      return overlap::transferSeconds(op, rates, rows);
+    };
+  }
   costs.message = [=](int64_t bytes) {
     return std::pair(double(bytes) / rates.bandwidth, rates.latency);
   };
@@ -163,9 +178,13 @@ static int train(ModuleOp module, const ParameterStore &parameters,
   if (std::string error = rates.parse(overlapRates); !error.empty())
     return fail(error);
   if (virtualTime)
-    options.costs = costsOf(rates);
-  else if (overlapRates.getNumOccurrences())
-    return fail("--overlap-rates is of virtual time; give --virtual-time, too");
+    options.costs = costsOf(module, rates, evenRows);
+  else if (overlapRates.getNumOccurrences() || !timelineFlag.empty() || evenRows)
+    return fail(llvm::Twine(!timelineFlag.empty() ? "--timeline"
+                            : evenRows            ? "--even-rows"
+                                                  : "--overlap-rates") +
+                " is of virtual time; give --virtual-time, too");
+  options.timeline = !timelineFlag.empty();
 
   std::optional<pipe::PipelineProgram> program;
   if (pipe::PipelineProgram::isIn(module)) {
@@ -193,6 +212,13 @@ static int train(ModuleOp module, const ParameterStore &parameters,
     printStep(llvm::outs(), *report);
     if (log)
       logStep(*log, *report, lr);
+    if (options.timeline && i + 1 == steps) {
+      std::error_code code;
+      llvm::raw_fd_ostream file(timelineFlag, code);
+      if (code)
+        return fail("cannot write '" + timelineFlag + "': " + code.message());
+      writeTimeline(file, *report);
+    }
     std::string error;
     if (i == 0 && !dumpGrads.empty() &&
         !writeSafetensors(dumpGrads, training.namedGradients(), error))

@@ -343,11 +343,9 @@ int main(int argc, char **argv) {
   if (options.explain && stops && options.stopAfter < Phase::distribute)
     return usageError("--explain speaks of phase distribute, before which --stop-after=" +
                       line.stopAfter + " stops");
-  if (options.explainOverlap && options.schedule.find("dualpipe") == std::string::npos &&
-      options.schedule != "auto")
-    return usageError("--explain-overlap speaks of tasks that a schedule overlaps, and --schedule " +
-                      (options.schedule.empty() ? "1f1b" : options.schedule) +
-                      " overlaps none; use dualpipe or dualpipev");
+  if (options.explainOverlap && options.mesh.find("pp") == std::string::npos)
+    return usageError("--explain-overlap speaks of tasks that a pipeline's schedule overlaps, and "
+                      "--mesh has no pp; give --mesh pp=2 or more");
   const bool explains = options.explain || options.explainOverlap;
   const bool places = !options.placement.empty();
   if (places && options.mesh.empty())

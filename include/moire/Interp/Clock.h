@@ -46,10 +46,22 @@ struct RankTimes {
   double exposed() const { return std::max(0.0, step - computing - messages); }
 };
 
+/// Something that a rank did, in seconds from the step's start.
+struct Span {
+  enum class Track { tasks, ops, collectives, messages };
+  Track track;
+  std::string name; ///< of an op: its name and its node's
+  double begin, end;
+  double exposed = 0; ///< of a task: in which it waited for collectives
+  double late = 0;    ///< of these, in which another rank had not come yet
+};
+
 /// The clock of one rank. All ranks begin a step at 0.
 class Clock {
 public:
-  Clock(const Costs &costs, const Membership &member) : costs(costs), member(member) {}
+  /// spans: whether what passes is noted.
+  Clock(const Costs &costs, const Membership &member, bool spans = false)
+      : costs(costs), member(member), noting(spans) {}
 
   void beginStep();
   /// What has passed since then.
@@ -67,14 +79,23 @@ public:
   /// A collective: begins when the last of its members has come and everything before it in
   /// each one's queue is done, and takes as long as the member that sends most. `starts`:
   /// this rank goes on, until waitFor(starts); null: it waits.
+  /// part: of the op's bytes, what this rank's program has of them.
   mlir::LogicalResult transfer(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands,
-                               mlir::Operation *starts);
+                               mlir::Operation *starts, double part = 1);
   void waitFor(mlir::Operation *started) { waitUntil(ready.lookup(started)); }
+  /// What the step did so far, in no order. Empty where nothing is noted.
+  const std::vector<Span> &getSpans() const { return spans; }
+  /// Runs a task and notes it under this name; `begin` returns once it has all that it reads.
+  mlir::LogicalResult task(llvm::function_ref<mlir::LogicalResult()> begin,
+                           llvm::function_ref<std::string()> name,
+                           llvm::function_ref<mlir::LogicalResult()> run);
+
   /// When a message of stages has come that is sent now: they leave one after another, beside
   /// the queue of collectives.
   double send(int64_t bytes) {
     auto [leaves, arrives] = costs.message(bytes);
     left = std::max(left, now) + leaves;
+    note(Span::Track::messages, "message", left - leaves, left);
     return left + arrives;
   }
   /// A message that is needed now comes at `time`.
@@ -88,6 +109,11 @@ private:
   double partOf(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
   int64_t rowsSent(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
   void waitUntil(double time);
+  void note(Span::Track track, llvm::StringRef name, double begin, double end) {
+    if (noting && end > begin)
+      spans.push_back({track, name.str(), begin, end});
+  }
+  void note(Span::Track track, mlir::Operation *op, double begin, double end);
 
   const Costs &costs;
   const Membership &member;
@@ -95,6 +121,8 @@ private:
   double empty = 0; ///< when the queue will be
   double left = 0;  ///< when the last message has
   RankTimes times;
+  const bool noting;
+  std::vector<Span> spans;
   std::vector<std::pair<double, double>> lateness; ///< [from, to) of the queue, ascending
   llvm::DenseMap<mlir::Operation *, double> ready; ///< ends of what was started
   /// Of values with rows of experts, how many are there: fewer than there is room for.

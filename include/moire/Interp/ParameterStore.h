@@ -75,6 +75,8 @@ public:
 
 private:
   void addTo(Tensor &sum, const Tensor &addend) const;
+  /// Of a pipe.sum_copies, the time.
+  mlir::LogicalResult passCopies(mlir::Operation *op);
   mlir::LogicalResult sumCopies(mlir::Operation *op, mlir::StringAttr name);
   /// The copy that `op` accumulates in; -1: there is one.
   int copyOf(mlir::Operation *op) const;

@@ -20,6 +20,7 @@ struct TrainingOptions {
   int64_t accumulate = 1; ///< micro-batches of a rank and step; of a pipeline: its rounds
   bool f64 = false;
   std::optional<Costs> costs; ///< with them, virtual time is counted
+  bool timeline = false;      ///< with costs: notes what each rank does
 };
 
 struct StepReport {
@@ -29,6 +30,7 @@ struct StepReport {
   /// Virtual time by rank, where it is counted. What is no op takes none: counting labels, the
   /// norm.
   std::vector<RankTimes> times = {};
+  std::vector<std::vector<Span>> timeline = {}; ///< by rank, where it is noted
 
   /// The rank that takes longest; of several the one that computes longest.
   int64_t slowest() const;

@@ -33,6 +33,9 @@ struct Task {
   /// Indices of buffers that it reads or writes. A buffer lives from the first of its tasks
   /// to the last; a transfer uses its own until somebody has waited for it.
   std::vector<int> buffers;
+  /// Of two jobs that stand one after the other in the problem's order, though neither needs
+  /// the other's results: which one.
+  int job = 0;
 };
 
 /// Tasks stand in an order that is possible: `after` has smaller indices only.
@@ -77,7 +80,8 @@ Timetable listSchedule(const Problem &problem, std::vector<double> keys);
 /// does or none is faster. Besides the problem's own they are list schedules by the longest
 /// path to the end (Hu, 1961), and by times in the problem's own order, where what a
 /// transfer depends on comes earlier by a multiple of the transfer's length: so what it does
-/// not depend on is left over and is done while it is under way.
+/// not depend on is left over and is done while it is under way. Of two jobs these times also
+/// run side by side, so that both end together, the second one begun earlier or later.
 Timetable schedule(const Problem &problem);
 
 } // namespace moire::overlap

@@ -32,6 +32,13 @@ struct Prediction {
 /// Of @micro_step after phase overlap, or before it, where a rank waits for each collective.
 Prediction predict(mlir::ModuleOp module, const Rates &rates);
 
+/// Seconds of each op of these functions, with experts' rows spread evenly over ranks.
+llvm::DenseMap<mlir::Operation *, double> evenTimes(mlir::ModuleOp module, const Rates &rates);
+/// Seconds of a block's ops in their order, with what runs at once.
+double secondsInOrder(mlir::Block &block, const Rates &rates);
+/// All ops of a block one after another: seconds, and of these of collectives.
+std::pair<double, double> oneAfterAnother(mlir::Block &block, const Rates &rates);
+
 /// "hidden 80 % by nn.matmul node_linear_3", for a collective's line of --explain.
 std::string describe(const Prediction &prediction, mlir::Operation *collective);
 /// The last line of --explain.

@@ -13,7 +13,9 @@ def PipeSchedule : Pass<"pipe-schedule", "::mlir::ModuleOp"> {
     The pipe.stages of the module, in the order of their indices, are placed on
     ranks as the kind of schedule has them, and the schedule is written after
     the last one. `auto` searches for the fastest one on every placement that
-    takes these stages. Memory and times are those of the stages' costs.
+    takes these stages. Memory and times are those of the stages' costs. With `join`
+    also tasks that the kind runs one after the other become pairs, where one hides
+    the other's collectives and by simulation the step does not get longer.
 
     ```mlir
     pipe.stage @embed index 0
@@ -49,6 +51,8 @@ def PipeSchedule : Pass<"pipe-schedule", "::mlir::ModuleOp"> {
            "Bytes of a transfer per unit of time">,
     Option<"contention", "contention", "double", "1",
            "Speed of a transfer while either end computes, as a fraction of its speed alone">,
+    Option<"join", "join", "bool", "false",
+           "Join tasks that follow each other on a rank into pairs that hide communication">,
     Option<"messages", "messages", "bool", "true", "Write the order of each rank's messages">,
     Option<"name", "name", "std::string", "\"schedule\"", "Symbol of the schedule">
   ];

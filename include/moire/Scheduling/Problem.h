@@ -13,12 +13,15 @@
 #define MOIRE_SCHEDULING_PROBLEM_H
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace moire::scheduling {
+
+struct Action; // Schedule.h
 
 /// The sentence that says why something is refused; nothing where all is well.
 using Refusal = std::optional<std::string>;
@@ -120,6 +123,8 @@ struct Problem {
   std::vector<Link> links;
   double contention = 1;
   double memoryLimit = 0;
+  /// Time of an action that is known better than by its stages' costs; negative where it is not.
+  std::function<double(const Action &)> knownCost;
 
   int numStages() const { return static_cast<int>(stages.size()); }
   int numPaths() const { return static_cast<int>(rankOf.size()); }

@@ -30,6 +30,7 @@ struct StagesOptions {
   int64_t microBatches = 0;      ///< of a rank and step
   std::string rates;             ///< of overlap::Rates::parse
   bool share = true;             ///< equal stages share functions
+  bool join = false;             ///< tasks beside each other on a rank, see pipe-schedule
 };
 
 /// Phase `stages`: the training step of each rank ~~> stages and the schedule in which

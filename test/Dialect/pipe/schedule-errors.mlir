@@ -139,8 +139,10 @@ pipe.schedule @weight_overlaps
   rank 0 {
     forward stage 0 micro_batch 0
     backward_input stage 0 micro_batch 0
-    // expected-error @+1 {{'pipe.backward_weight' op does not overlap; only forward, backward and backward_input do}}
-    overlap { forward stage 0 micro_batch 1  backward_weight stage 0 micro_batch 0 }
+    forward stage 0 micro_batch 1
+    backward_input stage 0 micro_batch 1
+    // expected-error @+1 {{'pipe.backward_weight' op has nothing to overlap with another backward_weight; write one after the other}}
+    overlap { backward_weight stage 0 micro_batch 0  backward_weight stage 0 micro_batch 1 }
   }
 }
 
@@ -151,7 +153,7 @@ pipe.schedule @overlap_of_other
     stages [@s0]
     path micro_batches 2 ranks [0] {
   rank 0 {
-    // expected-error @+1 {{'func.call' op cannot stand in an overlap; use forward, backward or backward_input}}
+    // expected-error @+1 {{'func.call' op cannot stand in an overlap; use forward, backward, backward_input or backward_weight}}
     overlap { func.call @f() : () -> ()  forward stage 0 micro_batch 0 }
   }
 }

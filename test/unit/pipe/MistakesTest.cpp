@@ -73,8 +73,9 @@ const Mistake kMistakes[] = {
      "15: rank 0 adds the weight gradients of micro-batch 3 at stage 0 where micro-batch 2 is due; "
      "keep the order of micro-batches\n16: micro-batch 2 is here"},
     {"weight_in_overlap", "overlap { forward stage 0 micro_batch 3  backward stage",
-     "overlap { forward stage 0 micro_batch 3  backward_weight stage",
-     "8: 'pipe.backward_weight' op does not overlap; only forward, backward and backward_input do"},
+     "overlap { backward_weight stage 0 micro_batch 3  backward_weight stage",
+     "8: 'pipe.backward_weight' op has nothing to overlap with another backward_weight; write one "
+     "after the other"},
     {"overlap_of_one", "overlap { forward stage 0 micro_batch 3  ", "overlap { ",
      "8: 'pipe.overlap' op holds 1 task; use 2"},
     {"rank_misnumbered", "rank 0 {", "rank 1 {",
