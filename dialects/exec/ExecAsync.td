@@ -48,4 +48,18 @@ def Exec_StartReduceOp : Exec_Op<"start_reduce"> {
   let assemblyFormat = "$bucket $parameters attr-dict";
 }
 
+def Exec_PublishOp : Exec_Op<"publish"> {
+  let summary = "Lets what a task sends to the stage beside it leave before the function ends";
+  let description = [{
+    As pipe.publish, of the places that messages are taken from. Nothing writes there
+    afterwards (pass `verify-arena`).
+    ```mlir
+    %0 = exec.kept "pipe.output" 0 : memref<1x64x32xf32>
+    exec.publish %0 : memref<1x64x32xf32>
+    ```
+  }];
+  let arguments = (ins Arg<Variadic<Exec_Dense>, "", [MemRead]>:$outputs);
+  let assemblyFormat = "$outputs attr-dict `:` type($outputs)";
+}
+
 #endif // MOIRE_EXEC_ASYNC

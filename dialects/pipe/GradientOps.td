@@ -44,4 +44,25 @@ def Pipe_SumCopiesOp : Pipe_Op<"sum_copies", [MemoryEffects<[MemRead, MemWrite]>
   let assemblyFormat = "$parameters attr-dict";
 }
 
+def Pipe_PublishOp : Pipe_Op<"publish", [MemoryEffects<[MemWrite]>]> {
+  let summary = "Lets what a task sends to the stage beside it leave before the function ends";
+  let description = [{
+    In a function of a pipeline's stage: its results that bear pipe.output or
+    pipe.input_cotangent are made here, and messages with them may leave while the
+    function goes on (weights' gradients, the other task of a pair). Without it they leave at
+    its end. With `pipe.second` it speaks of the second task of a pair.
+    ```mlir
+    pipe.publish
+    pipe.publish {pipe.second}
+    ```
+    Constraints: the function has such results, and they are defined before it; once for a task.
+  }];
+  let assemblyFormat = "attr-dict";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Numbers of the results that leave here.
+    ::llvm::SmallVector<unsigned> getPublished();
+  }];
+}
+
 #endif // MOIRE_PIPE_GRADIENT_OPS

@@ -44,3 +44,33 @@ LogicalResult SumCopiesOp::verifySymbolUses(SymbolTableCollection &tables) {
   }
   return success();
 }
+
+SmallVector<unsigned> PublishOp::getPublished() {
+  SmallVector<unsigned> results;
+  auto func = (*this)->getParentOfType<func::FuncOp>();
+  for (unsigned i = 0; func && i < func.getNumResults(); ++i)
+    if ((func.getResultAttr(i, "pipe.output") || func.getResultAttr(i, "pipe.input_cotangent")) &&
+        bool(func.getResultAttr(i, "pipe.second")) == (*this)->hasAttr("pipe.second"))
+      results.push_back(i);
+  return results;
+}
+
+LogicalResult PublishOp::verify() {
+  auto func = dyn_cast<func::FuncOp>((*this)->getParentOp());
+  if (!func)
+    return emitOpError("must stand in a function of a stage");
+  const SmallVector<unsigned> results = getPublished();
+  if (results.empty())
+    return emitOpError("has nothing to let go: no result of @")
+           << func.getSymName() << " has pipe.output or pipe.input_cotangent"
+           << ((*this)->hasAttr("pipe.second") ? " and pipe.second" : "");
+  Operation *end = (*this)->getBlock()->getTerminator();
+  for (unsigned i : results)
+    if (Operation *def = end->getOperand(i).getDefiningOp(); def && !def->isBeforeInBlock(*this))
+      return emitOpError("stands before result ") << i << " is made; it must come after";
+  for (auto other : (*this)->getBlock()->getOps<PublishOp>())
+    if (other != *this && other->hasAttr("pipe.second") == (*this)->hasAttr("pipe.second") &&
+        other->isBeforeInBlock(*this))
+      return emitOpError("is the second one of its task; there may be one");
+  return success();
+}

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Distribute/Explain.h"
+#include "moire/Support/NodeNames.h"
 #include "dialects/dist/Dist.h"
 #include "dialects/pipe/Pipe.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -20,17 +21,9 @@ static double bytesOf(Type type) {
   return static_cast<double>(tensor.getNumElements()) * tensor.getElementTypeBitWidth() / 8;
 }
 
-/// The first name in a location: an ONNX node's.
 static std::string firstName(Location loc) {
-  std::string name;
-  loc->walk([&](Location inner) {
-    if (auto named = dyn_cast<NameLoc>(inner)) {
-      name = named.getName().str();
-      return WalkResult::interrupt();
-    }
-    return WalkResult::advance();
-  });
-  return name;
+  StringAttr name = firstNode(loc);
+  return name ? name.str() : "";
 }
 
 /// The op behind casts and views.

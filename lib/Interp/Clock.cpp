@@ -4,8 +4,10 @@
 //===----------------------------------------------------------------------===//
 #include "moire/Interp/Clock.h"
 #include "dialects/nn/NNRows.h"
-#include "dialects/pipe/Pipe.h"
+#include "dialects/pipe/Gradients.h"
+#include "moire/Pipe/PipelineProgram.h"
 #include "moire/Interp/Ranks.h"
+#include "moire/Support/NodeNames.h"
 
 using namespace mlir;
 using namespace moire;
@@ -30,6 +32,7 @@ LogicalResult Clock::task(llvm::function_ref<LogicalResult()> begin,
                           llvm::function_ref<LogicalResult()> run) {
   if (failed(begin()))
     return failure();
+  published[0] = published[1] = std::nullopt;
   const double from = now;
   const RankTimes before = times;
   if (failed(run()))
@@ -40,19 +43,10 @@ LogicalResult Clock::task(llvm::function_ref<LogicalResult()> begin,
   return success();
 }
 
-/// The op, and the first name in its location: an ONNX node's.
 void Clock::note(Span::Track track, Operation *op, double begin, double end) {
   if (!noting || end <= begin)
     return;
-  std::string name = op->getName().getStringRef().str();
-  op->getLoc()->walk([&](Location inner) {
-    auto named = dyn_cast<NameLoc>(inner);
-    if (!named)
-      return WalkResult::advance();
-    name += " " + named.getName().str();
-    return WalkResult::interrupt();
-  });
-  spans.push_back({track, std::move(name), begin, end});
+  spans.push_back({track, nameWithNode(op), begin, end});
 }
 
 void Clock::waitUntil(double time) {
@@ -67,6 +61,10 @@ void Clock::waitUntil(double time) {
 LogicalResult Clock::pass(Operation *op, ArrayRef<RuntimeValue> operands) {
   if (auto wait = dyn_cast<dist::WaitOp>(op)) {
     waitFor(wait.getAsync());
+    return success();
+  }
+  if (isa<pipe::PublishOp>(op)) {
+    published[op->hasAttr(pipe::kSecondAttr)] = now;
     return success();
   }
   const double part = partOf(op, operands);

@@ -257,6 +257,8 @@ LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> ope
         return failure();
     return success();
   }
+  if (isa<pipe::PublishOp>(op))
+    return success();
   if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {
     if (!inLastMicroBatch)
       return success();
@@ -375,7 +377,7 @@ LogicalResult ParameterStore::passCopies(Operation *op) {
         bytes += parameter.getGradientType().getNumElements() * 4 * int64_t(holders.size() - 1);
   }
   Tensor arrives(Float64Type::get(op->getContext()), {1});
-  arrives.edit<double>()[0] = bytes > 0 ? membership->clock->send(bytes) : 0;
+  arrives.edit<double>()[0] = bytes > 0 ? membership->clock->send(bytes, membership->clock->getNow()) : 0;
   auto all = membership->meet(op, Builder(op->getContext()).getStrArrayAttr({"pp"}), arrives);
   if (failed(all))
     return failure();

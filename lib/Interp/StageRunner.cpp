@@ -49,9 +49,9 @@ LogicalResult StageRunner::run(ArrayRef<Arguments> microBatches,
         return failure();
       }
       ArrayRef<RuntimeValue> left = results;
-      for (const Task &task : tasks) {
+      for (auto [number, task] : llvm::enumerate(tasks)) {
         const unsigned count = program.functionOf(task).getNumResults();
-        give(task, left.take_front(count), losses);
+        give(task, number == 1, left.take_front(count), losses);
         left = left.drop_front(count);
       }
     }
@@ -94,7 +94,7 @@ LogicalResult StageRunner::take(const Task &task, ArrayRef<Arguments> microBatch
 }
 
 /// Keeps what the function gives, and sends on what goes to the stages beside it.
-void StageRunner::give(const Task &task, ArrayRef<RuntimeValue> results,
+void StageRunner::give(const Task &task, bool second, ArrayRef<RuntimeValue> results,
                        MutableArrayRef<std::optional<double>> losses) {
   func::FuncOp func = program.functionOf(task);
   auto &values = kept[{task.path, task.stage, task.microBatch}];
@@ -116,7 +116,8 @@ void StageRunner::give(const Task &task, ArrayRef<RuntimeValue> results,
     for (const RuntimeValue &value : values)
       bytes +=
           value.tensor().size() * ((value.tensor().elementType().getIntOrFloatBitWidth() + 7) / 8);
-    const double time = membership.clock ? membership.clock->send(bytes) : 0;
+    Clock *clock = membership.clock;
+    const double time = clock ? clock->send(bytes, clock->publishedAt(second)) : 0;
     membership.meetings->send(membership.rank, rankOf(task.path, stage),
                               {role.str(), task.path, stage, task.microBatch},
                               {std::move(values), time});

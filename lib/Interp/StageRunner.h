@@ -28,7 +28,8 @@ public:
 private:
   mlir::LogicalResult take(const scheduling::Task &task, llvm::ArrayRef<Arguments> microBatches,
                            Arguments &arguments);
-  void give(const scheduling::Task &task, llvm::ArrayRef<RuntimeValue> results,
+  /// second: of two in one function.
+  void give(const scheduling::Task &task, bool second, llvm::ArrayRef<RuntimeValue> results,
             llvm::MutableArrayRef<std::optional<double>> losses);
   /// The rank that has a stage of a path and this rank's other coordinates.
   int64_t rankOf(int path, int stage) const;

@@ -27,7 +27,16 @@ std::string moire::overlap::check(const Problem &problem) {
       if (buffer < 0 || buffer >= int(problem.bufferBytes.size()))
         return which + " uses buffer " + std::to_string(buffer) + " of " +
                std::to_string(problem.bufferBytes.size());
+    if (task.job < 0 || task.job > 1)
+      return which + " is of job " + std::to_string(task.job) + "; there are two, 0 and 1";
   }
+  if (problem.outputs.size() > 2)
+    return "outputs are of " + std::to_string(problem.outputs.size()) + " jobs; there are two";
+  for (const std::vector<int> &outputs : problem.outputs)
+    for (int task : outputs)
+      if (task < 0 || task >= int(problem.tasks.size()))
+        return "an output is of task " + std::to_string(task) + " of " +
+               std::to_string(problem.tasks.size());
   return {};
 }
 
@@ -107,6 +116,9 @@ Timetable moire::overlap::simulate(const Problem &problem, std::vector<int> orde
   t.seconds = std::max(thread, network);
   t.exposed = t.seconds - t.computing;
   t.peakBytes = peakOf(problem, order);
+  for (size_t job = 0; job < problem.outputs.size(); ++job)
+    for (int task : problem.outputs[job])
+      t.outputs[job] = std::max(t.outputs[job], t.end[task]);
   t.order = std::move(order);
   return t;
 }
@@ -319,12 +331,39 @@ static std::vector<double> pathKeys(const Problem &problem) {
   return keys;
 }
 
+/// These times, but what no output depends on comes after all else; with `inTurn` what the second
+/// job's outputs depend on after the first one's.
+static std::vector<double> outputsFirst(const Problem &problem, const std::vector<double> &at,
+                                        bool inTurn) {
+  const double total = 1 + *std::max_element(at.begin(), at.end());
+  std::vector<int> turn(at.size(), 2);
+  for (size_t job = problem.outputs.size(); job-- > 0;)
+    for (int task : problem.outputs[job])
+      turn[task] = inTurn ? int(job) : 0;
+  for (size_t i = at.size(); i-- > 0;)
+    for (int other : problem.tasks[i].after)
+      turn[other] = std::min(turn[other], turn[i]);
+  std::vector<double> keys = at;
+  for (size_t i = 0; i < at.size(); ++i)
+    keys[i] += turn[i] * total;
+  return keys;
+}
+
 Timetable moire::overlap::schedule(const Problem &problem) {
   Timetable best = simulate(problem, latestOrder(problem));
+  double fastest = best.seconds;
+  const bool sends = std::any_of(problem.outputs.begin(), problem.outputs.end(),
+                                 [](const std::vector<int> &tasks) { return !tasks.empty(); });
   auto attempt = [&](Timetable found) {
-    // A thousandth is not worth another order.
-    if (found.peakBytes <= problem.memoryLimit && found.seconds < 0.999 * best.seconds)
-      best = std::move(found);
+    // A thousandth is not worth another order, but for outputs.
+    if (found.peakBytes > problem.memoryLimit || found.seconds > 1.001 * fastest)
+      return;
+    const bool earlier = sends && found.outputs[0] + found.outputs[1] <
+                                      0.999 * (best.outputs[0] + best.outputs[1]);
+    if (found.seconds >= 0.999 * fastest && !earlier)
+      return;
+    fastest = std::min(fastest, found.seconds);
+    best = std::move(found);
   };
   std::vector<int> own(problem.tasks.size());
   std::iota(own.begin(), own.end(), 0);
@@ -334,6 +373,11 @@ Timetable moire::overlap::schedule(const Problem &problem) {
                   [](const Task &task) { return task.job != 0; }))
     for (double shift : {0.0, -0.05, 0.05, -0.15, 0.15, -0.3, 0.3})
       times.push_back(sideBySide(problem, shift));
+  if (sends && !problem.tasks.empty()) {
+    times.push_back(outputsFirst(problem, times.front(), /*inTurn=*/true));
+    if (times.size() > 2)
+      times.push_back(outputsFirst(problem, times[1], /*inTurn=*/false));
+  }
   for (const std::vector<double> &at : times)
     for (double factor : {0.0, 1.0, 2.0, 4.0, 0.5, 8.0})
       attempt(listSchedule(problem, windowKeys(problem, at, factor)));

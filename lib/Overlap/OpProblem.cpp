@@ -32,6 +32,7 @@ private:
   void keepLogits(nn::CrossEntropyGradOp op);
   void readArguments();
   void findJobs();
+  void findOutputs();
 
   Block &block;
   const Rates &rates;
@@ -179,6 +180,21 @@ void ProblemBuilder::findJobs() {
     task.job = std::max(0, found);
 }
 
+/// What a stage sends to the stages beside it.
+void ProblemBuilder::findOutputs() {
+  auto func = dyn_cast<func::FuncOp>(block.getParentOp());
+  if (!func)
+    return;
+  for (auto [i, value] : llvm::enumerate(block.getTerminator()->getOperands())) {
+    const pipe::Port port = pipe::resultPort(func, i);
+    if (port.role != pipe::kOutputAttr && port.role != pipe::kInputCotangentAttr)
+      continue;
+    result.problem.outputs.resize(2);
+    if (int task = taskOf(value); task >= 0)
+      result.problem.outputs[port.second].push_back(task);
+  }
+}
+
 /// What gives the summands of a parameter's cotangents, in passes that look for them
 /// (`lower-to-exec`). Two tasks may add to one gradient: the first one's first.
 void ProblemBuilder::keepSummands() {
@@ -270,6 +286,9 @@ OpProblem ProblemBuilder::run() {
     } else if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {
       own.resource = Resource::network;
       own.seconds = transferSeconds(start.getStarted(), rates);
+    } else if (auto publish = dyn_cast<pipe::PublishOp>(op)) {
+      for (unsigned i : publish.getPublished())
+        after(task, taskOf(block.getTerminator()->getOperand(i)));
     } else {
       const double part = partOf(&op);
       own.seconds =
@@ -286,6 +305,7 @@ OpProblem ProblemBuilder::run() {
   }
   keepSummands();
   findJobs();
+  findOutputs();
   return std::move(result);
 }
 

@@ -13,5 +13,6 @@ void overlap::buildOverlapPipeline(mlir::OpPassManager &passes, const std::strin
   ScheduleOverlapOptions options;
   options.rates = rates;
   passes.addPass(createScheduleOverlap(options));
+  passes.addPass(createPublishOutputs());
   passes.addPass(createVerifyQueues());
 }

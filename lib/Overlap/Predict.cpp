@@ -7,24 +7,13 @@
 #include "Steps.h"
 #include "dialects/pipe/Gradients.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "moire/Pipe/PipelineProgram.h"
+#include "moire/Support/NodeNames.h"
 #include <numeric>
 
 using namespace mlir;
 using namespace moire;
 using namespace moire::overlap;
-
-/// The op and the first name in its location, an ONNX node's.
-static std::string nameOf(Operation *op) {
-  std::string name = op->getName().getStringRef().str();
-  op->getLoc()->walk([&](Location inner) {
-    auto named = dyn_cast<NameLoc>(inner);
-    if (!named)
-      return WalkResult::advance();
-    name += " " + named.getName().str();
-    return WalkResult::interrupt();
-  });
-  return name;
-}
 
 Prediction overlap::predict(ModuleOp module, const Rates &rates) {
   Prediction result;
@@ -58,7 +47,7 @@ Prediction overlap::predict(ModuleOp module, const Rates &rates) {
       hidden.hidden += both;
       if (both > most) {
         most = both;
-        hidden.by = nameOf(ops.ops[j]);
+        hidden.by = nameWithNode(ops.ops[j]);
       }
     }
     if (auto async = dyn_cast<dist::AsyncOp>(ops.ops[i]))
@@ -80,11 +69,16 @@ llvm::DenseMap<Operation *, double> overlap::evenTimes(ModuleOp module, const Ra
   return times;
 }
 
-double overlap::secondsInOrder(Block &block, const Rates &rates) {
+InOrder overlap::timesInOrder(Block &block, const Rates &rates) {
   const OpProblem ops = makeProblem(block, rates);
   std::vector<int> order(ops.problem.tasks.size());
   std::iota(order.begin(), order.end(), 0);
-  return simulate(ops.problem, order).seconds;
+  const Timetable t = simulate(ops.problem, order);
+  InOrder times{t.seconds, {t.seconds, t.seconds}};
+  for (auto [op, end] : llvm::zip(ops.ops, t.end))
+    if (isa<pipe::PublishOp>(op))
+      times.outputs[op->hasAttr(pipe::kSecondAttr)] = end;
+  return times;
 }
 
 std::pair<double, double> overlap::oneAfterAnother(Block &block, const Rates &rates) {

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "moire/Overlap/Passes.h"
 #include "moire/Pipe/PipelineProgram.h"
+#include "moire/Support/NodeNames.h"
 #include "llvm/Support/Format.h"
 #include <numeric>
 
@@ -19,21 +20,12 @@ using namespace mlir;
 using namespace moire;
 using namespace moire::overlap;
 
-/// The op, or the collective in an async, and the first name in its location, an ONNX node's.
+/// The op, or the collective in an async, and its ONNX node.
 static std::string describeTask(Operation *op) {
   if (auto async = dyn_cast<dist::AsyncOp>(op))
     op = &async.getBody().front().front();
-  std::string name = op->getName().getStringRef().str();
-  if (auto rows = dyn_cast<dist::AllToAllRowsOp>(op); rows && rows.getBack())
-    name += " back";
-  op->getLoc()->walk([&](Location inner) {
-    auto named = dyn_cast<NameLoc>(inner);
-    if (!named)
-      return WalkResult::advance();
-    name += " " + named.getName().str();
-    return WalkResult::interrupt();
-  });
-  return name;
+  auto rows = dyn_cast<dist::AllToAllRowsOp>(op);
+  return nameWithNode(op, rows && rows.getBack() ? " back" : "");
 }
 
 static Timetable timetableOf(const OpProblem &ops) {

@@ -6,6 +6,7 @@
 #include "dialects/dist/Dist.h"
 #include "dialects/pipe/Pipe.h"
 #include "moire/Pipe/PipelineProgram.h"
+#include "moire/Support/NodeNames.h"
 
 using namespace mlir;
 using namespace moire;
@@ -35,13 +36,8 @@ static void placeNodes(const pipe::PipelineProgram &program, int stage, Placemen
         parameters.insert(op.result_begin(), op.result_end());
       continue;
     }
-    op.getLoc()->walk([&](Location loc) {
-      auto named = dyn_cast<NameLoc>(loc);
-      if (!named)
-        return WalkResult::advance();
-      placement.stages.emplace(program.nodeOf(stage, named.getName()).str(), stage);
-      return WalkResult::interrupt();
-    });
+    if (StringAttr node = firstNode(op.getLoc()))
+      placement.stages.emplace(program.nodeOf(stage, node).str(), stage);
   }
 }
 

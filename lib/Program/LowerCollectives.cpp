@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
-#include "dialects/pipe/Gradients.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -14,6 +13,10 @@ using namespace moire::program;
 LogicalResult Lowering::lowerAsync(Operation *op) {
   if (auto wait = dyn_cast<dist::WaitOp>(op)) {
     builder.create<exec::WaitOp>(loc, asyncs.lookup(wait.getAsync()));
+    return success();
+  }
+  if (auto publish = dyn_cast<pipe::PublishOp>(op)) {
+    lowerPublish(publish);
     return success();
   }
   if (auto start = dyn_cast<pipe::StartReduceOp>(op)) {

@@ -111,6 +111,28 @@ Value Lowering::keptPlace(MemRefType type, pipe::Port port) {
   return kept;
 }
 
+/// Whether a result goes to another stage.
+static bool isSent(pipe::Port port) {
+  return port.role == pipe::kOutputAttr || port.role == pipe::kInputCotangentAttr;
+}
+
+void Lowering::copyKept(std::optional<bool> only) {
+  for (auto [value, port] : placement.keptCopies())
+    if ((!only || (port.second == *only && isSent(port))) && copied.insert(port).second)
+      copy(place(value), keptPlace(value, port));
+}
+
+void Lowering::lowerPublish(pipe::PublishOp op) {
+  copyKept(op->hasAttr(pipe::kSecondAttr));
+  SmallVector<Value> places;
+  Operation *end = op->getBlock()->getTerminator();
+  for (unsigned i : op.getPublished())
+    places.push_back(keptPlace(end->getOperand(i), pipe::resultPort(func, i)));
+  auto publish = builder.create<exec::PublishOp>(loc, places);
+  if (op->hasAttr(pipe::kSecondAttr))
+    publish->setAttr(pipe::kSecondAttr, builder.getUnitAttr());
+}
+
 Value Lowering::view(Value root, const Layout &layout) {
   auto source = cast<MemRefType>(root.getType());
   auto type = exec::placeType(layout.shape, layout.strides, source.getElementType());
@@ -260,8 +282,7 @@ LogicalResult Lowering::lower(Operation *op) {
         if (port.second)
           loss->setAttr(pipe::kSecondAttr, builder.getUnitAttr());
       }
-    for (auto [value, port] : placement.keptCopies())
-      copy(place(value), keptPlace(value, port));
+    copyKept();
     return success();
   }
   if (isa<nn::ConcatOp, nn::PadOp, nn::GatherOp, nn::ScatterOp, nn::GatherElementsOp,
@@ -276,7 +297,7 @@ LogicalResult Lowering::lower(Operation *op) {
           nn::CombineGradOp, nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp, nn::PerExpertOp,
           nn::PerExpertSumOp>(op))
     return lowerExperts(op);
-  if (isa<dist::AsyncOp, dist::WaitOp, pipe::StartReduceOp>(op))
+  if (isa<dist::AsyncOp, dist::WaitOp, pipe::StartReduceOp, pipe::PublishOp>(op))
     return lowerAsync(op);
   if (isa_and_nonnull<dist::DistDialect>(op->getDialect()))
     return lowerCollective(op);

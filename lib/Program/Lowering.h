@@ -8,6 +8,7 @@
 #include "CountedRows.h"
 #include "Elementwise.h"
 #include "Placement.h"
+#include "dialects/pipe/Gradients.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -65,6 +66,7 @@ private:
       views;
   /// Results that were written to a temporary and go to their place afterwards.
   llvm::SmallVector<std::pair<mlir::Value, mlir::Value>> pending;
+  std::set<pipe::Port> copied; ///< results that are where they are kept
 
   // Places.
   mlir::Value rootPlace(int root);
@@ -111,6 +113,10 @@ private:
   mlir::LogicalResult lowerExperts(mlir::Operation *op);
   mlir::LogicalResult lowerCollective(mlir::Operation *op);
   mlir::LogicalResult lowerAsync(mlir::Operation *op);
+  void lowerPublish(pipe::PublishOp op);
+  /// Copies results of a stage's function that do not lie where they are kept, once each;
+  /// `only`: of this task what it sends.
+  void copyKept(std::optional<bool> only = {});
   mlir::LogicalResult lowerAccumulate(pipe::AccumulateOp op);
   /// Launches over the windows' common shape after joining what dims it can.
   /// `index`: the dims whose coordinates the kernel takes. Of results that are

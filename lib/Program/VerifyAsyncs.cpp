@@ -12,7 +12,7 @@ using namespace moire::program;
 
 namespace {
 /// What of memory counts as one: a parameter's block by its name, else the root's value.
-using Memory = std::pair<const void *, int>;
+using Memory = std::pair<const void *, int64_t>;
 
 Memory memoryOf(Value place) {
   Value root = exec::rootOf(place);
@@ -20,6 +20,9 @@ Memory memoryOf(Value place) {
     return {grad.getParameterAttr().getAsOpaquePointer(), 1};
   if (auto param = root.getDefiningOp<exec::ParamOp>())
     return {param.getParameterAttr().getAsOpaquePointer(), 0};
+  if (auto kept = root.getDefiningOp<exec::KeptOp>()) // with its number and task
+    return {kept.getRoleAttr().getAsOpaquePointer(),
+            2 + 2 * int64_t(kept.getNumber()) + kept->hasAttr("pipe.second")};
   return {root.getAsOpaquePointer(), 0};
 }
 
@@ -47,12 +50,25 @@ bool meet(const llvm::DenseSet<Memory> &a, const llvm::DenseSet<Memory> &b) {
 LogicalResult program::verifyAsyncs(func::FuncOp func) {
   llvm::MapVector<int64_t, exec::AsyncOp> open; // started and not waited for
   llvm::DenseMap<Attribute, Operation *> summed; // gradients whose sum was started
+  llvm::DenseMap<Memory, Operation *> published; // places that messages are taken from
+  auto keepsPublished = [&](Operation &op) -> LogicalResult {
+    for (const Memory &memory : Touched(op).writes)
+      if (Operation *publish = published.lookup(memory)) {
+        InFlightDiagnostic error = op.emitError("writes what has left for another stage");
+        error.attachNote(publish->getLoc()) << "it left here";
+        return error;
+      }
+    return success();
+  };
   int64_t next = 0;
   for (Operation &op : func.getBody().getOps()) {
     if (auto async = dyn_cast<exec::AsyncOp>(op)) {
       if ((int64_t)async.getNumber() != next)
         return async.emitError("has number ")
                << async.getNumber() << " and must have " << next << ": asyncs count up";
+      for (Operation &inner : async.getBody().front())
+        if (failed(keepsPublished(inner)))
+          return failure();
       open[next++] = async;
       continue;
     }
@@ -80,6 +96,11 @@ LogicalResult program::verifyAsyncs(func::FuncOp func) {
         error.attachNote(async.getLoc()) << "it was started here";
         return error;
       }
+    if (failed(keepsPublished(op)))
+      return failure();
+    if (auto publish = dyn_cast<exec::PublishOp>(op))
+      for (Value place : publish.getOutputs())
+        published[memoryOf(place)] = publish;
     for (auto [parameter, start] : summed)
       if (Memory gradient{parameter.getAsOpaquePointer(), 1};
           own.reads.contains(gradient) || own.writes.contains(gradient)) {

@@ -15,7 +15,8 @@ namespace moire::program {
 ///  * between an async and its wait nobody writes what it reads or touches what it
 ///    writes: places of one buffer, parameter or gradient count as one. Asyncs run one
 ///    after another and do not disturb each other;
-///  * after an exec.start_reduce nobody touches its gradients.
+///  * after an exec.start_reduce nobody touches its gradients;
+///  * after an exec.publish nobody writes its places.
 /// Statements of different buffers that share bytes are findOverlap()'s to find.
 mlir::LogicalResult verifyAsyncs(mlir::func::FuncOp func);
 

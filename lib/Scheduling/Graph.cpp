@@ -56,6 +56,7 @@ EarliestTimes moire::scheduling::runEarliest(const Graph &graph) {
   EarliestTimes times;
   times.start.assign(graph.size(), 0);
   times.finish.assign(graph.size(), -1);
+  times.made.assign(graph.size(), {0, 0});
   times.order.reserve(graph.size());
   std::vector<int> next(graph.firstVertex.begin(), graph.firstVertex.end() - 1);
   std::vector<double> free(ranks, 0);
@@ -80,6 +81,7 @@ EarliestTimes moire::scheduling::runEarliest(const Graph &graph) {
           double at = times.finish[need];
           if (message) {
             const Link &link = problem.linkOf(graph.rankOf[need], rank);
+            at = times.made[need][graph.makerOf(need, *message)];
             at += link.latency + messageBytes(problem, *message) / link.bandwidth;
           }
           start = std::max(start, at);
@@ -91,6 +93,8 @@ EarliestTimes moire::scheduling::runEarliest(const Graph &graph) {
       }
       times.start[vertex] = start;
       times.finish[vertex] = free[rank] = start + actionCost(problem, action);
+      for (int i = 0; i < action.size(); ++i)
+        times.made[vertex][i] = start + outputTime(problem, action, i);
       times.order.push_back(vertex);
       ++next[rank];
       for (int other : waiting[vertex])

@@ -6,6 +6,7 @@
 #define MOIRE_LIB_SCHEDULING_GRAPH_H
 
 #include "moire/Scheduling/Schedule.h"
+#include <array>
 
 namespace moire::scheduling {
 
@@ -41,6 +42,13 @@ struct Graph {
     return schedule.ranks[rankOf[vertex]][vertex - firstVertex[rankOf[vertex]]];
   }
   int size() const { return static_cast<int>(rankOf.size()); }
+  /// Which task of a vertex makes this message.
+  int makerOf(int vertex, const Message &m) const {
+    const Action &all = action(vertex);
+    return all.second && all.second->path == m.path && all.second->stage == m.stage &&
+           all.second->microBatch == m.microBatch && all.second->isForward() != m.cotangent &&
+           all.second->kind != TaskKind::BackwardWeight;
+  }
 
   /// Calls `use(vertex, message)` for each vertex that `task` waits for, `message` saying what
   /// crosses ranks, or null. A vertex is -1 where nothing in the schedule does what is needed.
@@ -67,6 +75,7 @@ struct Graph {
 /// Earliest times when transfers take their latency and bytes / bandwidth and disturb nobody.
 struct EarliestTimes {
   std::vector<double> start, finish; ///< [vertex]
+  std::vector<std::array<double, 2>> made; ///< [vertex][task]: when it may be sent
   std::vector<int> order;            ///< vertices, each after all that it waits for
   double makespan = 0;
   /// The vertex in front of each rank that never runs, or -1.

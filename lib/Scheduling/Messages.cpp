@@ -25,19 +25,22 @@ bool moire::scheduling::orderMessages(const Problem &problem, Schedule &schedule
   EarliestTimes times = runEarliest(graph);
   if (!times.complete())
     return false;
-  // A vertex ends no earlier than what it waits for; equal times keep the order of execution.
-  std::vector<int> order = times.order;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return times.finish[a] < times.finish[b]; });
-  schedule.messages.resize(problem.ranks);
-  for (int vertex : order) {
+  // A message is made no earlier than what its action waits for; equal times keep the order of
+  // execution.
+  std::vector<std::pair<double, Message>> all;
+  for (int vertex : times.order) {
     const Action &action = graph.action(vertex);
     Message message;
     for (int i = 0; i < action.size(); ++i)
-      if (messagesOf(problem, action[i], message)) {
-        schedule.messages[senderOf(problem, message)].push_back(message);
-        schedule.messages[receiverOf(problem, message)].push_back(message);
-      }
+      if (messagesOf(problem, action[i], message))
+        all.push_back({times.made[vertex][i], message});
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto &a, const auto &b) { return a.first < b.first; });
+  schedule.messages.resize(problem.ranks);
+  for (const auto &[time, message] : all) {
+    schedule.messages[senderOf(problem, message)].push_back(message);
+    schedule.messages[receiverOf(problem, message)].push_back(message);
   }
   return true;
 }

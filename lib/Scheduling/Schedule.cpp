@@ -59,13 +59,38 @@ double moire::scheduling::taskCost(const Problem &problem, const Task &task) {
   return costOf(problem.stages[task.stage], task.kind);
 }
 
+/// The time of collectives in a B that its own W hides.
+static double hiddenByWeights(const Problem &problem, const Task &task) {
+  const StageCost &cost = problem.stages[task.stage];
+  if (task.kind != TaskKind::Backward)
+    return 0;
+  return std::clamp(std::min(cost.backwardCollective, cost.backward - cost.backwardInput), 0.0,
+                    cost.backward);
+}
+
+double moire::scheduling::outputTime(const Problem &problem, const Action &action, int i) {
+  const double whole = actionCost(problem, action);
+  if (problem.knownOutput)
+    if (const double known = problem.knownOutput(action, i); known >= 0)
+      return std::min(known, whole);
+  if (!problem.ordersOps)
+    return whole;
+  const Task &task = action[i];
+  // Two tasks that hide each other's collectives keep pace; W only fills in.
+  if (action.second && action[1 - i].kind != TaskKind::BackwardWeight)
+    return whole;
+  const StageCost &cost = problem.stages[task.stage];
+  return std::min(whole, task.kind == TaskKind::Backward ? cost.backwardInput
+                                                         : taskCost(problem, task));
+}
+
 double moire::scheduling::actionCost(const Problem &problem, const Action &action) {
   if (problem.knownCost)
     if (const double known = problem.knownCost(action); known >= 0)
       return known;
   double cost = taskCost(problem, action.first);
   if (!action.second)
-    return cost;
+    return problem.ordersOps ? cost - hiddenByWeights(problem, action.first) : cost;
   const Task &a = action.first, &b = *action.second;
   const double other = taskCost(problem, b);
   double saved = saving(problem.stages[a.stage], a.kind, b.kind, problem.contention);

@@ -54,6 +54,7 @@ public:
         next(graph.firstVertex.begin(), graph.firstVertex.end() - 1), running(ranks, -1) {
     times.start.assign(graph.size(), 0);
     times.finish.assign(graph.size(), -1);
+    times.made.assign(graph.size(), {0, 0});
     times.stuck.assign(ranks, -1);
   }
 
@@ -79,6 +80,7 @@ private:
   std::vector<Wire> wires;
   std::map<std::pair<int, int>, int> wireOf;
   std::multimap<double, int> landings; // time → receiving rank
+  std::multimap<double, Message> made; // time → what then may leave
 
   size_t slot(const Message &m) const { return 2 * graph.cells.of(m) + m.cotangent; }
 
@@ -102,6 +104,15 @@ private:
     running[rank] = vertex;
     times.start[vertex] = now;
     times.finish[vertex] = now + actionCost(problem, action);
+    for (int i = 0; i < action.size(); ++i) {
+      const Task &task = action[i];
+      const int to = task.stage + (task.isForward() ? 1 : -1);
+      times.made[vertex][i] = now + outputTime(problem, action, i);
+      if (task.kind != TaskKind::BackwardWeight && to >= 0 && to < problem.numStages() &&
+          problem.rankOf[task.path][to] != rank)
+        made.emplace(times.made[vertex][i],
+                     Message{!task.isForward(), task.path, task.stage, task.microBatch});
+    }
   }
 
   void send(const Message &message) {
@@ -132,6 +143,8 @@ private:
         until = std::min(until, times.finish[running[rank]]);
     if (!landings.empty())
       until = std::min(until, landings.begin()->first);
+    if (!made.empty())
+      until = std::min(until, made.begin()->first);
     const Wire *first = nullptr; // whose message ends the interval
     for (const Wire &wire : wires)
       if (!wire.queue.empty()) {
@@ -153,17 +166,11 @@ private:
     for (Wire &wire : wires)
       while (!wire.queue.empty() && wire.queue.front().bytes <= 0)
         land(wire);
+    for (; !made.empty() && made.begin()->first <= now; made.erase(made.begin()))
+      send(made.begin()->second);
     std::vector<int> awake;
     for (int rank = 0; rank < ranks; ++rank)
       if (running[rank] >= 0 && times.finish[running[rank]] <= now) {
-        const Action &action = graph.action(running[rank]);
-        for (int i = 0; i < action.size(); ++i) {
-          const Task &task = action[i];
-          const int to = task.stage + (task.isForward() ? 1 : -1);
-          if (task.kind != TaskKind::BackwardWeight && to >= 0 && to < problem.numStages() &&
-              problem.rankOf[task.path][to] != rank)
-            send({!task.isForward(), task.path, task.stage, task.microBatch});
-        }
         running[rank] = -1;
         ++next[rank];
         awake.push_back(rank);
@@ -211,9 +218,10 @@ Timing moire::scheduling::simulate(const Problem &problem, const Schedule &sched
       const Action &action = graph.action(vertex);
       double made = free; // when all that it needs exists somewhere
       for (int i = 0; i < action.size(); ++i)
-        graph.needs(action[i], [&](int need, const Message *) {
+        graph.needs(action[i], [&](int need, const Message *message) {
           if (need >= 0)
-            made = std::max(made, times.finish[need]);
+            made = std::max(made, message ? times.made[need][graph.makerOf(need, *message)]
+                                          : times.finish[need]);
         });
       row.transferWait += std::max(0.0, times.start[vertex] - made);
       row.busy += actionCost(problem, action);

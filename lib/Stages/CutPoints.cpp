@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "MicroStep.h"
+#include "moire/Support/NodeNames.h"
 #include <limits>
 
 using namespace mlir;
@@ -122,17 +123,9 @@ FailureOr<std::vector<size_t>> stages::chooseCuts(const MicroStep &step, int64_t
 // Cuts that a user or the file names
 //===----------------------------------------------------------------------===//
 
-/// The first name in a location, an ONNX node's.
 static StringRef nodeOf(Operation *op) {
-  StringRef name;
-  op->getLoc()->walk([&](Location loc) {
-    auto named = dyn_cast<NameLoc>(loc);
-    if (!named)
-      return WalkResult::advance();
-    name = named.getName().getValue();
-    return WalkResult::interrupt();
-  });
-  return name;
+  StringAttr name = firstNode(op->getLoc());
+  return name ? name.getValue() : StringRef();
 }
 
 namespace {

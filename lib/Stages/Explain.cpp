@@ -7,6 +7,7 @@
 #include "moire/Overlap/Predict.h"
 #include "moire/Scheduling/Simulator.h"
 #include "moire/Stages/Passes.h"
+#include "moire/Support/NodeNames.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -14,22 +15,14 @@ using namespace moire;
 using namespace moire::scheduling;
 
 std::string stages::firstNode(const pipe::PipelineProgram &program, int stage) {
-  std::string name;
   func::FuncOp forward = program.functionOf({TaskKind::Forward, 0, stage, 0});
   for (Operation &op : forward.getBody().front()) {
     if (isa<pipe::ReadOp, arith::ConstantOp>(op))
       continue;
-    op.getLoc()->walk([&](Location loc) {
-      auto named = dyn_cast<NameLoc>(loc);
-      if (!named)
-        return WalkResult::advance();
-      name = program.nodeOf(stage, named.getName()).str();
-      return WalkResult::interrupt();
-    });
-    if (!name.empty())
-      break;
+    if (StringAttr node = moire::firstNode(op.getLoc()))
+      return program.nodeOf(stage, node).str();
   }
-  return name;
+  return "";
 }
 
 /// Seconds after a rank's last task: sums of gradients and the update.
@@ -107,22 +100,26 @@ void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates
                                            : ", functions of stage " + std::to_string(original)));
   }
   // Functions take what their ops take in their order, pairs what both take at once.
-  llvm::DenseMap<Operation *, double> known;
+  llvm::DenseMap<Operation *, overlap::InOrder> known;
+  auto timesOf = [&](func::FuncOp func) {
+    auto [it, isNew] = known.try_emplace(func);
+    if (isNew)
+      it->second = overlap::timesInOrder(func.getBody().front(), given);
+    return it->second;
+  };
   problem.knownCost = [&](const Action &action) {
+    if (func::FuncOp pair = program.pairOf(action))
+      return timesOf(pair).seconds;
     double sum = 0;
-    SmallVector<func::FuncOp> functions = {program.pairOf(action)};
-    if (!functions.front()) {
-      functions.clear();
-      for (int i = 0; i < action.size(); ++i)
-        functions.push_back(program.functionOf(action[i]));
-    }
-    for (func::FuncOp func : functions) {
-      auto [it, isNew] = known.try_emplace(func, 0);
-      if (isNew)
-        it->second = overlap::secondsInOrder(func.getBody().front(), given);
-      sum += it->second;
-    }
+    for (int i = 0; i < action.size(); ++i)
+      sum += timesOf(program.functionOf(action[i])).seconds;
     return sum;
+  };
+  problem.knownOutput = [&](const Action &action, int i) {
+    if (func::FuncOp pair = program.pairOf(action))
+      return timesOf(pair).outputs[i];
+    double before = i ? timesOf(program.functionOf(action.first)).seconds : 0;
+    return before + timesOf(program.functionOf(action[i])).outputs[0];
   };
   const Timing timing = simulate(problem, program.schedule);
   double step = 0;

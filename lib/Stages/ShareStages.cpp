@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 #include "moire/Pipe/PipelineProgram.h"
 #include "moire/Stages/Passes.h"
+#include "moire/Support/NodeNames.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace moire::stages {
@@ -69,17 +70,6 @@ bool Likeness::match(Attribute a, Attribute b) {
            });
   }
   return a == b;
-}
-
-/// The names of ONNX nodes in a location, in order.
-static SmallVector<StringAttr> nodesOf(Location location) {
-  SmallVector<StringAttr> names;
-  location->walk([&](Location inner) {
-    if (auto named = dyn_cast<NameLoc>(inner))
-      names.push_back(named.getName());
-    return WalkResult::advance();
-  });
-  return names;
 }
 
 void Likeness::noteNodes(Location a, Location b) {

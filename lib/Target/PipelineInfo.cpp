@@ -32,7 +32,7 @@ private:
   void placeParameters(int rank);
   LogicalResult checkPlaces();
   void assignSlots(int rank);
-  void countInboxes(int rank);
+  void countInboxes(int rank, bool secondFirst);
   void placeMemory(int rank);
 
   ProgramInfo &info;
@@ -161,15 +161,16 @@ void PipelineLayout::assignSlots(int number) {
 
 /// Messages that can have come and wait: while the rank is about to do a task, its queue can have
 /// got as far as the first message that it has yet to make. A pair takes all that it reads when it
-/// begins, and makes all when it ends, as if it were one task.
-void PipelineLayout::countInboxes(int number) {
+/// begins; what its tasks make may leave in either order.
+void PipelineLayout::countInboxes(int number, bool secondFirst) {
   StageRankEntry &rank = pipeline.ranks[number];
   const Problem &problem = pipeline.program.problem;
   std::map<std::tuple<bool, int, int, int>, int> makes, takes; // cotangent, path, stage, micro-batch
   bool joined = false; // with the task before it
   for (auto [i, entry] : llvm::enumerate(rank.tasks)) {
     const Task &t = entry.task;
-    const int made = int(i) + (entry.pair ? 1 : 0), taken = int(i) - joined;
+    const int made = int(i) + (secondFirst ? bool(entry.pair) - joined : 0),
+              taken = int(i) - joined;
     joined = bool(entry.pair);
     if (t.isForward()) {
       makes[{false, t.path, t.stage, t.microBatch}] = made;
@@ -266,7 +267,8 @@ LogicalResult PipelineLayout::run() {
   for (int rank = 0; rank < pipeline.program.problem.ranks; ++rank) {
     placeParameters(rank);
     assignSlots(rank);
-    countInboxes(rank);
+    for (bool secondFirst : {false, true})
+      countInboxes(rank, secondFirst);
     placeMemory(rank);
   }
   if (failed(checkPlaces()))

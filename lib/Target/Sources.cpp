@@ -89,11 +89,11 @@ static bool asksForSlots(const ProgramInfo &info) {
 }
 
 /// Whether the host takes part in it, so that no CUDA graph can hold it: where ranks meet, other
-/// streams, and the loss, whose place is another one in each micro-batch.
+/// streams, messages, and the loss, whose place is another one in each micro-batch.
 static bool needsHost(Operation &op) {
   return isa<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::AxisIndexOp,
              exec::ExchangeOp, exec::AllToAllRowsOp, exec::AsyncOp, exec::WaitOp,
-             exec::StartReduceOp, exec::LossOp>(op);
+             exec::StartReduceOp, exec::PublishOp, exec::LossOp>(op);
 }
 
 LogicalResult SourceWriter::readSteps() {

@@ -80,7 +80,7 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
       .Case<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::SplitOp,
             exec::AxisIndexOp, exec::ExchangeOp, exec::AllToAllRowsOp>(
           [&](Operation *op) { return collective(op); })
-      .Case<exec::AsyncOp, exec::WaitOp, exec::StartReduceOp>(
+      .Case<exec::AsyncOp, exec::WaitOp, exec::StartReduceOp, exec::PublishOp>(
           [&](Operation *op) { return beside(op); })
       .Default([](Operation *op) -> Result {
         return op->emitError("has no statement in C++; phase program must lower it");

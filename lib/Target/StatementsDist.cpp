@@ -82,6 +82,8 @@ StatementWriter::Statement StatementWriter::beside(Operation *op) {
     return call("waitAsync", {"ctx", std::to_string(wait.getNumber())});
   if (auto start = dyn_cast<exec::StartReduceOp>(op))
     return call("startReduce", {"ctx", std::to_string(start.getBucket())});
+  if (isa<exec::PublishOp>(op))
+    return call("publish", {op->hasAttr(pipe::kSecondAttr) ? "ctx.second" : "ctx"});
   auto async = cast<exec::AsyncOp>(op);
   std::string text =
       "  startAsync(ctx, " + std::to_string(async.getNumber()) + ", [](Context &ctx) {\n";

@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Precision.h"
+#include "moire/Support/NodeNames.h"
 #include "moire/Train/Passes.h"
 #include "llvm/Support/Regex.h"
 
@@ -22,14 +23,6 @@ using namespace moire::train;
 
 namespace {
 
-void collectNames(Location loc, SmallVectorImpl<StringRef> &names) {
-  if (auto name = dyn_cast<NameLoc>(loc))
-    names.push_back(name.getName());
-  else if (auto fused = dyn_cast<FusedLoc>(loc))
-    for (Location part : fused.getLocations())
-      collectNames(part, names);
-}
-
 bool movesElements(Operation *op) {
   return isa<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::BroadcastOp, nn::ReverseOp>(op);
 }
@@ -38,7 +31,8 @@ bool movesElements(Operation *op) {
 /// parameters that it reads, behind views.
 SmallVector<StringRef> namesOf(Operation *op, SymbolTable &symbols) {
   SmallVector<StringRef> names;
-  collectNames(op->getLoc(), names);
+  for (StringAttr name : nodesOf(op->getLoc()))
+    names.push_back(name.getValue());
   for (Value operand : op->getOperands()) {
     while (operand.getDefiningOp() && movesElements(operand.getDefiningOp()))
       operand = operand.getDefiningOp()->getOperand(0);

@@ -11,6 +11,6 @@ pipe.stage @s1 index 1 cost <F = 3, B = 6, b = 4, W = 2, F_collective = 1, B_col
 // CHECK: rank 0 {
 // CHECK-NEXT: forward stage 0 micro_batch 0
 // CHECK-NEXT: overlap { forward stage 0 micro_batch 1  forward stage 0 micro_batch 2 }
-// CHECK-NEXT: backward_input stage 0 micro_batch 0
-// CHECK-NEXT: backward_weight stage 0 micro_batch 0
+// Nobody waits for the cotangent of the first stage's input: b and its W are one.
+// CHECK-NEXT: backward stage 0 micro_batch 0
 // CHECK-NEXT: overlap { forward stage 0 micro_batch 3  backward_input stage 0 micro_batch 1 }

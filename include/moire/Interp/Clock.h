@@ -17,6 +17,7 @@
 #include "llvm/ADT/DenseMap.h"
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 namespace moire::interp {
 
@@ -90,14 +91,17 @@ public:
                            llvm::function_ref<std::string()> name,
                            llvm::function_ref<mlir::LogicalResult()> run);
 
-  /// When a message of stages has come that is sent now: they leave one after another, beside
-  /// the queue of collectives.
-  double send(int64_t bytes) {
+  /// When a message of stages has come that may leave from `from` on: they go one after another,
+  /// beside the queue of collectives.
+  double send(int64_t bytes, double from) {
     auto [leaves, arrives] = costs.message(bytes);
-    left = std::max(left, now) + leaves;
+    left = std::max(left, from) + leaves;
     note(Span::Track::messages, "message", left - leaves, left);
     return left + arrives;
   }
+  double getNow() const { return now; }
+  /// When the first or second task of the last action made what it sends: at its pipe.publish.
+  double publishedAt(bool second) const { return published[second].value_or(now); }
   /// A message that is needed now comes at `time`.
   void receive(double time) {
     const double before = now;
@@ -120,6 +124,7 @@ private:
   double now = 0;   ///< of what computes
   double empty = 0; ///< when the queue will be
   double left = 0;  ///< when the last message has
+  std::optional<double> published[2]; ///< when this action's outputs were, by task
   RankTimes times;
   const bool noting;
   std::vector<Span> spans;

@@ -42,6 +42,8 @@ struct Task {
 struct Problem {
   std::vector<Task> tasks;
   std::vector<int64_t> bufferBytes;
+  /// By job: the tasks that make what other ranks wait for; may be shorter than there are jobs.
+  std::vector<std::vector<int>> outputs;
   /// What live buffers may take together.
   int64_t memoryLimit = std::numeric_limits<int64_t>::max();
 };
@@ -55,6 +57,8 @@ struct Timetable {
   /// In which the thread waits for transfers: `seconds` less `computing`.
   double exposed = 0;
   int64_t peakBytes = 0;
+  /// When the outputs of a job are there, from the start; 0: it has none.
+  double outputs[2] = {0, 0};
 };
 
 /// An empty string, or what is wrong with the problem, in a sentence.
@@ -81,7 +85,9 @@ Timetable listSchedule(const Problem &problem, std::vector<double> keys);
 /// path to the end (Hu, 1961), and by times in the problem's own order, where what a
 /// transfer depends on comes earlier by a multiple of the transfer's length: so what it does
 /// not depend on is left over and is done while it is under way. Of two jobs these times also
-/// run side by side, so that both end together, the second one begun earlier or later.
+/// run side by side, so that both end together, the second one begun earlier or later. Where there
+/// are outputs, of orders that are as fast to a thousandth the one is taken whose outputs are there
+/// first; what no output depends on then also comes last, and the second job after the first.
 Timetable schedule(const Problem &problem);
 
 } // namespace moire::overlap

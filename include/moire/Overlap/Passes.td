@@ -79,7 +79,8 @@ def ScheduleOverlap : Pass<"schedule-overlap", "::mlir::ModuleOp"> {
     the times of moire/Overlap/OpCost.h, and orders them by list scheduling
     (moire/Overlap/ListScheduler.h). What leads to a collective comes earlier, what it
     does not need (a shared expert, the gradients of weights) is left for the time in
-    which it is under way. Live values may take `growth` more than in the given order.
+    which it is under way. Of orders that are as fast, one is taken that makes what other stages
+    wait for first. Live values may take `growth` more than in the given order.
     No order changes what is added to what: the bits stay the same.
 
     ```mlir
@@ -105,6 +106,29 @@ def ScheduleOverlap : Pass<"schedule-overlap", "::mlir::ModuleOp"> {
     Statistic<"exposedBefore", "exposed-before-ns", "Predicted wait for collectives in the given order">,
     Statistic<"exposedAfter", "exposed-after-ns", "Predicted wait for collectives">
   ];
+}
+
+def PublishOutputs : Pass<"publish-outputs", "::mlir::ModuleOp"> {
+  let summary = "What a stage sends may leave as soon as it is made";
+  let description = [{
+    In each function of a pipeline's stages, and of two of them: a pipe.publish behind the last op
+    that makes what goes to another stage, where ops follow that take time: gradients of weights,
+    the other task of a pair. No other op moves.
+
+    ```mlir
+    func.func @stage1_backward(…) -> (tensor<20x32xf32> {pipe.input_cotangent = 0}) {
+      %dx = nn.matmul %dy, %w {transpose_rhs} : ...
+      %dw = nn.matmul %x, %dy {transpose_lhs} : ...
+      pipe.accumulate @w, %dw : tensor<32x96xf32>
+      return %dx : tensor<20x32xf32>
+    ~~>
+      %dx = nn.matmul %dy, %w {transpose_rhs} : ...
+      pipe.publish
+      %dw = nn.matmul %x, %dy {transpose_lhs} : ...
+    ```
+  }];
+  let dependentDialects = ["::moire::pipe::PipeDialect"];
+  let statistics = [Statistic<"published", "published", "Tasks whose outputs leave before the end">];
 }
 
 def VerifyQueues : Pass<"verify-queues", "::mlir::ModuleOp"> {

@@ -34,8 +34,13 @@ Prediction predict(mlir::ModuleOp module, const Rates &rates);
 
 /// Seconds of each op of these functions, with experts' rows spread evenly over ranks.
 llvm::DenseMap<mlir::Operation *, double> evenTimes(mlir::ModuleOp module, const Rates &rates);
-/// Seconds of a block's ops in their order, with what runs at once.
-double secondsInOrder(mlir::Block &block, const Rates &rates);
+/// Of a block's ops in their order, with what runs at once.
+struct InOrder {
+  double seconds = 0;
+  /// By task of a pair: when what it sends is published; the end where it is not before.
+  double outputs[2] = {0, 0};
+};
+InOrder timesInOrder(mlir::Block &block, const Rates &rates);
 /// All ops of a block one after another: seconds, and of these of collectives.
 std::pair<double, double> oneAfterAnother(mlir::Block &block, const Rates &rates);
 

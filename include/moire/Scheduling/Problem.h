@@ -125,6 +125,12 @@ struct Problem {
   double memoryLimit = 0;
   /// Time of an action that is known better than by its stages' costs; negative where it is not.
   std::function<double(const Action &)> knownCost;
+  /// The same of outputTime(), for task `i` of the action.
+  std::function<double(const Action &, int i)> knownOutput;
+  /// Whether the ops of an action are ordered for communication: in a B that is alone W hides the
+  /// collectives of b, and what is sent leaves when it is made, which may be before the action's
+  /// end. Else work inside an action goes one after another, and messages leave at its end.
+  bool ordersOps = false;
 
   int numStages() const { return static_cast<int>(stages.size()); }
   int numPaths() const { return static_cast<int>(rankOf.size()); }

@@ -80,6 +80,11 @@ double taskCost(const Problem &problem, const Task &task);
 /// these are 0, as the longer of both computations and both collectives at contended speed.
 double actionCost(const Problem &problem, const Action &action);
 
+/// From an action's start until what its task `i` sends to another rank is made: the action's
+/// end, but where ops are ordered for communication (Problem::ordersOps) and only W is left over:
+/// the time of b in a B, and of a task beside a W.
+double outputTime(const Problem &problem, const Action &action, int i);
+
 /// The part of an action during which its rank only communicates.
 double exposedCollective(const Problem &problem, const Action &action);
 

@@ -34,7 +34,7 @@ struct Timing {
 };
 
 /// Runs a schedule as discrete events. A rank works through its actions, each as soon as the rank
-/// is free and its inputs are there. A finished action's messages go at once to their link, which
+/// is free and its inputs are there. A message goes to its link when it is made (outputTime), which
 /// moves one message after another, at `contention` times its bandwidth while either end
 /// computes; a message arrives `latency` after its last byte has left, and the sender never waits.
 /// The schedule must be one that verify accepts; where ranks wait for each other in a cycle the

@@ -257,7 +257,7 @@ void Pipeline::startMessages() {
     return;
   for (; startedMessages < self.numMessages; ++startedMessages) {
     const int m = int(startedMessages);
-    if (self.messages[m].send && taskOf[m] >= tasksDone)
+    if (self.messages[m].send && !published[taskOf[m]])
       return;
     doMessage(m);
   }
@@ -272,7 +272,7 @@ void Pipeline::doMessage(int m) {
   if (message.send) {
     {
       std::unique_lock<std::mutex> hold(lock);
-      changed.wait(hold, [&] { return tasksDone > task || stopping; });
+      changed.wait(hold, [&] { return published[task] || stopping; });
       if (stopping)
         return;
     }
@@ -349,7 +349,21 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
   state.microBatch = round * microBatchesOfRound(*ctx.program) + firstOf[t.path] + t.microBatch;
   state.firstMicroBatch = firstOf[t.path];
   state.part = {};
+  state.published = [this, i] { publish(i); };
   setInputs(state);
+}
+
+void Pipeline::publish(int i) {
+  const TaskInfo &t = self.tasks[i];
+  for (int m : around[i].sends)
+    leaving[t.stage][t.slot] = std::max(leaving[t.stage][t.slot], jobs[m]);
+  messages->endTask(i);
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    published[i] = true;
+  }
+  changed.notify_all();
+  startMessages();
 }
 
 void Pipeline::end(int i) {
@@ -363,9 +377,8 @@ void Pipeline::end(int i) {
     messages->copy(piecesIn(slot, outputs), piecesFrom(inbox(number), outputs));
     inboxOf[a.consumer] = number;
   }
-  for (int m : a.sends)
-    leaving[t.stage][t.slot] = std::max(leaving[t.stage][t.slot], jobs[m]);
-  messages->endTask(i);
+  if (!published[i])
+    publish(i);
 }
 
 int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
@@ -385,19 +398,13 @@ int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
     traceAction(first, next, round, started);
   for (int i = first; i < next; ++i)
     end(i);
-  {
-    std::lock_guard<std::mutex> hold(lock);
-    tasksDone = next;
-  }
-  changed.notify_all();
-  startMessages();
   return next;
 }
 
 void Pipeline::runRound(int64_t round, const SetInputs &setInputs) {
   {
     std::lock_guard<std::mutex> hold(lock);
-    tasksDone = 0;
+    published.assign(self.numTasks, false);
   }
   for (auto &slots : leaving)
     std::fill(slots.begin(), slots.end(), 0);

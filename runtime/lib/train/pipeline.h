@@ -72,7 +72,9 @@ private:
   int runAction(int task, int64_t round, const SetInputs &setInputs);
   /// What it takes goes to its slot.
   void begin(int task, TaskState &state, int64_t round, const SetInputs &setInputs);
-  /// What it made goes on its way.
+  /// What it sends to other ranks is complete: once a task.
+  void publish(int task);
+  /// What it made for this rank goes on its way.
   void end(int task);
   void wait(int64_t job, const char *what);
   /// The action of tasks [first, end) took from `begin` until now.
@@ -116,7 +118,7 @@ private:
 
   std::mutex lock; ///< of what follows
   std::condition_variable changed;
-  int tasksDone = 0; ///< of the round
+  std::vector<bool> published; ///< by task of the round
   bool stopping = false;
   std::vector<int> freeInboxes;
   std::exception_ptr error;

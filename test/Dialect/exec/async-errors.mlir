@@ -103,3 +103,18 @@ func.func @late(%x: memref<4xf32>) {
   exec.launch @copy ins(%x : memref<4xf32>) outs(%g : memref<4xf32>)
   return
 }
+
+// -----
+
+exec.kernel @copy(%x: f32) {
+  exec.yield %x : f32
+}
+func.func @published(%x: memref<4xf32>) {
+  %out = exec.kept "pipe.output" 0 : memref<4xf32>
+  // expected-note @+1 {{it left here}}
+  exec.publish %out : memref<4xf32>
+  %same = exec.kept "pipe.output" 0 : memref<4xf32>
+  // expected-error @+1 {{writes what has left for another stage}}
+  exec.launch @copy ins(%x : memref<4xf32>) outs(%same : memref<4xf32>)
+  return
+}

@@ -109,3 +109,29 @@ func.func @f() {
   pipe.sum_copies [@p]
   return
 }
+
+// -----
+
+func.func @nothing_leaves(%x: tensor<4xf32>) -> (tensor<4xf32> {pipe.residual = 0 : i64}) {
+  // expected-error @+1 {{'pipe.publish' op has nothing to let go: no result of @nothing_leaves has pipe.output or pipe.input_cotangent}}
+  pipe.publish
+  return %x : tensor<4xf32>
+}
+
+// -----
+
+func.func @too_early(%x: tensor<4xf32>) -> (tensor<4xf32> {pipe.output = 0 : i64}) {
+  // expected-error @+1 {{'pipe.publish' op stands before result 0 is made; it must come after}}
+  pipe.publish
+  %y = arith.negf %x : tensor<4xf32>
+  return %y : tensor<4xf32>
+}
+
+// -----
+
+func.func @twice(%x: tensor<4xf32>) -> (tensor<4xf32> {pipe.output = 0 : i64}) {
+  pipe.publish
+  // expected-error @+1 {{'pipe.publish' op is the second one of its task; there may be one}}
+  pipe.publish
+  return %x : tensor<4xf32>
+}

@@ -43,3 +43,10 @@ func.func @reduce_gradients() {
   pipe.sum_copies [@embed, @experts]
   return
 }
+
+// CHECK-LABEL: func.func @publish
+func.func @publish(%x: tensor<4xf32>) -> (tensor<4xf32> {pipe.output = 0 : i64}) {
+  // CHECK: pipe.publish
+  pipe.publish
+  return %x : tensor<4xf32>
+}

@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,8 @@ struct TaskState {
   int64_t microBatch = 0; ///< index among this rank's of the step
   int64_t firstMicroBatch = 0; ///< that adds to the same gradients: with a pipeline its path's
   char *kept = nullptr; ///< with a pipeline: the slot of the task under way
+  /// With a pipeline: lets what the task sends to another stage leave. See publish().
+  std::function<void()> published;
   /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
   /// expert. rows 0: all of them.
   struct Part {
@@ -76,6 +79,13 @@ struct TaskState {
     return static_cast<const T *>(inputs[i]);
   }
 };
+
+/// Called by generated code where what a task sends to another stage is complete, though the
+/// function goes on. Messages with it may leave.
+inline void publish(TaskState &task) {
+  if (task.published)
+    task.published();
+}
 
 struct Context : TaskState {
   /// Allocates all blocks of the program, and nothing per step afterwards.

@@ -30,7 +30,7 @@ struct CopyInfo;     // pipeline.h
 struct PipelineInfo; // pipeline.h
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 7;
+inline constexpr uint32_t kAbiVersion = 8;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
