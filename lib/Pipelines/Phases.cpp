@@ -187,11 +187,19 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                         "with backwards\n";
       overlap::printTimetables(*module, rates, 0.01, llvm::outs());
     }
-    if (phase == Phase::stages && !options.placement.empty()) {
+    if (phase == Phase::stages && !(options.placement.empty() && options.configuration.empty())) {
       auto found = placementOf(*module);
       if (failed(found))
         return {};
-      placement = *found;
+      if (!options.placement.empty())
+        placement = *found;
+      if (!options.configuration.empty())
+        if (std::string error =
+                frontend::comparePlacement(options.model, options.configuration, *found);
+            !error.empty()) {
+          emitError(UnknownLoc::get(&context)) << error;
+          return {};
+        }
     }
     if (options.explain && phase == std::min(options.stopAfter, Phase::overlap) &&
         phase >= Phase::distribute)

@@ -8,6 +8,7 @@
 #include "mlir/IR/AsmState.h"
 #include "moire/Frontend/ImportOnnx.h"
 #include "moire/Frontend/Parameters.h"
+#include "moire/Frontend/Placement.h"
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Support/Diagnostics.h"
 #include "moire/Support/Dialects.h"
@@ -139,7 +140,9 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("REGEX");
   app.add_option("--mesh", compile.mesh,
                  "Ranks as a grid: pp ranks hold different layers, dp and ep ranks different tokens, "
-                 "ep ranks different experts, tp ranks pieces of each layer: --mesh dp=2,ep=4")
+                 "ep ranks different experts, tp ranks pieces of each layer: --mesh dp=2,ep=4. Or "
+                 "configuration=NAME, a device configuration of the file that --write-placement wrote; "
+                 "tensors must then be divided as its sharding_specs say")
       ->type_name("AXIS=SIZE,...");
   app.add_option("--schedule", compile.schedule,
                  "With pp in --mesh, in which order its ranks work: gpipe, 1f1b, interleaved:V, "
@@ -317,6 +320,16 @@ int main(int argc, char **argv) {
   planner::Plan plan;
   if (int code = readPlanFlags(app, line, plan))
     return code;
+  if (llvm::StringRef name = options.mesh; name.consume_front("configuration=")) {
+    options.configuration = name.str();
+    options.mesh.clear();
+    if (std::string error =
+            frontend::readMesh(options.model, options.configuration, options.mesh);
+        !error.empty())
+      return usageError(error);
+    if (options.stages.empty() && options.mesh.find("pp=") != std::string::npos)
+      options.stages = "configuration=" + options.configuration;
+  }
   if (options.zero > 0 && options.mesh.empty() && line.plan.empty())
     return usageError("--zero " + llvm::Twine(options.zero) +
                       " divides what ranks hold alike, and there is one rank; give --mesh dp=2 or "

@@ -45,6 +45,15 @@ struct Placement {
 std::string writePlacement(const std::string &path, const std::string &output,
                            const Placement &placement);
 
+/// The mesh, "pp=2,ep=4", of that device configuration of the file, whose devices are named as
+/// writePlacement names them. Returns an error sentence, empty where it is done.
+std::string readMesh(const std::string &path, const std::string &configuration, std::string &mesh);
+
+/// Whether `placement` divides every tensor as the file's sharding_specs of that configuration say.
+/// The first that it does not in a sentence, empty where there is none.
+std::string comparePlacement(const std::string &path, const std::string &configuration,
+                             const Placement &placement);
+
 } // namespace moire::frontend
 
 #endif // MOIRE_FRONTEND_PLACEMENT_H

@@ -39,6 +39,7 @@ struct CompileOptions {
   int64_t microBatches = 0;                    ///< of pp: a rank's of a step; 0: four for each of pp
   std::string stages;                          ///< of pp: where to cut; empty: as the file says
   std::string placement;                       ///< ONNX file to write with it; empty: none
+  std::string configuration; ///< of the file: tensors must be divided as it says; empty: none
   double expertSlots = 0;                      ///< rows that a rank has room for / its pairs; 0: all
   int64_t zero = 0; ///< what dp and ep ranks divide: 1 state, 2 gradients, 3 parameters too
   bool overlap = true;                         ///< collectives run beside computation
