@@ -9,10 +9,13 @@
 #include "moire/rt/pieces.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <thread>
 #include <tuple>
 
 namespace moire::rt::test {
@@ -158,8 +161,30 @@ template <int kStage> void backwardWeight(Context &ctx) {
       addProduct(kRows, kVocab, kWidth, ctx.slot<float>(kDlogits), ctx.slot<float>(kY.offset), to);
     });
 }
+/// HOLD: stage 1 goes on with its backward only when stage 0, of the same process, has begun the
+/// one that needs what was published.
+std::atomic<int64_t> firstBackwards{0};
+void holdWhereAsked(const Context &ctx, int stage) {
+  if (!std::getenv("HOLD"))
+    return;
+  if (stage == 0)
+    ++firstBackwards;
+  const int64_t due = ctx.hyper.step * ctx.microBatches - ctx.microBatches + ctx.microBatch;
+  for (int tries = 0; stage == 1 && firstBackwards <= due; ++tries) {
+    if (tries == 10000)
+      throw RunError("what stage 1 has published does not leave");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 template <int kStage> void backward(Context &ctx) {
+  if (kStage == 0)
+    holdWhereAsked(ctx, 0);
   backwardInput<kStage>(ctx);
+  if (kStage > 0) {
+    publish(ctx);
+    holdWhereAsked(ctx, kStage);
+  }
   backwardWeight<kStage>(ctx);
 }
 

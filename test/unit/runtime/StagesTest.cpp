@@ -50,6 +50,20 @@ TEST(Stages, EveryPlacementGivesTheNumbersOfOneRank) {
     }
 }
 
+TEST(Stages, WhatIsPublishedLeavesBeforeItsFunctionEnds) {
+  Stages t;
+  const StageProgram program(placementOf("1f1b"));
+  const std::vector<std::string> flags = {"--steps", "2", "--accumulate", "1"};
+  const Result free = t.run(program.p, flags);
+  ASSERT_EQ(free.code, 0) << free.err;
+  setenv("HOLD", "1", 1);
+  const Result held = t.run(program.p, flags);
+  unsetenv("HOLD");
+  ASSERT_EQ(held.code, 0) << held.err;
+  EXPECT_EQ(held.log, free.log);
+  EXPECT_TRUE(held.gradients == free.gradients);
+}
+
 TEST(Stages, CopiesAreAddedInTheirOrder) {
   // A parameter on both of two ranks, so long that its copies move in several parts, and one
   // that the second rank alone has, with two copies.
