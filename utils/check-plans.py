@@ -17,6 +17,12 @@ dropped the first loss equal to the last bit; and unclipped SGD losses where not
 dropped are PyTorch's within 2e-4. A tp that does
 not divide the heads must be refused, and the refusal must name one that does.
 
+Of pipelines also, to the last bit: losses and gradients of schedules with one direction
+are those of another one on the same mesh; DualPipe's gradients are those of one rank that
+adds up each direction's half (plan_bits.py). As many micro-batches are in flight on each
+rank as the schedule says; a trainer's arena has, and it touches, the bytes that its program
+says (plan_memory.py).
+
     check-plans.py                    all plans, executed by moire-run
     check-plans.py --binaries 10      a sample of ten, as compiled trainers: of each model's
                                       plans every second with AdamW, the others with SGD
@@ -27,6 +33,8 @@ not divide the heads must be refused, and the refusal must name one that does.
     check-plans.py --binaries 10 --target cuda --stage compile --keep DIR
                                       CUDA programs, which must compile without a warning
     check-plans.py --pp 2 4 8         pipelines, under every schedule
+    check-plans.py --pp 2 --binaries 2 --exact
+                                      trainers, also those that are compared to the last bit
     check-plans.py --defects          wrong programs and runtimes, which the above must tell
 
 Prints one line a model; exits 1 where a plan differs, 77 without a corpus.
@@ -46,6 +54,8 @@ import tempfile
 import time
 
 import compare_reference as reference
+import plan_bits
+import plan_memory
 
 # Models, and the key and value heads that tp must divide.
 ENTRIES = {"gpt2_dyn18": 4, "llama_dyn18": 2, "mixtral_batched_dyn18": 2, "mixtral_deep_dyn18": 2,
@@ -122,6 +132,10 @@ class Plan:
         return (f"pp={self.pp}," if self.pp > 1 else "") + (f"dp={self.dp},ep={self.ep},tp={self.tp} zero {self.zero} batch {self.batch} "
                 f"accumulate {self.accumulate}{drop}")
 
+    def among(self, schedule):
+        """The same mesh and micro-batches under another schedule."""
+        return Plan(self.dp, self.ep, self.tp, self.accumulate, self.zero, self.drop, self.pp, schedule)
+
     def alone(self):
         """The reference: one rank with the same micro-batches, under a capacity all ranks'."""
         return Plan(1, 1, 1, self.accumulate if self.drops() else ROWS // self.batch, 0, self.drop)
@@ -168,6 +182,8 @@ class Runs:
         self.args, self.scratch = args, scratch
         self.entry = reference.Entry(os.path.join(args.corpus, name))
         self.known, self.defect = {}, None
+        self.in_flight = {}  # by program: on each rank of pp
+        self.paths, self.tied = {}, {}  # by plan: directions of its schedule, tied parameters
         self.trainer = None  # of plans of many ranks, where one is built already
 
     def spoil(self, path):
@@ -189,8 +205,9 @@ class Runs:
                 ",".join(f"{d}={n}" for d, n in sizes.items()), "--optimizer",
                 optimizer.split()[-1], *plan.flags()]
 
-    def execute(self, plan, optimizer):
-        """Losses of six steps and, for SGD, the first step's gradients."""
+    def execute(self, plan, optimizer, data=None):
+        """Losses of all steps and, for SGD, the first step's gradients. None where nothing is run.
+        data: of plan_bits, of which one step is done."""
         stem = os.path.join(self.scratch, f"{plan}.{optimizer.split()[-1]}".replace(" ", ".")
                             .replace(",", "."))
         compile_flags = self.compile_flags(plan, optimizer)
@@ -211,24 +228,68 @@ class Runs:
                 command += ["--weights", self.entry.path("model.onnx")]
         else:
             # Defects speak of the ops as distribute leaves them.
-            phase = "distribute" if self.defect else "overlap"
+            phase = "distribute" if self.defect and plan.pp == 1 else "overlap"
             run([self.tool("moirec"), *compile_flags, f"--stop-after={phase}"], stem + ".mlir")
+            if plan.pp > 1 and stem not in self.in_flight:
+                self.in_flight[stem] = self.predict_in_flight(plan, stem + ".mlir")
             if self.defect and plan.ranks > 1:
                 self.spoil(stem + ".mlir")
             command = [self.tool("moire-run"), stem + ".mlir"]
         kept = stem if optimizer in stem else stem + ".clipped"
-        command += ["--data", self.entry.path("batch16"), "--accumulate", str(plan.rounds()),
-                    "--steps", str(self.args.steps), *FLAGS[optimizer], "--log", kept + ".jsonl"]
+        rounds, steps = plan.rounds(), self.args.steps
+        if data:
+            kept, steps = f"{stem}.{os.path.basename(data)}", 1
+        command += ["--data", data or self.entry.path("batch16"), "--accumulate", str(rounds),
+                    "--steps", str(steps), *FLAGS[optimizer], "--log", kept + ".jsonl"]
         if optimizer == "sgd":
-            command += ["--dump-grads", stem + ".safetensors"]
+            command += ["--dump-grads", kept + ".safetensors"]
+        if self.is_trainer(plan):
+            # One thread a rank: how many there are decides in which order some sums are added.
+            command += ["--memory", kept + ".memory", "--threads", str(plan.ranks)]
         if plan.ranks > 1 or self.args.stage != "run":  # else what the other stage left
             run(command)
-        losses = [row["loss"] for row in reference.read_jsonl(kept + ".jsonl")]
+        log = reference.read_jsonl(kept + ".jsonl")
+        self.check_memory(plan, stem, kept, log)
         grads = {}
         if optimizer == "sgd":
             grads = {name: tensor.values
-                     for name, tensor in reference.read_safetensors(stem + ".safetensors").items()}
-        return losses, grads
+                     for name, tensor in reference.read_safetensors(kept + ".safetensors").items()}
+        return [row["loss"] for row in log], grads
+
+    def predict_in_flight(self, plan, path):
+        """The most micro-batches that each rank of pp holds: as the compiler counts them, which
+        must be as this script does."""
+        run([self.tool("moire-plan"), path, "--json", path + ".json"])
+        with open(path + ".json") as file:
+            said = [row["peak_activations"] for row in json.load(file)["schedules"][0]["per_rank"]]
+        program = plan_memory.Program(path)
+        self.paths[str(plan)], self.tied[str(plan)] = program.paths, program.tied()
+        counted = [program.in_flight(rank) for rank in range(len(said))]
+        if said != counted:
+            raise Failure(f"moire-plan says that ranks hold {said} micro-batches, the schedule in "
+                          f"{path} {counted}")
+        return said
+
+    def check_memory(self, plan, stem, kept, log):
+        """Raises where a run took another memory than was predicted."""
+        if self.is_trainer(plan):
+            # One step alone has one pattern, which a value may equal; rows of experts that no
+            # token came to are not touched.
+            partly = self.entry.name not in DENSE or len(log) < 2
+            folder = os.path.dirname(self.trainer) if self.trainer else stem
+            program = plan_memory.Program(os.path.join(folder, "program.mlir"))
+            self.paths[str(plan)], self.tied[str(plan)] = program.paths, program.tied()
+            found = plan_memory.differences(program, kept + ".memory", partly)
+            if found:
+                raise Failure("memory: " + "; ".join(found[:3]))
+        elif plan.pp > 1:
+            want = [count for count in self.in_flight[stem] for _ in range(plan.ranks // plan.pp)]
+            got = [row["in_flight"] for row in log]
+            if any(row != want for row in got):
+                raise Failure(f"{got[0]} micro-batches were in flight on the ranks, the schedule says {want}")
+
+    def is_trainer(self, plan):
+        return bool(self.args.binaries or (self.trainer and plan.ranks > 1))
 
     def target(self, plan):
         """One rank is what plans are compared with."""
@@ -276,7 +337,56 @@ class Runs:
                 compiled = self.args.binaries and (plan.tp > 1 or plan.drops())
                 if not error <= (2 if compiled else 1) * GRAD_TOLERANCE:
                     problems.append(f"gradient of {name} differs by {error:.1e}")
+        if optimizer == "sgd" and plan.pp > 1 and (self.args.exact or not self.args.binaries):
+            problems += self.check_bits(plan, losses, grads)
         return worst, worst_grad, [f"{plan}: {p}" for p in problems]
+
+    def cached(self, key, make):
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
+
+    def check_bits(self, plan, losses, grads):
+        """Problems of numbers that another plan must give to the last bit."""
+        legal = schedules(self.entry.name, plan.pp, plan.accumulate)
+        kinds, other = [kind for kind in legal if kind in plan_bits.ONE_DIRECTION], None
+        if plan.schedule in kinds:
+            other = kinds[(kinds.index(plan.schedule) + 1) % len(kinds)]
+        elif plan.schedule == "auto":
+            if self.paths[str(plan)] == 1:
+                other = kinds[0]
+            elif "dualpipe" in legal:
+                other = "dualpipe"
+            elif plan.ranks > plan.pp:
+                return []
+        if other:
+            sibling = plan.among(other)
+            there, want = self.cached((str(sibling), "sgd"), lambda: self.execute(sibling, "sgd"))
+            found = plan_bits.differences(other, grads, want)
+            if losses != there:
+                found.append(f"losses {losses} are not those of {other}, {there}")
+            return found
+        # The sum over ranks comes after that of the directions: only without one can the halves
+        # be runs of their own.
+        own = Plan(1, 1, 1, plan.accumulate, pp=plan.pp, schedule=plan.schedule)
+        half = Plan(1, 1, 1, plan.accumulate // 2)
+        if self.args.binaries:
+            # A trainer of one rank has other kernels, which add in another order: logits, say,
+            # are not kept there. With one direction the stages are the same.
+            half = Plan(1, 1, 1, plan.accumulate // 2, pp=plan.pp, schedule="1f1b")
+        half.batch = own.batch
+
+        def in_halves():
+            whole, *halves = plan_bits.write_halves(self.entry.path("batch16"), ROWS, self.scratch)
+            # Stages add up what they each make of a tied parameter; one rank adds it in each
+            # micro-batch.
+            sums = plan_bits.sum_of_halves(*(self.execute(half, "sgd", data)[1] for data in halves))
+            got = self.execute(own, "sgd", whole)[1]
+            sums = {name: values for name, values in sums.items()
+                    if not any(f".{tied}".endswith(f".{name}") for tied in self.tied[str(own)])}
+            return plan_bits.differences(f"{len(halves)} halves that {half} adds up", got, sums)
+
+        return self.cached((str(own), "halves"), in_halves)
 
 
 def check_refusal(args, name, scratch):
@@ -334,6 +444,12 @@ def count_own_pairs_alone(text):
                   r"nn.concat \1, \1, \1, \1 dim 0 : \2, \2, \2, \2 -> \3", text, count=1)
 
 
+def start_a_forward_early(text):
+    """The last rank starts a forward before the backward in front of it."""
+    return re.sub(r"( *backward stage 1 micro_batch 0 .*\n)( *forward stage 1 micro_batch 1 .*\n)", r"\2\1",
+                  text, count=1)
+
+
 # What is wrong, the model, the plan, and how the program is spoilt.
 PROGRAM_DEFECTS = [
     ("an expert's gradient scaled by ep", "mixtral_batched_dyn18", (1, 2, 1, 2),
@@ -346,6 +462,8 @@ PROGRAM_DEFECTS = [
     ("a piece of one rank's gradient", "mixtral_batched_dyn18", (2, 2, 1, 1, 2), keep_own_summand),
     ("a capacity over counts of one rank", "mixtral_batched_dyn18", (2, 2, 1, 2, 0, "gshard"),
      count_own_pairs_alone),
+    ("one micro-batch more in flight", "llama_dyn18", (1, 1, 1, 4, 0, "none", 2, "1f1b"),
+     start_a_forward_early),
 ]
 
 
@@ -356,6 +474,8 @@ RUNTIME_DEFECTS = [
      "count(step, own);\n    const int64_t counted = own * shards;"),
     ("clipping by a local norm", "lib/kernels/optimizer.cpp",
      "sumShards(ctx, squares.data());", ";"),
+    ("an arena larger than was planned", "lib/context.cpp",
+     "arena = DeviceBlock(p.arenaBytes);", "arena = DeviceBlock(p.arenaBytes + 64);"),
 ]
 
 
@@ -389,6 +509,8 @@ class SpoiltRuntime:
              os.path.join(self.args.build, "lib", "libmoire_rt.a"), "-ldnnl"])
         try:
             return self.runs.check(self.plan, "clipped sgd")[2]
+        except Failure as failure:
+            return [str(failure)]
         finally:
             self.runs.trainer = None
             os.remove(os.path.join(self.folder, "trainer"))
@@ -408,9 +530,21 @@ def check_program_defect(args, name, plan, defect):
             return [str(failure)]
 
 
+def check_one_direction(args):
+    """What the comparison with two halves says of a schedule that adds all in one order."""
+    with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
+        plan, runs = Plan(1, 1, 1, 4, pp=2, schedule="dualpipe"), Runs(args, "llama_dyn18", scratch)
+        assert not runs.check_bits(plan, [], {}), "DualPipe differs, too"
+        compile_flags, runs.known, runs.in_flight = runs.compile_flags, {}, {}
+        runs.compile_flags = lambda plan, optimizer: [
+            "1f1b" if flag == "dualpipe" else flag for flag in compile_flags(plan, optimizer)]
+        return runs.check_bits(plan, [], {})
+
+
 def check_defects(args):
     """Number of defects that no comparison tells."""
     told = {what: check_program_defect(args, *rest) for what, *rest in PROGRAM_DEFECTS}
+    told["DualPipe's gradients added as one direction's"] = check_one_direction(args)
     with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
         runtime = SpoiltRuntime(args, scratch)
         file, there = RUNTIME_DEFECTS[0][1:3]
@@ -498,6 +632,9 @@ def main():
     parser.add_argument("--sample", type=int, metavar="N", help="only N plans, chosen at random")
     parser.add_argument("--binaries", type=int, metavar="N",
                         help="N plans, chosen at random, as compiled trainers")
+    parser.add_argument("--exact", action="store_true",
+                        help="of --binaries of pipelines: compare with other trainers to the last "
+                        "bit, too, which takes more of them")
     parser.add_argument("--target", default="cpu", choices=["cpu", "cuda", "cuda-model"],
                         help="of --binaries: what plans are compiled for; one rank is for the CPU")
     parser.add_argument("--stage", default="both", choices=["compile", "build", "run", "both"],

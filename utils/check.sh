@@ -84,6 +84,8 @@ step "plans: compiled trainers" python3 utils/check-plans.py --build build --bin
   --jobs 2
 step "plans: compiled pipelines" python3 utils/check-plans.py --build build --pp 2 4 --binaries 5 --jobs 2 \
   --seed 5
+step "plans: a compiled DualPipe's gradients to the last bit" python3 utils/check-plans.py --build build \
+  --pp 2 --binaries 1 --exact --steps 2 --entry llama_dyn18 --only pp=2,dp=1,ep=1,tp=1 "accumulate 4 dualpipe"
 step "ranks: one token, one expert, odd sizes" python3 utils/check-edge-cases.py --build build
 step "ranks: resident memory is what was planned" python3 utils/check-memory.py --build build
 step "plans: seeded defects are told" python3 utils/check-plans.py --build build --defects

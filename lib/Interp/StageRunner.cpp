@@ -65,6 +65,7 @@ LogicalResult StageRunner::take(const Task &task, ArrayRef<Arguments> microBatch
                                 Arguments &arguments) {
   func::FuncOp func = program.functionOf(task);
   auto &values = kept[{task.path, task.stage, task.microBatch}];
+  most = std::max(most, int64_t(kept.size()));
   auto receive = [&](int from, StringRef role) -> LogicalResult {
     if (from < 0 || from >= program.problem.numStages())
       return success();

@@ -25,6 +25,9 @@ public:
   mlir::LogicalResult run(llvm::ArrayRef<Arguments> microBatches,
                           llvm::MutableArrayRef<std::optional<double>> losses);
 
+  /// The most micro-batches whose stages had kept something at one time, so far.
+  int64_t mostInFlight() const { return most; }
+
 private:
   mlir::LogicalResult take(const scheduling::Task &task, llvm::ArrayRef<Arguments> microBatches,
                            Arguments &arguments);
@@ -41,6 +44,7 @@ private:
   /// What a micro-batch has left in a stage, by (path, stage, micro-batch).
   using Place = std::tuple<int, int, int>;
   std::map<Place, std::map<pipe::Port, RuntimeValue>> kept;
+  int64_t most = 0;
 };
 
 } // namespace moire::interp

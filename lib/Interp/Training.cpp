@@ -422,6 +422,9 @@ FailureOr<StepReport> Training::runStep() {
   if (failed(runOnAllRanks("optimizer_step")) || failed(checkReplicas()))
     return failure();
   for (auto &rank : ranks)
+    if (rank->stages)
+      report.inFlight.push_back(rank->stages->mostInFlight());
+  for (auto &rank : ranks)
     if (rank->clock) {
       report.times.push_back(rank->clock->endStep());
       if (options.timeline)

@@ -8,9 +8,7 @@
 #include "cuda/libraries.h"
 #include "cuda/link.h"
 #include "moire/rt/device.h"
-#include "moire/rt/gradients.h"
 #include "moire/rt/loss.h"
-#include "moire/rt/optimizer.h"
 #include "train/convert.h"
 #include "train/data.h"
 
@@ -75,7 +73,7 @@ Device::Device(int number) : number(number) {
   MOIRE_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
 }
 Device::~Device() {
-  dropGraphs();
+  steps.drop();
   libraries.reset();
   if (jobs) {
     cudaStreamDestroy(jobs);
@@ -162,16 +160,8 @@ void reserve(Context &ctx) {
   librariesOf(ctx);
 }
 
-void Device::dropGraphs() {
-  for (Graph &graph : graphs) {
-    if (graph.exec)
-      cudaGraphExecDestroy(graph.exec);
-    graph = {};
-  }
-}
-
 //===----------------------------------------------------------------------===//
-// Micro-steps
+// Inputs and losses
 //===----------------------------------------------------------------------===//
 
 void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, int64_t bytes) {
@@ -191,42 +181,6 @@ void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, in
     host = own;
   }
   send(ctx, const_cast<void *>(task.inputs[index]), host, bytes);
-}
-
-static void runProgram(Context &ctx, bool last) {
-  if (ctx.first() && ctx.program->prepare)
-    ctx.program->prepare(ctx);
-  ctx.last = last;
-  ctx.program->microStep(ctx);
-  if (last && ctx.comm)
-    reduceStep(ctx);
-  if (last)
-    endStep(ctx);
-}
-
-void runMicroStep(Context &ctx, bool last) {
-  if (ctx.comm) // the host takes part in collectives
-    return runProgram(ctx, last);
-  Device &device = *ctx.device;
-  // Scratch memory has moved since: what was captured before points to the old one.
-  if (device.scratch != ctx.scratch(0)) {
-    device.dropGraphs();
-    device.scratch = ctx.scratch(0);
-  }
-  Device::Graph &graph = device.graphs[(ctx.first() ? 0 : 1) + (last ? 2 : 0)];
-  if (!graph.exec && graph.runs++ > 0) {
-    MOIRE_CUDA(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeRelaxed));
-    cudaGraph_t captured = nullptr;
-    runProgram(ctx, last);
-    MOIRE_CUDA(cudaStreamEndCapture(device.stream, &captured));
-    MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
-    MOIRE_CUDA(cudaGraphDestroy(captured));
-  }
-  if (graph.exec) {
-    MOIRE_CUDA(cudaGraphLaunch(graph.exec, device.stream));
-  } else {
-    runProgram(ctx, last);
-  }
 }
 
 __global__ static void addLoss(const float *value, double *sum, bool first, double *own,

@@ -6,8 +6,8 @@
 #ifndef MOIRE_RT_CUDA_DEVICE_H
 #define MOIRE_RT_CUDA_DEVICE_H
 
-#include "cuda/graphs.h"
 #include "cuda/pinned.h"
+#include "cuda/step_graphs.h"
 #include "moire/rt/context.h"
 #include "moire/rt/cuda/launch.h"
 
@@ -35,19 +35,7 @@ struct Device {
   PinnedBlock staged;
   std::shared_ptr<Libraries> libraries;
   Graphs parts; ///< of stages' functions
-
-  /// The micro-step as a graph, by whether it is the first of a step, which sets
-  /// the gradients, and the last one, which ends with the optimizer: [0] first, [1]
-  /// neither, [2] both, [3] last. A kind runs plainly first, so that scratch
-  /// memory, library handles and heuristics exist, is captured at its second run
-  /// and replayed from then on.
-  struct Graph {
-    int runs = 0;
-    cudaGraphExec_t exec = nullptr;
-  };
-  Graph graphs[4];
-  const void *scratch = nullptr; ///< that captured kernels point into
-  void dropGraphs();
+  StepGraphs steps; ///< of one rank
 };
 
 } // namespace moire::rt

@@ -17,13 +17,12 @@ namespace moire::rt {
 
 void replay(Context &ctx, void (*part)(Context &)) { ctx.device->parts.run(ctx, part); }
 
-cudaGraphExec_t Graphs::capture(Context &ctx, Part part) {
+cudaGraph_t captureGraph(Context &ctx, const std::function<void()> &work) {
   cudaGraph_t captured = nullptr;
-  cudaGraphExec_t exec = nullptr;
   // Relaxed: other ranks of the process may allocate meanwhile.
   MOIRE_CUDA(cudaStreamBeginCapture(streamOf(ctx), cudaStreamCaptureModeRelaxed));
   try {
-    part(ctx);
+    work();
   } catch (...) {
     cudaStreamEndCapture(streamOf(ctx), &captured);
     if (captured)
@@ -31,9 +30,13 @@ cudaGraphExec_t Graphs::capture(Context &ctx, Part part) {
     throw;
   }
   MOIRE_CUDA(cudaStreamEndCapture(streamOf(ctx), &captured));
-  MOIRE_CUDA(cudaGraphInstantiate(&exec, captured, 0));
-  MOIRE_CUDA(cudaGraphDestroy(captured));
-  return exec;
+  return captured;
+}
+
+int64_t nodesOf(cudaGraph_t graph) {
+  size_t count = 0;
+  MOIRE_CUDA(cudaGraphGetNodes(graph, nullptr, &count));
+  return int64_t(count);
 }
 
 void Graphs::run(Context &ctx, Part part) {
@@ -45,8 +48,11 @@ void Graphs::run(Context &ctx, Part part) {
     return part(ctx);
   cudaGraphExec_t &exec =
       graphs[{part, ctx.kept, ctx.first(), ctx.second.kept, ctx.second.kept && ctx.second.first()}];
-  if (!exec)
-    exec = capture(ctx, part);
+  if (!exec) {
+    cudaGraph_t captured = captureGraph(ctx, [&] { part(ctx); });
+    MOIRE_CUDA(cudaGraphInstantiate(&exec, captured, 0));
+    MOIRE_CUDA(cudaGraphDestroy(captured));
+  }
   MOIRE_CUDA(cudaGraphLaunch(exec, streamOf(ctx)));
   ++launches;
   checkFaultsOfModel(ctx);

@@ -22,11 +22,17 @@
 #include "moire/rt/context.h"
 #include "moire/rt/cuda/launch.h"
 
+#include <functional>
 #include <map>
 #include <set>
 #include <tuple>
 
 namespace moire::rt {
+
+/// What `work` gives the rank's stream, noted instead of done. Throws what `work` throws.
+cudaGraph_t captureGraph(Context &ctx, const std::function<void()> &work);
+/// Of a graph, kernels and copies.
+int64_t nodesOf(cudaGraph_t graph);
 
 class Graphs {
 public:
@@ -42,7 +48,6 @@ public:
 
 private:
   using Key = std::tuple<Part, const char *, bool, const char *, bool>;
-  cudaGraphExec_t capture(Context &ctx, Part part);
   void drop();
 
   std::set<Part> ran; ///< once plainly

@@ -12,6 +12,7 @@
 #ifdef MOIRE_CUDA_MODEL
 #include "cuda/link.h"
 #include "cuda/model/jobs.h"
+#include "cuda/model/model.h"
 #include "cuda/model/waits.h"
 #include "train/convert.h"
 #include "train/data.h"
@@ -106,6 +107,14 @@ HostCopy::HostCopy(Context &ctx, const DeviceBlock &block, bool)
     : ctx(ctx), block(block), ptr(block.data()) {}
 void HostCopy::store() {}
 
+#ifndef MOIRE_CUDA_MODEL
+bool runWholeStep(Context &, int64_t, const SetInputs &) { return false; }
+std::string describeGraphs(const Context &) { return {}; }
+void checkGraphNodes(int64_t wish) {
+  if (wish >= 0)
+    throw InputError("--graph-nodes is of programs for GPUs; compile with --target cuda, or leave "
+                     "it out");
+}
 void runMicroStep(Context &ctx, bool last) {
   if (ctx.first() && ctx.program->prepare)
     ctx.program->prepare(ctx);
@@ -116,14 +125,24 @@ void runMicroStep(Context &ctx, bool last) {
   if (last)
     endStep(ctx);
 }
+#endif
 
+static void addLoss(const float *value, double *sum, bool first, double *own, bool firstOfOwn) {
+  *sum = (first ? 0 : *sum) + *value;
+  if (own)
+    *own = (firstOfOwn ? 0 : *own) + *value;
+}
 void loss(Context &ctx, const TaskState &task, const float *value) {
-  double &sum = ctx.outcome.as<StepOutcome>()->loss;
-  sum = (task.first() ? 0 : sum) + *value;
-  if (ctx.losses.size()) {
-    double &own = ctx.losses.as<double>()[task.microBatch];
-    own = (task.part.isFirst ? 0 : own) + *value;
+  double *sum = &ctx.outcome.as<StepOutcome>()->loss;
+  double *own = ctx.losses.size() ? ctx.losses.as<double>() + task.microBatch : nullptr;
+  const bool first = task.first(), firstOfOwn = task.part.isFirst;
+#ifdef MOIRE_CUDA_MODEL
+  if (model::captured) {
+    model::captured->push_back([=] { addLoss(value, sum, first, own, firstOfOwn); });
+    return;
   }
+#endif
+  addLoss(value, sum, first, own, firstOfOwn);
 }
 void loss(Context &ctx, const float *value) { loss(ctx, ctx, value); }
 StepOutcome outcomeOfStep(Context &ctx) { return *ctx.outcome.as<StepOutcome>(); }

@@ -116,6 +116,8 @@ void logStep(llvm::raw_ostream &os, const StepReport &report, double rate) {
     line["slowest"] = report.slowest();
     line["virtual_ms"] = std::move(ranks);
   }
+  if (!report.inFlight.empty())
+    line["in_flight"] = llvm::json::Array(report.inFlight);
   os << llvm::json::Value(std::move(line)) << "\n";
   os.flush();
 }

@@ -31,6 +31,9 @@ struct StepReport {
   /// norm.
   std::vector<RankTimes> times = {};
   std::vector<std::vector<Span>> timeline = {}; ///< by rank, where it is noted
+  /// Of a pipeline, by rank: the most micro-batches that were in flight at once, each counted in
+  /// each of the rank's stages, from its forward to the end of its backward.
+  std::vector<int64_t> inFlight = {};
 
   /// The rank that takes longest; of several the one that computes longest.
   int64_t slowest() const;

@@ -13,7 +13,7 @@
 #ifndef MOIRE_RT_CUDA_MODEL_JOBS_H
 #define MOIRE_RT_CUDA_MODEL_JOBS_H
 
-#include "cuda/graphs.h"
+#include "cuda/step_graphs.h"
 
 #include <atomic>
 #include <cstdint>
@@ -27,7 +27,8 @@ struct Device {
   int64_t last = 0;                       ///< the number of the last one given, from 1
   /// What the inputs of Context and its second task point to.
   std::unique_ptr<DeviceBlock[]> inputs;
-  Graphs parts; ///< of stages' functions
+  Graphs parts;     ///< of stages' functions
+  StepGraphs steps; ///< of one rank
 };
 
 namespace model {

@@ -132,6 +132,10 @@ cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph) {
   delete std::exchange(moire::rt::model::captured, nullptr);
   return cudaSuccess;
 }
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *, size_t *count) {
+  *count = graph->nodes.size();
+  return cudaSuccess;
+}
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long) {
   *exec = new moireModelGraph(*graph);
   return cudaSuccess;

@@ -78,9 +78,11 @@ void addPieces(Context &ctx, const float *partial, int64_t stride,
   });
 }
 
-/// dx of one row; s1 = mean(g), s2 = mean(g · xhat), g = dy · scale.
+/// dx of one row; s1 = mean(g), s2 = mean(g · xhat), g = dy · scale. Products and sums are
+/// rounded each: the sum with `add` is in this kernel where a stage's backward is one function,
+/// and in one of its own where it is two, and both must give the same bits.
 template <bool Scale, bool Add>
-void inputGradRow(const float *dy, const float *x, const float *scale, Stats st,
+__attribute__((optimize("fp-contract=off"))) void inputGradRow(const float *dy, const float *x, const float *scale, Stats st,
                   float s1, float s2, const float *add, float *dx,
                   int64_t cols) {
 #pragma GCC ivdep

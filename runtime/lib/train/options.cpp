@@ -118,6 +118,10 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
       ->type_name("FILE.json");
   auto *traceSteps = app.add_option("--trace-steps", o.traceSteps, "of --trace: how many steps")
                          ->capture_default_str();
+  app.add_option("--memory", o.memory,
+                 "what each rank takes of its memory, counted in all steps, which get slower: bytes "
+                 "of the arena that were touched, micro-batches in flight")
+      ->type_name("FILE.json");
   app.add_option("--dump-grads", o.dumpGrads,
                  "the first step's gradients, before clipping")
       ->type_name("FILE.safetensors");
@@ -143,6 +147,11 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "how GPU memory goes to other ranks: nccl, host (through the host's memory), or "
                  "auto: NCCL where each rank has a GPU of its own")
       ->capture_default_str();
+  auto *graphNodes =
+      app.add_option("--graph-nodes", o.graphNodes,
+                     "of one rank on a GPU: a step of several micro-batches is one CUDA graph where "
+                     "that has at most so many nodes, else each micro-batch is one")
+          ->default_str(std::to_string(kGraphNodes));
   app.add_flag("--virtual-time", o.virtualTime,
                "time of ranks that are threads is counted, not measured: each has processor time "
                "of its own, messages take what --network says; one thread a rank");
@@ -183,6 +192,12 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
        "1 to 1024");
   need(o.commTimeout >= 0.5 && o.commTimeout <= 86400, "--comm-timeout", text(o.commTimeout),
        "0.5 to 86400 seconds");
+  need(!graphNodes->count() || o.graphNodes >= 0, "--graph-nodes", std::to_string(o.graphNodes),
+       "0 or more");
+  if (graphNodes->count() && Mesh(program).ranks() > 1)
+    throw InputError("--graph-nodes is of one rank, and the program has " +
+                     std::to_string(Mesh(program).ranks()) +
+                     "; the host takes part in their steps; leave it out");
   o.network = parseNetwork(network);
   need(o.traceSteps >= 1, "--trace-steps", std::to_string(o.traceSteps), "1 or more");
   if (traceSteps->count() && o.trace.empty())

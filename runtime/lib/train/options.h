@@ -17,7 +17,7 @@ namespace moire::rt {
 enum class Schedule { constant, linear, cosine };
 
 struct Options {
-  std::string data, weights, log, dumpGrads, trace;
+  std::string data, weights, log, dumpGrads, trace, memory;
   int64_t traceSteps = 3;
   int64_t steps = 100;
   double lr = 1e-3;
@@ -32,6 +32,7 @@ struct Options {
   Network network;
   std::string rendezvous; ///< the file where ranks find rank 0; empty: as the launcher says
   GpuLink gpuLink = GpuLink::automatic;
+  int64_t graphNodes = -1; ///< -1: not given
   bool virtualTime = false;
   Hyper hyper; ///< betas, eps, decay, momentum; lr and step change every step
 };

@@ -114,6 +114,7 @@ void Pipeline::readTables() {
     firstOf.push_back(sum);
   slotOffset.assign(info.numStages, -1);
   leaving.resize(info.numStages);
+  inStage.resize(info.numStages);
   for (int64_t i = 0; i < self.numStages; ++i) {
     slotOffset[self.stages[i].stage] = self.stages[i].offset;
     leaving[self.stages[i].stage].resize(self.stages[i].slots);
@@ -213,12 +214,14 @@ int Pipeline::takeInbox(const std::string &what) {
                    "; compile the model again");
   const int number = freeInboxes.back();
   freeInboxes.pop_back();
+  waiting.change(1);
   return number;
 }
 void Pipeline::freeInbox(int number) {
   messages->freeInbox(number);
   std::lock_guard<std::mutex> hold(lock);
   freeInboxes.push_back(number);
+  waiting.change(-1);
 }
 
 //===----------------------------------------------------------------------===//
@@ -335,6 +338,9 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
   const TaskInfo &t = self.tasks[i];
   const Surroundings &a = around[i];
   char *slot = slotOf(t);
+  if (t.kind == TaskKind::forward)
+    for (Count *count : {&inFlight, &inStage[t.stage]})
+      count->change(1);
   startMessages();
   // What lies in the slot has left, and the inputs have come.
   if (t.kind == TaskKind::forward)
@@ -379,6 +385,9 @@ void Pipeline::end(int i) {
   }
   if (!published[i])
     publish(i);
+  if (t.kind == TaskKind::backward || t.kind == TaskKind::backwardWeight)
+    for (Count *count : {&inFlight, &inStage[t.stage]})
+      count->change(-1);
 }
 
 int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {

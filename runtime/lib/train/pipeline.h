@@ -25,6 +25,7 @@
 #include "train/stage_messages.h"
 #include "train/trace.h"
 
+#include <algorithm>
 #include <functional>
 
 namespace moire::rt {
@@ -54,6 +55,12 @@ public:
   /// Seconds for which tasks waited for messages so far.
   double waited() const { return waitedSeconds; }
 
+  /// The most that there were at once so far: micro-batches that this rank, or one of its stages,
+  /// kept something of, and messages that lay in inboxes.
+  int64_t mostInFlight() const { return inFlight.most; }
+  int64_t mostInFlight(int stage) const { return inStage[stage].most; }
+  int64_t mostWaiting() const { return waiting.most; }
+
 private:
   using Kept = std::pair<const KeptInfo *, int64_t>; ///< tensors and their number
   /// What the tables say of a task's surroundings; -1: nothing.
@@ -61,6 +68,11 @@ private:
     int message = -1;       ///< that brings its inputs
     int consumer = -1;      ///< the task of this rank that takes its outputs
     std::vector<int> sends; ///< messages that it makes
+  };
+
+  struct Count {
+    int64_t now = 0, most = 0;
+    void change(int64_t by) { most = std::max(most, now += by); }
   };
 
   void checkTables();
@@ -115,12 +127,15 @@ private:
   std::vector<int> inboxOf;
   std::vector<std::vector<int64_t>> leaving; ///< by stage and slot: the last job that sends from it
   double waitedSeconds = 0;
+  Count inFlight;
+  std::vector<Count> inStage; ///< by stage
 
   std::mutex lock; ///< of what follows
   std::condition_variable changed;
   std::vector<bool> published; ///< by task of the round
   bool stopping = false;
   std::vector<int> freeInboxes;
+  Count waiting;
   std::exception_ptr error;
 
   CommQueue queue; ///< last: its thread uses all of the above

@@ -9,6 +9,7 @@
 #include "moire/rt/optimizer.h"
 #include "train/data.h"
 #include "train/gradients_file.h"
+#include "train/memory_use.h"
 #include "train/pipeline.h"
 #include "train/report.h"
 #include "train/trace.h"
@@ -92,6 +93,8 @@ private:
         before = comm->times();
       }
     }
+    if (memory)
+      memory->write(pipeline.get());
     if (!comm)
       return;
     const double seconds = now() - begin;
@@ -185,11 +188,14 @@ private:
 
   void prepare() {
     checkLink(o.gpuLink);
+    checkGraphNodes(o.graphNodes);
     data = openData(o.data, p, micros, o.seed, shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     if (!o.trace.empty())
       trace = std::make_unique<Trace>(o.trace, comm);
     ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
+    if (!o.memory.empty())
+      memory = std::make_unique<MemoryUse>(o.memory, *ctx, comm);
     ctx->comm = comm;
     ctx->microBatches = micros;
     if (comm || p.pipeline)
@@ -243,14 +249,23 @@ private:
     ctx->hyper.lr = lr;
     ctx->hyper.step = step;
     ctx->hyper.maxNorm = o.clip;
+    if (memory)
+      memory->fill(step);
     startStep();
     const auto [loss, norm] = outcomeOfStep(*ctx); // the only time that the host waits
+    if (memory)
+      memory->look(step);
     if (trace)
       trace->add(Trace::steps, "step " + std::to_string(step), traced, Trace::now());
     if (step == 1 && !o.dumpGrads.empty())
       writeGradients(*ctx, o.dumpGrads);
     const double seconds = now() - begin;
     const int64_t tokens = p.batch * micros * shards * std::max<int64_t>(1, p.seq);
+    if (!comm && !graphsTold) {
+      const std::string graphs = describeGraphs(*ctx);
+      report->graphs(graphs);
+      graphsTold = !graphs.empty();
+    }
     report->step({step, loss, lr, norm, seconds, tokens});
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
@@ -264,6 +279,8 @@ private:
     partLabels.clear();
     if (pipeline)
       return runStages();
+    if (runWhole())
+      return;
     for (int64_t micro = 0; micro < micros; ++micro) {
       ctx->microBatch = micro;
       setInputs(*ctx, micro);
@@ -278,6 +295,18 @@ private:
                    "{\"step\": " + std::to_string(trace->currentStep()) +
                        ", \"micro_batch\": " + std::to_string(micro) + "}");
     }
+  }
+
+  /// All micro-batches at once, where the device does that.
+  bool runWhole() {
+    const double begin = trace ? Trace::now() : 0;
+    if (comm || !runWholeStep(*ctx, o.graphNodes,
+                              [this](TaskState &task) { setInputs(task, task.microBatch); }))
+      return false;
+    if (trace)
+      trace->add(Trace::tasks, "all micro-batches", begin, Trace::now(),
+                 "{\"step\": " + std::to_string(trace->currentStep()) + "}");
+    return true;
   }
 
   void runStages() {
@@ -362,10 +391,12 @@ private:
   std::unique_ptr<Report> report;
   std::unique_ptr<Trace> trace; ///< null: none is asked for
   std::unique_ptr<Context> ctx;
+  std::unique_ptr<MemoryUse> memory; ///< null: none is asked for
   std::vector<MicroBatch> batches;
   /// Those of the step's parts, which a GPU may still have to read.
   std::deque<std::vector<int64_t>> partLabels;
   int64_t overflows = 0, parts = 0;
+  bool graphsTold = false;
   Connected connected;
   std::unique_ptr<Pipeline> pipeline; ///< last: its thread uses the rest
 };

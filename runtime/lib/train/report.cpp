@@ -111,6 +111,13 @@ void Report::connected(const std::string &how) {
   std::fflush(stdout);
 }
 
+void Report::graphs(const std::string &what) {
+  if (silent || what.empty())
+    return;
+  std::printf("CUDA graphs: %s\n", what.c_str());
+  std::fflush(stdout);
+}
+
 void Report::ranksEnd(double inCollectives, double exposed, double seconds) {
   if (silent)
     return;

@@ -34,6 +34,8 @@ public:
   void overflows(int64_t microBatches, int64_t parts);
   /// How GPU memory goes to other ranks; empty: nothing to say.
   void connected(const std::string &how);
+  /// What of a step is a CUDA graph; empty: nothing.
+  void graphs(const std::string &what);
   /// At the end of a run on many ranks: seconds that rank 0 was in collectives, how long of
   /// these it computed nothing beside them, and how long the steps took.
   void ranksEnd(double inCollectives, double exposed, double seconds);

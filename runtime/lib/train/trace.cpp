@@ -4,11 +4,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/trace.h"
+#include "train/gather.h"
 
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <utility>
 
 namespace moire::rt {
 
@@ -92,31 +92,17 @@ std::string Trace::textOf(double origin) const {
 
 void Trace::write() {
   on = false;
-  std::vector<std::string> texts(1);
-  if (!comm) {
-    texts[0] = textOf(met);
-  } else {
-    // 1. Ranks of one machine have one clock. Those of others would be off by much more than
+  double origin = met;
+  if (comm) {
+    // Ranks of one machine have one clock. Those of others would be off by much more than
     // their meeting took.
     const Group all = comm->groupOver("pp,dp,ep,tp");
     std::vector<double> meetings(all.size());
     comm->allGather(all, "the clocks of ranks", &met, meetings.data(), 1, sizeof met);
-    const double origin = std::abs(met - meetings[0]) < 10 ? meetings[0] : met;
-    texts.resize(all.size());
-    texts[comm->rank()] = textOf(origin);
-    // 2. Rank 0 gets all.
-    const int64_t own = int64_t(texts[comm->rank()].size());
-    std::vector<int64_t> sizes(all.size());
-    comm->allGather(all, "the sizes of traces", &own, sizes.data(), 1, sizeof own);
-    for (int rank = 1; rank < all.size(); ++rank) {
-      if (comm->rank() == rank)
-        comm->exchange("the traces of ranks", {{0, {{texts[rank].data(), own}}}}, {});
-      if (comm->rank() == 0) {
-        texts[rank].resize(sizes[rank]);
-        comm->exchange("the traces of ranks", {}, {{rank, {{texts[rank].data(), sizes[rank]}}}});
-      }
-    }
+    if (std::abs(met - meetings[0]) < 10)
+      origin = meetings[0];
   }
+  const std::vector<std::string> texts = gatherTexts(comm, textOf(origin), "the traces of ranks");
   if (!file)
     return;
   std::fputs("{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n", file);
@@ -125,10 +111,7 @@ void Trace::write() {
     std::fwrite(texts[rank].data(), 1, texts[rank].size(), file);
   }
   std::fputs("\n]}\n", file);
-  const bool bad = std::ferror(file) != 0;
-  const bool closed = std::fclose(std::exchange(file, nullptr)) == 0;
-  if (bad || !closed)
-    throw RunError("cannot write --trace '" + path + "': " + std::strerror(errno));
+  closeWritten(file, "--trace", path);
 }
 
 } // namespace moire::rt

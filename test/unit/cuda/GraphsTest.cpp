@@ -1,4 +1,4 @@
-//===- GraphsTest.cpp - Parts of functions as graphs, against plain runs --===//
+//===- GraphsTest.cpp - Parts of functions and steps as graphs -----------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -8,6 +8,8 @@
 #include "cuda/model/jobs.h"
 #include "moire/rt/device.h"
 #include "moire/rt/kernels.h"
+#include "moire/rt/loss.h"
+#include "moire/rt/optimizer.h"
 
 using namespace moire::rt;
 using namespace moire::rt::test;
@@ -124,4 +126,122 @@ TEST(Graphs, APartThatThrowsEndsItsCapture) {
   EXPECT_THROW(replay(ctx, part), RunError);
   fill(ctx, 8, 2.0f, ctx.grad(0)); // done at once again
   EXPECT_EQ(ctx.grad(0)[7], 2);
+}
+
+//===----------------------------------------------------------------------===//
+// Steps of one rank
+//===----------------------------------------------------------------------===//
+
+namespace {
+constexpr int64_t kSize = 48, kMicros = 3;
+const int64_t kShape[] = {kSize};
+
+/// The gradient is the input plus the parameter; the loss is the gradient's first element.
+void addInput(Context &ctx) {
+  addStrided(ctx, {kSize}, ctx.input<float>(0), {1}, ctx.grad(0), {1}, ctx.beta());
+  addStrided(ctx, {kSize}, ctx.param(0), {1}, ctx.grad(0), {1}, 1.0f);
+  loss(ctx, ctx.grad(0));
+}
+
+struct Steps {
+  Floats losses, params;
+  std::string graphs;
+  int64_t launched;
+};
+
+/// Five steps of `micros` micro-batches, all with other inputs. As trainers do; limit: nodes of a
+/// whole step.
+Steps runSteps(int64_t limit, int64_t micros = kMicros) {
+  ParameterInfo param = {"w", "w", 1, kShape, true, Init::zeros, 0, 0, 0, nullptr};
+  InputInfo input = {"x", DType::f32, 1, kShape, Role::other, 0};
+  Program p = {};
+  p.optimizer = OptimizerKind::sgd;
+  p.paramElements = p.gradElements = kSize;
+  p.numParameters = 1;
+  p.parameters = &param;
+  p.numInputs = 1;
+  p.inputs = &input;
+  p.microStep = addInput;
+  Context ctx(p, 1);
+  ctx.microBatches = micros;
+  const Floats w = random(kSize, 7);
+  std::copy(w.begin(), w.end(), ctx.param(0));
+  Steps result;
+  for (int step = 1; step <= 5; ++step) {
+    ctx.hyper.lr = 0.1 / step;
+    ctx.hyper.step = step;
+    beginStep(ctx);
+    auto set = [&](TaskState &task) {
+      const Floats x = random(kSize, 100 * step + int(task.microBatch));
+      setInput(ctx, task, 0, x.data(), kSize * 4);
+    };
+    if (!runWholeStep(ctx, limit, set))
+      for (int64_t micro = 0; micro < micros; ++micro) {
+        ctx.microBatch = micro;
+        set(ctx);
+        runMicroStep(ctx, micro + 1 == micros);
+      }
+    result.losses.push_back(float(outcomeOfStep(ctx).loss));
+  }
+  result.params.assign(ctx.param(0), ctx.param(kSize));
+  result.graphs = describeGraphs(ctx);
+  result.launched = ctx.device->steps.launched();
+  return result;
+}
+
+/// The same by hand.
+Steps computed(int64_t micros) {
+  Steps result;
+  result.params = random(kSize, 7);
+  for (int step = 1; step <= 5; ++step) {
+    Floats grad(kSize);
+    float sum = 0;
+    for (int64_t micro = 0; micro < micros; ++micro) {
+      const Floats x = random(kSize, 100 * step + int(micro));
+      for (int64_t i = 0; i < kSize; ++i)
+        grad[i] += x[i] + result.params[i];
+      sum += grad[0];
+    }
+    result.losses.push_back(sum);
+    for (int64_t i = 0; i < kSize; ++i)
+      result.params[i] -= 0.1f / float(step) * grad[i];
+  }
+  return result;
+}
+} // namespace
+
+TEST(StepGraphs, AWholeStepGivesTheNumbersOfItsMicroBatches) {
+  const Steps want = computed(kMicros), micro = runSteps(0), whole = runSteps(-1);
+  EXPECT_TRUE(whole.losses == micro.losses);
+  EXPECT_TRUE(whole.params == micro.params);
+  expectNear(whole.losses, Doubles(want.losses.begin(), want.losses.end()), 1e-5);
+  expectNear(whole.params, Doubles(want.params.begin(), want.params.end()), 1e-6);
+  EXPECT_EQ(whole.launched, 4) << "all steps but the first";
+  EXPECT_EQ(micro.launched, 12) << "all micro-batches but the first of each kind";
+  EXPECT_EQ(micro.graphs, "each micro-batch is one, as --graph-nodes 0 asks");
+}
+
+TEST(StepGraphs, TheLimitIsInNodes) {
+  const std::string whole = runSteps(-1).graphs, head = "a step of 3 micro-batches is one of ";
+  ASSERT_EQ(whole.substr(0, head.size()), head);
+  const int64_t nodes = std::stoll(whole.substr(head.size()));
+  EXPECT_GT(nodes, 3 * 3) << "three statements of each, and the update";
+  EXPECT_EQ(runSteps(nodes).graphs, whole);
+  const Steps less = runSteps(nodes - 1), little = runSteps(3 * 3 - 1), micro = runSteps(0);
+  EXPECT_EQ(less.graphs, "each micro-batch is one; a step would have " + std::to_string(nodes) +
+                             " nodes, more than --graph-nodes " + std::to_string(nodes - 1));
+  EXPECT_EQ(little.graphs,
+            "each micro-batch is one; a step would have some 9 nodes, more than --graph-nodes 8");
+  for (const Steps *steps : {&less, &little}) {
+    EXPECT_TRUE(steps->params == micro.params);
+    EXPECT_TRUE(steps->losses == micro.losses);
+  }
+}
+
+TEST(StepGraphs, AStepOfOneMicroBatchIsOneAnyway) {
+  const Steps one = runSteps(0, 1);
+  const Steps want = computed(1);
+  expectNear(one.params, Doubles(want.params.begin(), want.params.end()), 1e-6);
+  EXPECT_EQ(one.graphs.substr(0, 15), "a step is one o");
+  EXPECT_EQ(one.launched, 4);
 }

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "RankProgram.h"
+#include "HostStatements.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/kernels.h"
 #include "moire/rt/pieces.h"
@@ -87,7 +88,7 @@ void gatherLogits(Context &ctx) {
             kVocab / ctx.program->axes[kTp].size, 1);
 }
 
-void microStep(Context &ctx) {
+void statements(Context &ctx) {
   stall(ctx);
   const int64_t ep = ctx.program->axes[kEp].size, tp = ctx.program->axes[kTp].size;
   const int64_t columns = kVocab / tp, experts = kExperts / ep, mine = axisIndex(ctx, kTp);
@@ -139,6 +140,7 @@ void microStep(Context &ctx) {
   for (int i = 0; i < 3; ++i)
     sumGrad(ctx, i, room + i * kRoom, room + 3 * kRoom);
 }
+void microStep(Context &ctx) { hostStatements(ctx, statements); }
 } // namespace
 
 RankProgram::RankProgram(const std::string &mesh, int zero)

@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "FileUtil.h"
+#include "HostStatements.h"
 #include "TestUtil.h"
 #include "moire/rt/checksum.h"
 #include "moire/rt/kernels.h"
@@ -23,7 +24,7 @@ namespace {
 constexpr int64_t kVocab = 5, kBatch = 2, kSeq = 3, kRows = kBatch * kSeq;
 const int64_t kShape[] = {kVocab, kVocab}, kInput[] = {kBatch, kSeq};
 
-void microStep(Context &ctx) {
+void statements(Context &ctx) {
   const auto *ids = ctx.input<int64_t>(0), *labels = ctx.input<int64_t>(1);
   const float *scale = ctx.input<float>(2);
   float *logits = ctx.at<float>(0), *losses = ctx.at<float>(4096);
@@ -36,6 +37,7 @@ void microStep(Context &ctx) {
   const float scaled = float(sum) * *scale;
   loss(ctx, &scaled);
 }
+void microStep(Context &ctx) { hostStatements(ctx, statements); }
 
 struct Trainer {
   TempFolder dir;
@@ -160,13 +162,17 @@ TEST(Trainer, SGDWithMomentumClippingAndAccumulationByHand) {
 namespace {
 int prepared, checked;
 void prepareShadows(Context &ctx) {
-  ++prepared;
-  convert(ctx, 32, ctx.param(0), ctx.shadow<bf16>(0));
+  hostStatements(ctx, [](Context &ctx) {
+    ++prepared;
+    convert(ctx, 32, ctx.param(0), ctx.shadow<bf16>(0));
+  });
 }
 void checkShadows(Context &ctx) {
-  for (int i = 0; i < 32; ++i)
-    checked += ctx.shadow<bf16>(0)[i].bits == bf16(ctx.param(0)[i]).bits;
-  microStep(ctx);
+  hostStatements(ctx, [](Context &ctx) {
+    for (int i = 0; i < 32; ++i)
+      checked += ctx.shadow<bf16>(0)[i].bits == bf16(ctx.param(0)[i]).bits;
+    statements(ctx);
+  });
 }
 } // namespace
 

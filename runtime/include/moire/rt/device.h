@@ -15,6 +15,8 @@
 
 #include "moire/rt/context.h"
 
+#include <functional>
+
 namespace moire::rt {
 
 /// What a context keeps for its device, e.g. a stream and library handles.
@@ -74,6 +76,19 @@ void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, in
 /// Does a part of a stage's function that gives the rank's stream kernels and nothing else: on
 /// a GPU as a graph, one for each slot. Of programs for GPUs.
 void replay(Context &ctx, void (*part)(Context &));
+/// Sets the inputs of a task's micro-batch.
+using SetInputs = std::function<void(TaskState &)>;
+/// Nodes that a CUDA graph of a whole step may have, where --graph-nodes does not say.
+inline constexpr int64_t kGraphNodes = 20000;
+/// Without other ranks: starts all ctx.microBatches micro-steps of a step, and the update, as one
+/// CUDA graph. False where that is not done: on the CPU, in the first step, where the graph would
+/// have more than graphNodes nodes (less than 0: kGraphNodes), or with one micro-batch, which
+/// runMicroStep does as one graph.
+bool runWholeStep(Context &ctx, int64_t graphNodes, const SetInputs &setInputs);
+/// For the log: what of a step is a graph. Empty: not known yet, or no GPU.
+std::string describeGraphs(const Context &ctx);
+/// Throws InputError where --graph-nodes is given (0 or more) and the program is not for GPUs.
+void checkGraphNodes(int64_t wish);
 /// Starts the program's micro-step number ctx.microBatch; after the last one of a
 /// step also endStep().
 void runMicroStep(Context &ctx, bool last);

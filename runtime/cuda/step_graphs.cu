@@ -1,0 +1,174 @@
+//===- step_graphs.cu - Steps of one rank as CUDA graphs ------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "cuda/step_graphs.h"
+#include "cuda/fault.h"
+#include "moire/rt/gradients.h"
+#include "moire/rt/optimizer.h"
+#include "train/convert.h"
+#include "train/data.h"
+
+#ifdef MOIRE_CUDA_MODEL
+#include "cuda/model/jobs.h"
+#else
+#include "cuda/device.h"
+#endif
+
+namespace moire::rt {
+
+bool runWholeStep(Context &ctx, int64_t graphNodes, const SetInputs &setInputs) {
+  return ctx.device->steps.runWhole(ctx, graphNodes < 0 ? kGraphNodes : graphNodes, setInputs);
+}
+void runMicroStep(Context &ctx, bool last) { ctx.device->steps.runMicroStep(ctx, last); }
+std::string describeGraphs(const Context &ctx) { return ctx.device->steps.describe(ctx); }
+void checkGraphNodes(int64_t) {}
+
+static void runProgram(Context &ctx, bool last) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.last = last;
+  ctx.program->microStep(ctx);
+  if (last && ctx.comm)
+    reduceStep(ctx);
+  if (last)
+    endStep(ctx);
+}
+
+void StepGraphs::checkScratch(Context &ctx) {
+  if (scratch == ctx.scratch(0))
+    return;
+  drop();
+  scratch = ctx.scratch(0);
+}
+
+void StepGraphs::launch(Context &ctx, cudaGraphExec_t exec) {
+  MOIRE_CUDA(cudaGraphLaunch(exec, streamOf(ctx)));
+  ++launches;
+  checkFaultsOfModel(ctx);
+}
+
+void StepGraphs::drop() {
+  for (Graph *graph : {&whole, &micros[0], &micros[1], &micros[2], &micros[3]}) {
+    if (graph->exec)
+      cudaGraphExecDestroy(graph->exec);
+    graph->exec = nullptr;
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// A whole step
+//===----------------------------------------------------------------------===//
+
+void StepGraphs::choose(Context &ctx, int64_t micro) {
+  ctx.microBatch = micro;
+  ctx.part = {};
+  for (int64_t i = 0; i < ctx.program->numInputs; ++i)
+    ctx.inputs[i] = inputs[micro * ctx.program->numInputs + i].data();
+}
+
+cudaGraph_t StepGraphs::captureWhole(Context &ctx, int64_t most) {
+  limit = most;
+  // 1. One micro-batch, for a step of thousands would be captured for nothing.
+  choose(ctx, 0);
+  cudaGraph_t one = captureGraph(ctx, [&] { runProgram(ctx, false); });
+  nodes = nodesOf(one) * ctx.microBatches;
+  estimated = true;
+  MOIRE_CUDA(cudaGraphDestroy(one));
+  if (nodes > limit)
+    return nullptr;
+  // 2. All of them.
+  cudaGraph_t all = captureGraph(ctx, [&] {
+    for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
+      choose(ctx, micro);
+      runProgram(ctx, /*last=*/micro + 1 == ctx.microBatches);
+    }
+  });
+  nodes = nodesOf(all);
+  estimated = false;
+  if (nodes <= limit)
+    return all;
+  MOIRE_CUDA(cudaGraphDestroy(all));
+  return nullptr;
+}
+
+bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs) {
+  // A step of one micro-batch is one graph anyway.
+  if (state == State::micro || ctx.microBatches == 1)
+    return false;
+  if (state == State::open) {
+    state = most > 0 ? State::ranPlainly : State::micro;
+    return false;
+  }
+  checkScratch(ctx);
+  const Program &program = *ctx.program;
+  const std::vector<const void *> places(ctx.inputs, ctx.inputs + program.numInputs);
+  if (!inputs) {
+    inputs = std::make_unique<DeviceBlock[]>(program.numInputs * ctx.microBatches);
+    for (int64_t i = 0; i < program.numInputs * ctx.microBatches; ++i) {
+      const InputInfo &input = program.inputs[i % program.numInputs];
+      inputs[i] = DeviceBlock(elements(input) * bytesOf(input.dtype));
+    }
+  }
+  if (!whole.exec) {
+    if (cudaGraph_t graph = captureWhole(ctx, most)) {
+      state = State::whole;
+      MOIRE_CUDA(cudaGraphInstantiate(&whole.exec, graph, 0));
+      MOIRE_CUDA(cudaGraphDestroy(graph));
+    } else {
+      state = State::micro;
+      inputs = nullptr;
+    }
+  }
+  if (whole.exec) {
+    for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
+      choose(ctx, micro);
+      setInputs(ctx);
+    }
+    launch(ctx, whole.exec);
+  }
+  std::copy(places.begin(), places.end(), ctx.inputs);
+  return state == State::whole;
+}
+
+//===----------------------------------------------------------------------===//
+// A micro-step
+//===----------------------------------------------------------------------===//
+
+void StepGraphs::runMicroStep(Context &ctx, bool last) {
+  // The host takes part in collectives.
+  if (ctx.comm || state == State::ranPlainly)
+    return runProgram(ctx, last);
+  checkScratch(ctx);
+  Graph &graph = micros[(ctx.first() ? 0 : 1) + (last ? 2 : 0)];
+  if (!graph.ran) {
+    graph.ran = true;
+    return runProgram(ctx, last);
+  }
+  if (!graph.exec) {
+    cudaGraph_t captured = captureGraph(ctx, [&] { runProgram(ctx, last); });
+    if (ctx.microBatches == 1)
+      nodes = nodesOf(captured);
+    MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
+    MOIRE_CUDA(cudaGraphDestroy(captured));
+  }
+  launch(ctx, graph.exec);
+}
+
+std::string StepGraphs::describe(const Context &ctx) const {
+  const std::string count = std::to_string(nodes);
+  if (ctx.microBatches == 1)
+    return nodes ? "a step is one of " + count + " nodes" : "";
+  if (state == State::whole)
+    return "a step of " + std::to_string(ctx.microBatches) + " micro-batches is one of " + count +
+           " nodes";
+  if (state != State::micro)
+    return "";
+  return "each micro-batch is one" +
+         (nodes ? "; a step would have " + std::string(estimated ? "some " : "") + count +
+                      " nodes, more than --graph-nodes " + std::to_string(limit)
+                : std::string(", as --graph-nodes 0 asks"));
+}
+
+} // namespace moire::rt

@@ -1,0 +1,70 @@
+//===- step_graphs.h - Steps of one rank as CUDA graphs -------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// A step is one graph where that has not too many nodes: all micro-batches, each reading
+// inputs in a place of its own, and the update. Else each micro-batch is one, of one of
+// four kinds. What is captured ran plainly before, so that scratch memory, library handles
+// and heuristics exist.
+//
+//     step 1             plainly, to be captured as a whole
+//     step 2             captured: as a whole, or where that is too large each kind after
+//                        its next plain run
+//     from then on       replayed
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOIRE_RT_CUDA_STEP_GRAPHS_H
+#define MOIRE_RT_CUDA_STEP_GRAPHS_H
+
+#include "cuda/graphs.h"
+#include "moire/rt/device.h"
+
+#include <string>
+
+namespace moire::rt {
+
+class StepGraphs {
+public:
+  StepGraphs() = default;
+  ~StepGraphs() { drop(); }
+  StepGraphs(const StepGraphs &) = delete;
+
+  /// See moire/rt/device.h.
+  bool runWhole(Context &ctx, int64_t limit, const SetInputs &setInputs);
+  void runMicroStep(Context &ctx, bool last);
+  std::string describe(const Context &ctx) const;
+
+  int64_t launched() const { return launches; }
+  void drop();
+
+private:
+  struct Graph {
+    bool ran = false; ///< once plainly
+    cudaGraphExec_t exec = nullptr;
+  };
+  /// Nodes of all micro-batches and the update, captured into `graph`; no graph where there are
+  /// more than `limit`.
+  cudaGraph_t captureWhole(Context &ctx, int64_t limit);
+  /// The inputs of the context are those of this micro-batch.
+  void choose(Context &ctx, int64_t micro);
+  void launch(Context &ctx, cudaGraphExec_t exec);
+  /// What was captured before points to scratch memory that is no more.
+  void checkScratch(Context &ctx);
+
+  enum class State { open, ranPlainly, whole, micro } state = State::open;
+  Graph whole;
+  /// The micro-step by whether it is the first of a step, which sets the gradients, and the last
+  /// one, which ends with the optimizer: [0] first, [1] neither, [2] both, [3] last.
+  Graph micros[4];
+  std::unique_ptr<DeviceBlock[]> inputs; ///< [micro-batches][inputs]
+  const void *scratch = nullptr;         ///< that captured kernels point into
+  int64_t nodes = 0, limit = 0;          ///< of a whole step, known or estimated; what it may have
+  bool estimated = false;
+  int64_t launches = 0;
+};
+
+} // namespace moire::rt
+
+#endif // MOIRE_RT_CUDA_STEP_GRAPHS_H

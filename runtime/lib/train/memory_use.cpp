@@ -1,0 +1,116 @@
+//===- memory_use.cpp - How much of its memory a rank really takes --------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "train/memory_use.h"
+#include "moire/rt/device.h"
+#include "train/gather.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace moire::rt {
+
+namespace {
+const PipelineRankInfo *stagesOf(const Context &ctx, Comm *comm) {
+  const PipelineInfo *info = ctx.program->pipeline;
+  return info ? &info->ranks[comm ? comm->groupOver("pp").index : 0] : nullptr;
+}
+} // namespace
+
+MemoryUse::MemoryUse(const std::string &path, Context &ctx, Comm *comm)
+    : path(path), ctx(ctx), comm(comm) {
+  if (!comm || comm->rank() == 0) {
+    file = std::fopen(path.c_str(), "w");
+    if (!file)
+      throw InputError("cannot write --memory '" + path + "': " + std::strerror(errno));
+  }
+  const PipelineRankInfo *own = stagesOf(ctx, comm);
+  if (!own) {
+    regions.push_back({0, ctx.arena.size()});
+    return;
+  }
+  regions.push_back({0, own->numStages ? own->stages[0].offset : own->inboxOffset});
+  for (int64_t i = 0; i < own->numStages; ++i) {
+    const HeldStageInfo &held = own->stages[i];
+    const int64_t bytes = ctx.program->pipeline->stages[held.stage].slotBytes;
+    for (int64_t slot = 0; slot < held.slots; ++slot)
+      regions.push_back({held.offset + slot * bytes, held.offset + (slot + 1) * bytes});
+  }
+  for (int64_t i = 0; i < own->numInboxes; ++i)
+    regions.push_back({own->inboxOffset + i * own->inboxBytes,
+                       own->inboxOffset + (i + 1) * own->inboxBytes});
+}
+
+MemoryUse::~MemoryUse() {
+  if (file)
+    std::fclose(file);
+}
+
+void MemoryUse::fill(int64_t step) {
+  HostCopy copy(ctx, ctx.arena, /*read=*/false);
+  if (ctx.arena.size())
+    std::memset(copy.data(), pattern(step), size_t(ctx.arena.size()));
+  copy.store();
+}
+
+void MemoryUse::look(int64_t step) {
+  const HostCopy copy(ctx, ctx.arena, /*read=*/true);
+  for (Region &region : regions)
+    for (int64_t at = region.end; at > region.begin + region.touched; --at)
+      if (static_cast<unsigned char>(copy.data()[at - 1]) != pattern(step)) {
+        region.touched = at - region.begin;
+        break;
+      }
+}
+
+std::pair<int64_t, int64_t> MemoryUse::touchedOf(size_t begin, size_t end) const {
+  int64_t count = 0, most = 0;
+  for (size_t i = begin; i < end; ++i) {
+    count += regions[i].touched > 0;
+    most = std::max(most, regions[i].touched);
+  }
+  return {count, most};
+}
+
+std::string MemoryUse::textOf(const Pipeline *pipeline) const {
+  auto field = [](const char *name, int64_t value) {
+    return std::string("\"") + name + "\": " + std::to_string(value);
+  };
+  const PipelineRankInfo *own = stagesOf(ctx, comm);
+  std::string text = "{" + field("rank", comm ? comm->rank() : 0) + ", " +
+                     field("pp", comm ? comm->groupOver("pp").index : 0) + ", " +
+                     field("arena", ctx.arena.size()) + ", " +
+                     field("temporaries", regions[0].touched);
+  if (!own || !pipeline)
+    return text + "}";
+  text += ", " + field("in_flight", pipeline->mostInFlight()) + ", \"stages\": [";
+  size_t next = 1;
+  for (int64_t i = 0; i < own->numStages; ++i) {
+    const HeldStageInfo &held = own->stages[i];
+    const auto [slots, bytes] = touchedOf(next, next + size_t(held.slots));
+    next += size_t(held.slots);
+    text += std::string(i ? ", {" : "{") + field("stage", held.stage) + ", " +
+            field("slots", slots) + ", " + field("slot", bytes) + ", " +
+            field("in_flight", pipeline->mostInFlight(held.stage)) + "}";
+  }
+  const auto [inboxes, bytes] = touchedOf(next, regions.size());
+  return text + "], " + field("inboxes", inboxes) + ", " + field("inbox", bytes) + ", " +
+         field("messages_waiting", pipeline->mostWaiting()) + "}";
+}
+
+void MemoryUse::write(const Pipeline *pipeline) {
+  const std::vector<std::string> texts =
+      gatherTexts(comm, textOf(pipeline), "what memory ranks take");
+  if (!file)
+    return;
+  std::string all;
+  for (const std::string &text : texts)
+    all += (all.empty() ? "" : ",\n") + text;
+  std::fprintf(file, "{\"ranks\": [\n%s\n]}\n", all.c_str());
+  closeWritten(file, "--memory", path);
+}
+
+} // namespace moire::rt
