@@ -9,9 +9,11 @@
 #include "comm/socket.h"
 
 #include <csignal>
+#include <cstring>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <stdexcept>
 #include <sys/wait.h>
 #include <thread>
 
@@ -75,14 +77,19 @@ public:
     posix_spawn_file_actions_addopen(&files, 1, output(pids.size(), "out").c_str(), flags, 0600);
     posix_spawn_file_actions_addopen(&files, 2, output(pids.size(), "err").c_str(), flags, 0600);
     pid_t pid = -1;
-    EXPECT_EQ(posix_spawnp(&pid, argv[0], &files, nullptr, argv.data(), envp.data()), 0);
+    const int error = posix_spawnp(&pid, argv[0], &files, nullptr, argv.data(), envp.data());
     posix_spawn_file_actions_destroy(&files);
+    if (error)
+      throw std::runtime_error("cannot start '" + arguments[0] + "': " + std::strerror(error));
     pids.push_back(pid);
     ended.emplace_back();
   }
 
   pid_t pid(int index) const { return pids[index]; }
-  void signal(int index, int number) { kill(pids[index], number); }
+  void signal(int index, int number) {
+    if (pids[index] > 0) // -1 would be every process
+      kill(pids[index], number);
+  }
 
   /// Waits until process `index` has written `text` to stderr.
   void awaitText(int index, const std::string &text) {
