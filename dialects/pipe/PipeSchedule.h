@@ -6,6 +6,8 @@
 #define MOIRE_DIALECTS_PIPE_PIPESCHEDULE_H
 
 #include "dialects/pipe/Pipe.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "moire/Scheduling/Ramp.h"
 #include "moire/Scheduling/Schedule.h"
 
 #define GET_OP_CLASSES
@@ -18,6 +20,9 @@ std::optional<scheduling::Task> taskOf(mlir::Operation *op);
 
 /// The message that a send or receive moves; nothing for other ops.
 std::optional<scheduling::Message> messageOf(mlir::Operation *op);
+
+/// What the module's pipe.batch_ramp says; empty where there is none.
+scheduling::Ramp batchRampOf(mlir::ModuleOp module);
 
 /// The problem and the schedule that `op` spells out; emits an error where stages and links are not
 /// as the op says. Its regions are verified; whether the schedule runs need not be.

@@ -283,4 +283,30 @@ def Pipe_ReceiveOp : Pipe_MessageOp<"receive"> {
   }];
 }
 
+//===----------------------------------------------------------------------===//
+// Steps
+//===----------------------------------------------------------------------===//
+
+def Pipe_BatchRampOp : Pipe_Op<"batch_ramp", [HasParent<"::mlir::ModuleOp">]> {
+  let summary = "How many micro-batches of a rank a step has, which grows in the course of a run";
+  let description = [{
+    `8 after 1000`: once 1000 steps are done, a step has 8 micro-batches. Of a module in stages each
+    number has a pipe.schedule of its own, with as many micro-batches on all paths together.
+
+    * The first entry is after 0 steps, the others after more and more.
+    * A step has 1 to 2^20 micro-batches.
+    * A module has one batch ramp at most.
+
+    ```mlir
+    pipe.batch_ramp 4 after 0, 8 after 1000
+    ```
+  }];
+  let arguments = (ins DenseI64ArrayAttr:$micro_batches, DenseI64ArrayAttr:$after);
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins "const ::moire::scheduling::Ramp &":$ramp)>];
+  let extraClassDeclaration = "::moire::scheduling::Ramp getRamp();";
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
 #endif // MOIRE_PIPE_SCHEDULE_OPS

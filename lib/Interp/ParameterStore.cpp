@@ -213,8 +213,7 @@ int ParameterStore::copyOf(Operation *op) const {
 
 StringAttr ParameterStore::nameFor(Operation *op, StringAttr name) const {
   const int copy = copyOf(op);
-  return copy >= 0 && program ? program->parameterOf(copy % program->problem.numStages(), name)
-                              : name;
+  return copy >= 0 && program ? program->parameterOf(copy % program->numStages(), name) : name;
 }
 
 LogicalResult ParameterStore::evaluate(Operation *op, ArrayRef<RuntimeValue> operands,
@@ -395,7 +394,7 @@ LogicalResult ParameterStore::sumCopies(Operation *op, StringAttr name) {
   auto it = parameters.find(name);
   std::optional<Tensor> sum;
   for (const auto &copy : program->copiesOf(name)) {
-    const int number = copy.path * program->problem.numStages() + copy.stage;
+    const int number = copy.path * program->numStages() + copy.stage;
     Tensor mine(FloatType::getF32(op->getContext()), {0});
     if (copy.rank == own)
       if (auto held = it->second.copies.find(number); held != it->second.copies.end())

@@ -13,14 +13,16 @@ using namespace moire::scheduling;
 int64_t StageRunner::rankOf(int path, int stage) const {
   auto pp = ArrayAttr::get(membership.mesh().getContext(),
                            {StringAttr::get(membership.mesh().getContext(), "pp")});
-  return membership.mesh().getGroup(membership.rank, pp)[program.problem.rankOf[path][stage]];
+  return membership.mesh().getGroup(membership.rank, pp)[program.rankOf()[path][stage]];
 }
 
-LogicalResult StageRunner::run(ArrayRef<Arguments> microBatches,
+LogicalResult StageRunner::run(const pipe::PipelineProgram::Round &which,
+                               ArrayRef<Arguments> microBatches,
                                MutableArrayRef<std::optional<double>> losses) {
   kept.clear();
+  round = &which;
   const int64_t rank = membership.mesh().getCoordinate(membership.rank, "pp");
-  for (const Action &action : program.schedule.ranks[rank]) {
+  for (const Action &action : round->schedule.ranks[rank]) {
     // Two tasks in one function, or each in its own.
     func::FuncOp pair = program.pairOf(action);
     for (int i = 0; i < (pair ? 1 : action.size()); ++i) {
@@ -34,14 +36,12 @@ LogicalResult StageRunner::run(ArrayRef<Arguments> microBatches,
             return failure();
         return success();
       };
-      auto copyOf = [&](const Task &task) {
-        return task.path * program.problem.numStages() + task.stage;
-      };
+      auto copyOf = [&](const Task &task) { return task.path * program.numStages() + task.stage; };
       auto compute = [&] {
         parameters.beginTask(copyOf(tasks[0]), copyOf(tasks.back()));
         return evaluator.run(pair ? pair : program.functionOf(tasks[0]), arguments, results);
       };
-      auto name = [&] { return shortName(program.problem, pair ? action : Action(tasks[0])); };
+      auto name = [&] { return shortName(round->problem, pair ? action : Action(tasks[0])); };
       if (Clock *clock = membership.clock) {
         if (failed(clock->task(begin, name, compute)))
           return failure();
@@ -67,7 +67,7 @@ LogicalResult StageRunner::take(const Task &task, ArrayRef<Arguments> microBatch
   auto &values = kept[{task.path, task.stage, task.microBatch}];
   most = std::max(most, int64_t(kept.size()));
   auto receive = [&](int from, StringRef role) -> LogicalResult {
-    if (from < 0 || from >= program.problem.numStages())
+    if (from < 0 || from >= program.numStages())
       return success();
     auto come = membership.meetings->receive(rankOf(task.path, from), membership.rank,
                                              {role.str(), task.path, task.stage, task.microBatch});
@@ -83,7 +83,7 @@ LogicalResult StageRunner::take(const Task &task, ArrayRef<Arguments> microBatch
     return failure();
   if (task.isBackward() && failed(receive(task.stage + 1, pipe::kOutputCotangentAttr)))
     return failure();
-  const Arguments &own = microBatches[program.microBatch(task.path, task.microBatch)];
+  const Arguments &own = microBatches[round->microBatch(task.path, task.microBatch)];
   llvm::append_range(arguments, own);
   for (unsigned i = own.size(); i < func.getNumArguments(); ++i) {
     auto it = values.find(pipe::argumentPort(func, i));
@@ -103,7 +103,7 @@ void StageRunner::give(const Task &task, bool second, ArrayRef<RuntimeValue> res
   for (auto [i, value] : llvm::enumerate(results)) {
     const pipe::Port port = pipe::resultPort(func, i);
     if (port.role == pipe::kLossAttr)
-      losses[program.microBatch(task.path, task.microBatch)] = value.tensor().floats()[0];
+      losses[round->microBatch(task.path, task.microBatch)] = value.tensor().floats()[0];
     else
       values[port] = value;
     // Results of a role stand in the order of their numbers.
@@ -123,7 +123,7 @@ void StageRunner::give(const Task &task, bool second, ArrayRef<RuntimeValue> res
                               {role.str(), task.path, stage, task.microBatch},
                               {std::move(values), time});
   };
-  if (task.isForward() && task.stage + 1 < program.problem.numStages())
+  if (task.isForward() && task.stage + 1 < program.numStages())
     send(task.stage + 1, pipe::kInputAttr, std::move(up));
   if (task.isBackward() && task.stage > 0)
     send(task.stage - 1, pipe::kOutputCotangentAttr, std::move(down));

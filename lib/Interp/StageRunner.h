@@ -21,8 +21,10 @@ public:
               Evaluator &evaluator, ParameterStore &parameters)
       : program(program), membership(membership), evaluator(evaluator), parameters(parameters) {}
 
-  /// Runs the schedule once over its micro-batches. `losses` gets those that this rank computes.
-  mlir::LogicalResult run(llvm::ArrayRef<Arguments> microBatches,
+  /// Runs a schedule of the program once over its micro-batches. `losses` gets those that this rank
+  /// computes.
+  mlir::LogicalResult run(const pipe::PipelineProgram::Round &round,
+                          llvm::ArrayRef<Arguments> microBatches,
                           llvm::MutableArrayRef<std::optional<double>> losses);
 
   /// The most micro-batches whose stages had kept something at one time, so far.
@@ -41,6 +43,7 @@ private:
   const Membership &membership;
   Evaluator &evaluator;
   ParameterStore &parameters;
+  const pipe::PipelineProgram::Round *round = nullptr; ///< that runs
   /// What a micro-batch has left in a stage, by (path, stage, micro-batch).
   using Place = std::tuple<int, int, int>;
   std::map<Place, std::map<pipe::Port, RuntimeValue>> kept;

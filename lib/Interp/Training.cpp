@@ -6,6 +6,7 @@
 #include "StageRunner.h"
 #include "dialects/pipe/PipeBalance.h"
 #include "llvm/Support/FormatVariadic.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace moire;
@@ -188,7 +189,9 @@ Training::Training(ModuleOp module, const ParameterStore &whole, EvaluatorOption
   for (int64_t rank = 0; rank < mesh.getRanks(); ++rank)
     ranks.push_back(std::make_unique<Rank>(meetings, rank, whole, evaluation, this->options,
                                            inStages));
-  microBatches = options.accumulate * (program ? program->problem.totalMicroBatches() : 1);
+  ramp = program ? program->ramp : pipe::batchRampOf(module);
+  if (ramp.empty())
+    ramp = {{program ? program->rounds[0].microBatches() : 1, 0}};
 }
 
 Training::~Training() = default;
@@ -305,12 +308,12 @@ LogicalResult Training::prepare(const DataFolder &data) {
   microStep = program ? program->first() : module.lookupSymbol<func::FuncOp>("micro_step");
   if (!microStep)
     return module.emitError("has no function @micro_step");
-  const int64_t count = microBatches * shards;
+  const std::vector<int64_t> perRound = scheduling::countsOf(ramp);
+  const int64_t most = options.accumulate * perRound.back(), count = most * shards;
   std::vector<SmallVector<RuntimeValue>> all(count);
   // Without counted labels N is the number of micro-batches.
   bool counts = moduleAttr(module, "moire.count", "all") != "none";
-  int64_t counted = counts ? 0 : count;
-  std::optional<unsigned> scale;
+  counted.assign(count, counts ? 0 : 1);
   const unsigned inputs = program ? program->microBatchArguments() : microStep.getNumArguments();
   for (unsigned i = 0; i < inputs; ++i) {
     StringRef role = argumentAttr(microStep, i, "moire.role");
@@ -336,30 +339,41 @@ LogicalResult Training::prepare(const DataFolder &data) {
     }
     if (failed(parts))
       return failure();
-    for (auto [arguments, part] : llvm::zip_equal(all, *parts)) {
+    for (auto [arguments, part, labels] : llvm::zip_equal(all, *parts, counted)) {
       arguments.push_back(part);
       if (role == "labels" && counts)
-        counted += countLabels(part);
+        labels += countLabels(part);
     }
   }
-  if (counted == 0)
-    return module.emitError("no label of '") << data.path << "' counts: all are " << kIgnored;
-  if (scale)
-    for (auto &arguments : all) {
-      Tensor value(arguments[*scale].tensor().type());
-      value.edit<double>()[0] = 1.0 / static_cast<double>(counted);
-      if (!options.f64)
-        value.round();
-      arguments[*scale] = value;
-    }
+  const int64_t least = options.accumulate * perRound.front() * shards;
+  if (llvm::all_of(ArrayRef(counted).take_front(least), [](int64_t n) { return n == 0; }))
+    return module.emitError("no label of '")
+           << data.path << "' counts"
+           << (least < count ? " in a step of " + std::to_string(least) + " micro-batches" : "")
+           << ": all are " << kIgnored;
   dist::MeshAttr mesh = meetings.getMesh();
   for (auto [number, rank] : llvm::enumerate(ranks)) {
     int64_t shard =
         mesh.getCoordinate(number, "dp") * mesh.getSize("ep") + mesh.getCoordinate(number, "ep");
-    for (int64_t a = 0; a < microBatches; ++a)
+    for (int64_t a = 0; a < most; ++a)
       rank->microBatches.push_back(all[a * shards + shard]);
   }
   return success();
+}
+
+void Training::setScale(int64_t microBatches) {
+  if (!scale)
+    return;
+  const ArrayRef<int64_t> labels = ArrayRef(counted).take_front(microBatches * shards);
+  const double n = static_cast<double>(std::accumulate(labels.begin(), labels.end(), int64_t(0)));
+  for (auto &rank : ranks)
+    for (auto &arguments : rank->microBatches) {
+      Tensor value(arguments[*scale].tensor().type());
+      value.edit<double>()[0] = 1.0 / n;
+      if (!options.f64)
+        value.round();
+      arguments[*scale] = value;
+    }
 }
 
 LogicalResult Training::runOnAllRanks(StringRef name) {
@@ -373,9 +387,9 @@ LogicalResult Training::runOnAllRanks(StringRef name) {
 }
 
 /// All micro-batches of a rank, one after another.
-LogicalResult Training::runMicroBatches(Rank &rank) {
-  for (auto [a, arguments] : llvm::enumerate(rank.microBatches)) {
-    rank.parameters.beginMicroBatch(a + 1 == rank.microBatches.size());
+LogicalResult Training::runMicroBatches(Rank &rank, int64_t count) {
+  for (auto [a, arguments] : llvm::enumerate(ArrayRef(rank.microBatches).take_front(count))) {
+    rank.parameters.beginMicroBatch(int64_t(a) + 1 == count);
     SmallVector<RuntimeValue> results;
     if (failed(rank.evaluator.run(microStep, arguments, results)))
       return failure();
@@ -387,17 +401,20 @@ LogicalResult Training::runMicroBatches(Rank &rank) {
 }
 
 /// The schedule of a rank, as often as there are rounds.
-LogicalResult Training::runSchedule(Rank &rank) {
-  const int64_t count = program->problem.totalMicroBatches();
-  for (int64_t at = 0; at < microBatches; at += count)
-    if (failed(rank.stages->run(ArrayRef(rank.microBatches).slice(at, count),
-                                MutableArrayRef(rank.losses).slice(at, count))))
+LogicalResult Training::runSchedule(Rank &rank, int64_t count) {
+  const int64_t each = count / options.accumulate;
+  const pipe::PipelineProgram::Round &round = program->rounds[program->roundOf(each)];
+  for (int64_t at = 0; at < count; at += each)
+    if (failed(rank.stages->run(round, ArrayRef(rank.microBatches).slice(at, each),
+                                MutableArrayRef(rank.losses).slice(at, each))))
       return failure();
   rank.parameters.finishTasks();
   return success();
 }
 
 FailureOr<StepReport> Training::runStep() {
+  const int64_t microBatches = options.accumulate * scheduling::microBatchesAfter(ramp, step);
+  setScale(microBatches);
   StepReport report{++step, 0, 0};
   if (failed(meetings.forAllRanks([&](int64_t number) -> LogicalResult {
         Rank &rank = *ranks[number];
@@ -405,7 +422,7 @@ FailureOr<StepReport> Training::runStep() {
           rank.clock->beginStep();
         rank.parameters.zeroGradients();
         rank.losses.assign(microBatches, std::nullopt);
-        return program ? runSchedule(rank) : runMicroBatches(rank);
+        return program ? runSchedule(rank, microBatches) : runMicroBatches(rank, microBatches);
       })))
     return failure();
   dist::MeshAttr mesh = meetings.getMesh();

@@ -22,10 +22,10 @@ struct OverlapPairs : overlap::impl::OverlapPairsBase<OverlapPairs> {
     auto program = pipe::PipelineProgram::read(getOperation());
     if (failed(program))
       return signalPassFailure();
-    for (const std::vector<Action> &actions : program->schedule.ranks)
-      for (const Action &action : actions)
-        if (action.second)
-          join(program->functionOf(action.first), program->functionOf(*action.second));
+    program->forEachAction([&](const Action &action) {
+      if (action.second)
+        join(program->functionOf(action.first), program->functionOf(*action.second));
+    });
   }
 
   /// One function that does both, each with its own arguments and results.

@@ -72,18 +72,36 @@ static FailureOr<int> chooseRanks(Location loc, Kind kind, int ranks, int stages
   return stages / perRank;
 }
 
-/// The fastest schedule that is found on any placement of these stages.
-static Refusal searchStages(const Workload &work, Problem &problem, Schedule &schedule) {
+namespace {
+/// A problem and the schedule that was found for it.
+struct Solution {
+  Problem problem;
+  Schedule schedule;
+};
+} // namespace
+
+/// The fastest schedules that are found on any placement of these stages, of one number of
+/// micro-batches each.
+static Refusal searchStages(Workload work, ArrayRef<int> counts, std::vector<Solution> &solutions) {
   const int perRank = static_cast<int>(work.parts.size()) / work.ranks;
-  std::vector<Problem> places;
+  std::vector<std::vector<Problem>> places; // each with all counts
   Refusal why;
-  auto add = [&](const Problem &place) {
-    Refusal refusal = check(place);
-    if (refusal && !why)
-      why = refusal;
-    if (!refusal &&
-        llvm::none_of(places, [&](const Problem &other) { return other.rankOf == place.rankOf; }))
-      places.push_back(place);
+  // make(problem): of the workload as it is then.
+  auto add = [&](llvm::function_ref<void(Problem &)> make) {
+    std::vector<Problem> place;
+    for (int count : counts) {
+      work.microBatches = count;
+      make(place.emplace_back());
+      if (Refusal refusal = check(place.back())) {
+        if (!why)
+          why = refusal;
+        return;
+      }
+    }
+    if (llvm::none_of(places, [&](const std::vector<Problem> &other) {
+          return other[0].rankOf == place[0].rankOf;
+        }))
+      places.push_back(std::move(place));
   };
   std::vector<Kind> kinds = generatorKinds();
   kinds.push_back({Kind::Interleaved, perRank});
@@ -92,30 +110,31 @@ static Refusal searchStages(const Workload &work, Problem &problem, Schedule &sc
       continue;
     // A placement is of use even where the order that gave it its name does not take these
     // micro-batches.
-    Problem place;
-    (void)scheduling::place(work, kind, place);
-    add(place);
+    add([&](Problem &place) { (void)scheduling::place(work, kind, place); });
   }
-  Problem snake;
-  (void)placeSnake(work, perRank, snake);
-  add(snake);
+  add([&](Problem &place) { (void)placeSnake(work, perRank, place); });
   if (places.empty())
     return why;
   SearchOptions options;
-  options.budget /= static_cast<long>(places.size());
+  options.budget /= static_cast<long>(places.size() * counts.size());
   double fastest = std::numeric_limits<double>::infinity();
   why.reset();
-  for (const Problem &place : places) {
-    SearchResult result;
-    if (Refusal refusal = searchPlaced(place, options, result)) {
-      why = refusal;
-      continue;
+  for (const std::vector<Problem> &place : places) {
+    std::vector<Solution> found;
+    double seconds = 0; // of a micro-batch, summed over the counts
+    for (auto [problem, count] : llvm::zip(place, counts)) {
+      SearchResult result;
+      if (Refusal refusal = searchPlaced(problem, options, result)) {
+        why = refusal;
+        break;
+      }
+      seconds += result.timing.makespan / count;
+      found.push_back({result.problem, result.schedule});
     }
-    if (result.timing.makespan >= fastest)
+    if (found.size() < counts.size() || seconds >= fastest)
       continue;
-    fastest = result.timing.makespan;
-    problem = result.problem;
-    schedule = result.schedule;
+    fastest = seconds;
+    solutions = std::move(found);
   }
   return std::isinf(fastest) ? why : Refusal();
 }
@@ -136,18 +155,30 @@ struct PipeSchedulePass : pipe::impl::PipeScheduleBase<PipeSchedulePass> {
     if (failed(collectStages(module, stages)))
       return failure();
     const Location loc = stages.front().getLoc();
-    if (Operation *taken = SymbolTable::lookupSymbolIn(module, name))
-      return emitError(taken->getLoc())
-             << "the symbol @" << name << " is taken by " << taken->getName()
-             << "; give the schedule another with name=";
+    const Ramp ramp = batchRampOf(module);
+    if (!ramp.empty() && microBatches != 0)
+      return emitError(loc) << "microbatches=" << int(microBatches)
+                            << " and the module's pipe.batch_ramp both say how many micro-batches "
+                               "a step has; leave one of them out";
+    std::vector<int64_t> counts = {int64_t(microBatches)};
+    if (!ramp.empty())
+      counts = countsOf(ramp);
+    auto nameOf = [&](int64_t count) {
+      return counts.size() == 1 ? name.getValue() : name + "_" + std::to_string(count);
+    };
+    for (int64_t count : counts)
+      if (Operation *taken = SymbolTable::lookupSymbolIn(module, nameOf(count)))
+        return emitError(taken->getLoc())
+               << "the symbol @" << nameOf(count) << " is taken by " << taken->getName()
+               << "; give the schedule another with name=";
     Kind kindOf;
     if (Refusal refusal = parseKind(kind, kindOf))
       return emitError(loc) << *refusal;
-    if (microBatches < 1)
+    if (counts.front() < 1)
       return emitError(loc) << "a step of " << int(microBatches)
                             << " micro-batches cannot be; use microbatches=1 or more";
-    if (const int64_t forwards = int64_t(microBatches) * stages.size(); forwards > kMostForwards)
-      return emitError(loc) << int(microBatches) << " micro-batches of " << stages.size()
+    if (const int64_t forwards = counts.back() * int64_t(stages.size()); forwards > kMostForwards)
+      return emitError(loc) << counts.back() << " micro-batches of " << stages.size()
                             << " stages are " << forwards << " forwards, more than the "
                             << kMostForwards << " that a schedule may have; use microbatches="
                             << kMostForwards / stages.size() << " or fewer";
@@ -158,21 +189,15 @@ struct PipeSchedulePass : pipe::impl::PipeScheduleBase<PipeSchedulePass> {
     // 2. Generate; what comes out is verified.
     Workload work;
     work.ranks = *count;
-    work.microBatches = microBatches;
     work.pieces = 1;
     for (StageOp stage : stages)
       work.parts.push_back(stage.getStageCost());
     work.link = {latency, bandwidth};
     work.contention = contention;
     work.memoryLimit = memoryLimit;
-    Problem problem;
-    Schedule schedule;
-    if (Refusal refusal = solve(work, kindOf, problem, schedule))
-      return emitError(loc) << *refusal;
-    if (join)
-      joinNeighbours(problem, schedule);
-    if (!messages)
-      schedule.messages.clear();
+    std::vector<Solution> solutions;
+    if (Refusal refusal = solve(work, kindOf, {counts.begin(), counts.end()}, solutions))
+      return emitError(loc) << (counts.size() > 1 ? "batch ramp: " : "") << *refusal;
 
     // 3. Rewrite.
     OpBuilder builder(module.getContext());
@@ -181,16 +206,31 @@ struct PipeSchedulePass : pipe::impl::PipeScheduleBase<PipeSchedulePass> {
       if (last->isBeforeInBlock(stage))
         last = stage;
     builder.setInsertionPointAfter(last);
-    buildSchedule(builder, loc, name, problem, kindOf.str(), schedule, stages);
+    for (auto &[problem, schedule] : solutions) {
+      if (join)
+        joinNeighbours(problem, schedule);
+      if (!messages)
+        schedule.messages.clear();
+      buildSchedule(builder, loc, nameOf(problem.totalMicroBatches()), problem, kindOf.str(),
+                    schedule, stages);
+    }
     return success();
   }
 
-  static Refusal solve(const Workload &work, Kind kind, Problem &problem, Schedule &schedule) {
+  /// One solution for each number of micro-batches, all on the same placement.
+  static Refusal solve(Workload work, Kind kind, const std::vector<int> &counts,
+                       std::vector<Solution> &solutions) {
     if (kind.name == Kind::Auto)
-      return searchStages(work, problem, schedule);
-    if (Refusal refusal = place(work, kind, problem))
-      return refusal;
-    return generate(problem, kind, schedule);
+      return searchStages(work, counts, solutions);
+    for (int count : counts) {
+      work.microBatches = count;
+      auto &[problem, schedule] = solutions.emplace_back();
+      if (Refusal refusal = place(work, kind, problem))
+        return refusal;
+      if (Refusal refusal = generate(problem, kind, schedule))
+        return refusal;
+    }
+    return {};
   }
 };
 

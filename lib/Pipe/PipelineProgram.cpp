@@ -40,11 +40,23 @@ func::FuncOp PipelineProgram::pairOf(const Action &action) const {
 SmallVector<PipelineProgram::Pair> PipelineProgram::pairs() const {
   SmallVector<Pair> result;
   llvm::SmallPtrSet<Operation *, 16> known;
-  for (const std::vector<Action> &actions : schedule.ranks)
-    for (const Action &action : actions)
-      if (func::FuncOp func = pairOf(action); func && known.insert(func).second)
-        result.push_back({func, action.first.stage, action.second->stage});
+  forEachAction([&](const Action &action) {
+    if (func::FuncOp func = pairOf(action); func && known.insert(func).second)
+      result.push_back({func, action.first.stage, action.second->stage});
+  });
   return result;
+}
+
+void PipelineProgram::forEachAction(llvm::function_ref<void(const Action &)> look) const {
+  for (const Round &round : rounds)
+    for (const std::vector<Action> &actions : round.schedule.ranks)
+      for (const Action &action : actions)
+        look(action);
+}
+
+int64_t PipelineProgram::roundOf(int64_t microBatches) const {
+  auto is = [&](const Round &round) { return round.microBatches() == microBatches; };
+  return llvm::find_if(rounds, is) - rounds.begin();
 }
 
 bool PipelineProgram::isIn(ModuleOp module) {
@@ -53,17 +65,49 @@ bool PipelineProgram::isIn(ModuleOp module) {
   });
 }
 
+/// One schedule, or those that the batch ramp takes.
+LogicalResult PipelineProgram::readRounds() {
+  ramp = batchRampOf(module);
+  auto schedules = module.getOps<ScheduleOp>();
+  if (ramp.empty() ? !llvm::hasSingleElement(schedules) : schedules.empty())
+    return module.emitError("must have one pipe.schedule, not ")
+           << llvm::range_size(schedules) << " of them";
+  const std::vector<int64_t> counts = countsOf(ramp);
+  for (ScheduleOp op : schedules) {
+    Round &round = rounds.emplace_back();
+    round.op = op;
+    if (failed(moire::readSchedule(op, round.problem, round.schedule)))
+      return failure();
+    const Round &first = rounds[0];
+    ScheduleOp firstOp = first.op;
+    if (op.getStages() != firstOp.getStages() || round.problem.rankOf != first.problem.rankOf)
+      return mlir::emitError(op.getLoc(), "schedule @")
+             << op.getSymName() << " has other stages, or has them on other ranks, than @"
+             << firstOp.getSymName() << "; the parameters of a rank do not move";
+    if (ramp.empty())
+      continue;
+    if (!llvm::is_contained(counts, round.microBatches()))
+      return mlir::emitError(op.getLoc(), "schedule @")
+             << op.getSymName() << " has " << round.microBatches()
+             << " micro-batches, which no step of the batch ramp has";
+    if (&rounds[roundOf(round.microBatches())] != &round)
+      return mlir::emitError(op.getLoc(), "schedule @")
+             << op.getSymName() << " has " << round.microBatches()
+             << " micro-batches, as another one has; the batch ramp takes one of each number";
+  }
+  for (int64_t count : counts)
+    if (roundOf(count) == int64_t(rounds.size()))
+      return module.emitError("has no pipe.schedule of ")
+             << count << " micro-batches, which the batch ramp takes";
+  return success();
+}
+
 FailureOr<PipelineProgram> PipelineProgram::read(ModuleOp module) {
   PipelineProgram program;
   program.module = module;
-  auto schedules = module.getOps<ScheduleOp>();
-  if (!llvm::hasSingleElement(schedules))
-    return module.emitError("must have one pipe.schedule, not ")
-               << llvm::range_size(schedules) << " of them",
-           failure();
-  ScheduleOp op = *schedules.begin();
-  if (failed(moire::readSchedule(op, program.problem, program.schedule)))
+  if (failed(program.readRounds()))
     return failure();
+  ScheduleOp op = program.rounds[0].op;
   for (auto name : op.getStages().getAsRange<FlatSymbolRefAttr>())
     program.stages.push_back(module.lookupSymbol<StageOp>(name.getAttr()));
   for (int64_t stage = 0; stage < int64_t(program.stages.size()); ++stage)
@@ -140,11 +184,11 @@ LogicalResult PipelineProgram::checkParameters(int64_t number) {
 LogicalResult PipelineProgram::checkFunctions(int64_t number) {
   StageOp stage = stages[number];
   std::set<TaskKind> used;
-  for (const std::vector<Action> &actions : schedule.ranks)
-    for (const Action &action : actions)
-      for (int i = 0; i < action.size(); ++i)
-        if (action[i].stage == number)
-          used.insert(action[i].kind);
+  forEachAction([&](const Action &action) {
+    for (int i = 0; i < action.size(); ++i)
+      if (action[i].stage == number)
+        used.insert(action[i].kind);
+  });
   for (TaskKind kind : used) {
     auto [symbol, what] = symbolOf(stage, kind);
     auto func = symbol ? module.lookupSymbol<func::FuncOp>(symbol) : func::FuncOp();
@@ -247,7 +291,7 @@ unsigned PipelineProgram::microBatchArguments() const {
   return count;
 }
 
-int64_t PipelineProgram::microBatch(int path, int number) const {
+int64_t PipelineProgram::Round::microBatch(int path, int number) const {
   for (int before = 0; before < path; ++before)
     number += problem.microBatches[before];
   return number;
@@ -257,9 +301,9 @@ SmallVector<PipelineProgram::Copy> PipelineProgram::copiesOf(StringAttr paramete
   SmallVector<Copy> copies;
   auto it = accumulators.find(parameter);
   if (it != accumulators.end())
-    for (int path = 0; path < problem.numPaths(); ++path)
+    for (auto [path, place] : llvm::enumerate(rankOf()))
       for (int stage : it->second)
-        copies.push_back({path, stage, problem.rankOf[path][stage]});
+        copies.push_back({int(path), stage, place[stage]});
   return copies;
 }
 
@@ -268,7 +312,7 @@ SmallVector<int> PipelineProgram::holdersOf(StringAttr parameter) const {
   auto it = readers.find(parameter);
   if (it != readers.end())
     for (int stage : it->second)
-      for (const std::vector<int> &place : problem.rankOf)
+      for (const std::vector<int> &place : rankOf())
         ranks.insert(place[stage]);
   if (ranks.empty())
     return {0};

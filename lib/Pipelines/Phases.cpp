@@ -12,6 +12,7 @@
 #include "moire/Overlap/Passes.h"
 #include "moire/Overlap/Predict.h"
 #include "moire/Overlap/Timetable.h"
+#include "moire/Pipe/Passes.h"
 #include "moire/Pipelines/Pipelines.h"
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
@@ -147,14 +148,16 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                                           {options.mesh, options.expertSlots, options.zero});
       break;
     case Phase::stages:
+      if (!options.batchRamp.empty())
+        passes.addPass(pipe::createBatchRamp({options.batchRamp}));
       if (dist::MeshAttr mesh = dist::meshOf(*module); mesh && mesh.getSize("pp") > 1)
-        stages::buildStagesPipeline(passes,
-                                    {options.schedule, mesh.getSize("pp"),
-                                     options.microBatches ? options.microBatches
-                                                          : 4 * mesh.getSize("pp"),
-                                     options.overlapRates,
-                                     // Buckets of divided parameters are a stage's own.
-                                     /*share=*/options.zero < 2, /*join=*/options.overlap});
+        stages::buildStagesPipeline(passes, {options.schedule, mesh.getSize("pp"),
+                                             !options.batchRamp.empty() ? 0
+                                             : options.microBatches     ? options.microBatches
+                                                                        : 4 * mesh.getSize("pp"),
+                                             options.overlapRates,
+                                             // Buckets of divided parameters are a stage's own.
+                                             /*share=*/options.zero < 2, /*join=*/options.overlap});
       if (options.zero > 1)
         passes.addPass(distribute::createBucketPieces());
       break;

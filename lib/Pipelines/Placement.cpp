@@ -140,10 +140,9 @@ FailureOr<Placement> moire::placementOf(ModuleOp module) {
   if (failed(program))
     return failure();
   placeInputs(program->first(), mesh, placement);
-  const scheduling::Problem &problem = program->problem;
-  placement.holders.resize(problem.numStages());
-  for (int stage = 0; stage < problem.numStages(); ++stage) {
-    for (const std::vector<int> &ranks : problem.rankOf)
+  placement.holders.resize(program->numStages());
+  for (int stage = 0; stage < program->numStages(); ++stage) {
+    for (const std::vector<int> &ranks : program->rankOf())
       if (!llvm::is_contained(placement.holders[stage], ranks[stage]))
         placement.holders[stage].push_back(ranks[stage]);
     placeNodes(*program, stage, placement);

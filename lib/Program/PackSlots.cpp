@@ -38,7 +38,7 @@ struct PackSlots : program::impl::PackSlotsBase<PackSlots> {
     auto program = pipe::PipelineProgram::read(getOperation());
     if (failed(program))
       return signalPassFailure();
-    for (int stage = 0; stage < program->problem.numStages(); ++stage)
+    for (int stage = 0; stage < program->numStages(); ++stage)
       if (failed(pack(*program, stage)))
         return signalPassFailure();
     for (pipe::PipelineProgram::Pair pair : program->pairs())

@@ -67,7 +67,7 @@ void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates
   // Kernels are fused by now; the schedule was made before.
   overlap::Rates given;
   (void)given.parse(rates); // the phase has refused what is wrong
-  Problem problem = program.problem;
+  Problem problem = program.rounds[0].problem;
   for (int s = 0; s < problem.numStages(); ++s) {
     auto function = [&](std::optional<StringRef> name) {
       pipe::StageOp stage = program.stages[s];
@@ -121,17 +121,20 @@ void stages::explainStages(const pipe::PipelineProgram &program, StringRef rates
     double before = i ? timesOf(program.functionOf(action.first)).seconds : 0;
     return before + timesOf(program.functionOf(action[i])).outputs[0];
   };
-  const Timing timing = simulate(problem, program.schedule);
-  double step = 0;
-  for (int rank = 0; rank < problem.ranks; ++rank)
-    step = std::max(step, (timing.finish[rank].empty() ? 0 : timing.finish[rank].back()) +
-                              endingOf(program, rank, given));
-  int held = 0;
-  for (const RankTiming &rank : timing.ranks)
-    held = std::max(held, rank.peakActivations);
-  os << llvm::formatv("predicted for a step of {0} micro-batches: {1:f3} ms, bubble {2:f1} %, "
-                      "communication that nothing hides {3:f3} ms on a rank; at most {4} "
-                      "micro-batches in flight on a rank\n",
-                      problem.totalMicroBatches(), step * 1e3, timing.bubble() * 100,
-                      timing.exposedCommunication() / problem.ranks * 1e3, held);
+  for (const pipe::PipelineProgram::Round &round : program.rounds) {
+    problem.microBatches = round.problem.microBatches;
+    const Timing timing = simulate(problem, round.schedule);
+    double step = 0;
+    for (int rank = 0; rank < problem.ranks; ++rank)
+      step = std::max(step, (timing.finish[rank].empty() ? 0 : timing.finish[rank].back()) +
+                                endingOf(program, rank, given));
+    int held = 0;
+    for (const RankTiming &rank : timing.ranks)
+      held = std::max(held, rank.peakActivations);
+    os << llvm::formatv("predicted for a step of {0} micro-batches: {1:f3} ms, bubble {2:f1} %, "
+                        "communication that nothing hides {3:f3} ms on a rank; at most {4} "
+                        "micro-batches in flight on a rank\n",
+                        round.microBatches(), step * 1e3, timing.bubble() * 100,
+                        timing.exposedCommunication() / problem.ranks * 1e3, held);
+  }
 }

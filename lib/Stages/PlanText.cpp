@@ -20,11 +20,11 @@ namespace {
 struct PlanMaker {
   const pipe::PipelineProgram &program;
   overlap::Rates rates;
-  Problem problem;
+  Problem problem; ///< the first round's, whose stages get their costs
   std::map<Operation *, overlap::Span> known;
 
   PlanMaker(const pipe::PipelineProgram &program, StringRef text)
-      : program(program), problem(program.problem) {
+      : program(program), problem(program.rounds[0].problem) {
     (void)rates.parse(text); // the phase has refused what is wrong
   }
 
@@ -99,21 +99,20 @@ void PlanMaker::timePairs() {
   // By stage and kinds.
   std::map<std::tuple<int, TaskKind, TaskKind>, Saved> saved;
   std::set<std::tuple<TaskKind, int, TaskKind, int>> seen;
-  for (const std::vector<Action> &actions : program.schedule.ranks)
-    for (const Action &action : actions) {
-      func::FuncOp pair = action.second ? program.pairOf(action) : func::FuncOp();
-      if (!pair || !seen.insert({action.first.kind, action.first.stage, action.second->kind,
-                                 action.second->stage})
-                        .second)
-        continue;
-      const double apart = spanOf(program.functionOf(action.first)).seconds +
-                           spanOf(program.functionOf(*action.second)).seconds;
-      for (int i = 0; i < 2; ++i) {
-        Saved &s = saved[{action[i].stage, action.first.kind, action.second->kind}];
-        s.sum += apart - spanOf(pair).seconds;
-        ++s.pairs;
-      }
+  program.forEachAction([&](const Action &action) {
+    func::FuncOp pair = action.second ? program.pairOf(action) : func::FuncOp();
+    if (!pair || !seen.insert({action.first.kind, action.first.stage, action.second->kind,
+                               action.second->stage})
+                      .second)
+      return;
+    const double apart = spanOf(program.functionOf(action.first)).seconds +
+                         spanOf(program.functionOf(*action.second)).seconds;
+    for (int i = 0; i < 2; ++i) {
+      Saved &s = saved[{action[i].stage, action.first.kind, action.second->kind}];
+      s.sum += apart - spanOf(pair).seconds;
+      ++s.pairs;
     }
+  });
   for (const auto &[key, s] : saved) {
     const auto &[stage, first, second] = key;
     StageCost &cost = problem.stages[stage];
@@ -157,9 +156,18 @@ std::string stages::planText(const pipe::PipelineProgram &program, StringRef rat
       text += (text.empty() ? "" : ",") + axis.str() + "=" + std::to_string(size);
     (*module)->setAttr("moire.mesh", b.getStringAttr(text));
   }
-  auto schedule = *maker.source().getOps<pipe::ScheduleOp>().begin();
-  const StringRef kind = schedule.getKind().value_or(schedule.getSymName());
-  buildSchedule(b, loc, kind, maker.problem, kind, program.schedule, stages);
+  if (!program.ramp.empty())
+    b.create<pipe::BatchRampOp>(loc, program.ramp);
+  for (const pipe::PipelineProgram::Round &round : program.rounds) {
+    pipe::ScheduleOp schedule = round.op;
+    const StringRef kind = schedule.getKind().value_or(schedule.getSymName());
+    std::string name = kind.str();
+    if (program.rounds.size() > 1)
+      name += "_" + std::to_string(round.microBatches());
+    Problem problem = round.problem;
+    problem.stages = maker.problem.stages;
+    buildSchedule(b, loc, name, problem, kind, round.schedule, stages);
+  }
   std::string printed;
   llvm::raw_string_ostream os(printed);
   module->print(os);

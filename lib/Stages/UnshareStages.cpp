@@ -62,12 +62,12 @@ struct UnshareStages : stages::impl::UnshareStagesBase<UnshareStages> {
     // 1. Pairs, while stages have the names that these were made of.
     SmallVector<std::pair<func::FuncOp, Action>> pairs;
     llvm::SetVector<func::FuncOp> old;
-    for (const std::vector<Action> &actions : program->schedule.ranks)
-      for (const Action &action : actions)
-        if (func::FuncOp pair = program->pairOf(action)) {
-          pairs.push_back({pair, action});
-          old.insert(pair);
-        }
+    program->forEachAction([&](const Action &action) {
+      if (func::FuncOp pair = program->pairOf(action)) {
+        pairs.push_back({pair, action});
+        old.insert(pair);
+      }
+    });
     for (auto &[pair, action] : pairs)
       copyPair(*program, pair, action);
     for (func::FuncOp pair : old)

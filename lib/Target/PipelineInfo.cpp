@@ -32,7 +32,7 @@ private:
   void placeParameters(int rank);
   LogicalResult checkPlaces();
   void assignSlots(int rank);
-  void countInboxes(int rank, bool secondFirst);
+  void countInboxes(int rank, int round, bool secondFirst);
   void placeMemory(int rank);
 
   ProgramInfo &info;
@@ -113,9 +113,8 @@ void PipelineLayout::placeParameters(int number) {
 
 /// A function that several ranks run has one place for each parameter.
 LogicalResult PipelineLayout::checkPlaces() {
-  const Problem &problem = pipeline.program.problem;
-  for (int stage = 0; stage < problem.numStages(); ++stage)
-    for (const std::vector<int> &place : problem.rankOf) {
+  for (int stage = 0; stage < pipeline.program.numStages(); ++stage)
+    for (const std::vector<int> &place : pipeline.program.rankOf()) {
       const StageRankEntry &mine = pipeline.ranks[place[stage]];
       const StageRankEntry &like = pipeline.ranks[pipeline.rankOf(stage)];
       if (mine.offset != like.offset || mine.copyOffset != like.copyOffset)
@@ -130,30 +129,33 @@ LogicalResult PipelineLayout::checkPlaces() {
 /// The lowest slot that is free; a micro-batch has one from its forward to the end of its backward.
 void PipelineLayout::assignSlots(int number) {
   StageRankEntry &rank = pipeline.ranks[number];
-  std::map<int, std::vector<bool>> busy;                // by stage
-  std::map<std::tuple<int, int, int>, int> slotOf;      // by path, stage, micro-batch
-  for (const Action &action : pipeline.program.schedule.ranks[number]) {
-    auto key = [&](int i) {
-      return std::tuple<int, int, int>{action[i].path, action[i].stage, action[i].microBatch};
-    };
-    for (int i = 0; i < action.size(); ++i) {
-      std::vector<bool> &slots = busy[action[i].stage];
-      if (action[i].isForward()) {
-        auto free = llvm::find(slots, false);
-        slotOf[key(i)] = int(free - slots.begin());
-        if (free == slots.end())
-          slots.push_back(true);
-        else
-          *free = true;
+  std::map<int, std::vector<bool>> busy; // by stage; between rounds none is
+  for (const pipe::PipelineProgram::Round &round : pipeline.program.rounds) {
+    std::vector<StageRankEntry::Task> &tasks = rank.tasks.emplace_back();
+    std::map<std::tuple<int, int, int>, int> slotOf; // by path, stage, micro-batch
+    for (const Action &action : round.schedule.ranks[number]) {
+      auto key = [&](int i) {
+        return std::tuple<int, int, int>{action[i].path, action[i].stage, action[i].microBatch};
+      };
+      for (int i = 0; i < action.size(); ++i) {
+        std::vector<bool> &slots = busy[action[i].stage];
+        if (action[i].isForward()) {
+          auto free = llvm::find(slots, false);
+          slotOf[key(i)] = int(free - slots.begin());
+          if (free == slots.end())
+            slots.push_back(true);
+          else
+            *free = true;
+        }
+        tasks.push_back({action[i], slotOf[key(i)]});
       }
-      rank.tasks.push_back({action[i], slotOf[key(i)]});
+      if (func::FuncOp pair = pipeline.program.pairOf(action))
+        tasks[tasks.size() - 2].pair = pair;
+      // Both tasks of an action are under way at once.
+      for (int i = 0; i < action.size(); ++i)
+        if (action[i].accumulates())
+          busy[action[i].stage][slotOf[key(i)]] = false;
     }
-    if (func::FuncOp pair = pipeline.program.pairOf(action))
-      rank.tasks[rank.tasks.size() - 2].pair = pair;
-    // Both tasks of an action are under way at once.
-    for (int i = 0; i < action.size(); ++i)
-      if (action[i].accumulates())
-        busy[action[i].stage][slotOf[key(i)]] = false;
   }
   for (auto &[stage, slots] : busy)
     rank.held.push_back({stage, 0, int64_t(slots.size())});
@@ -162,12 +164,13 @@ void PipelineLayout::assignSlots(int number) {
 /// Messages that can have come and wait: while the rank is about to do a task, its queue can have
 /// got as far as the first message that it has yet to make. A pair takes all that it reads when it
 /// begins; what its tasks make may leave in either order.
-void PipelineLayout::countInboxes(int number, bool secondFirst) {
+void PipelineLayout::countInboxes(int number, int round, bool secondFirst) {
   StageRankEntry &rank = pipeline.ranks[number];
-  const Problem &problem = pipeline.program.problem;
+  const std::vector<StageRankEntry::Task> &tasks = rank.tasks[round];
+  const Problem &problem = pipeline.program.rounds[round].problem;
   std::map<std::tuple<bool, int, int, int>, int> makes, takes; // cotangent, path, stage, micro-batch
   bool joined = false; // with the task before it
-  for (auto [i, entry] : llvm::enumerate(rank.tasks)) {
+  for (auto [i, entry] : llvm::enumerate(tasks)) {
     const Task &t = entry.task;
     const int made = int(i) + (secondFirst ? bool(entry.pair) - joined : 0),
               taken = int(i) - joined;
@@ -180,7 +183,7 @@ void PipelineLayout::countInboxes(int number, bool secondFirst) {
       takes[{true, t.path, t.stage + 1, t.microBatch}] = taken;
     }
   }
-  const auto &queue = pipeline.program.schedule.messages[number];
+  const auto &queue = pipeline.program.rounds[round].schedule.messages[number];
   auto keyOf = [](const Message &m) {
     return std::tuple<bool, int, int, int>{m.cotangent, m.path, m.stage, m.microBatch};
   };
@@ -199,7 +202,7 @@ void PipelineLayout::countInboxes(int number, bool secondFirst) {
           rank.inboxBytes, pipeline.stages[std::get<2>(key)].messageBytes(
                                std::get<0>(key) ? pipe::kInputCotangentAttr : pipe::kOutputAttr));
     }
-  for (int at = 0; at <= int(rank.tasks.size()); ++at) {
+  for (int at = 0; at <= int(tasks.size()); ++at) {
     int64_t waiting = 0;
     for (const Message &m : queue) {
       if (sentFrom(m)) {
@@ -223,9 +226,10 @@ void PipelineLayout::placeMemory(int number) {
   for (const StageRankEntry::Held &held : rank.held)
     for (func::FuncOp func : pipeline.program.functionsOf(pipeline.program.stages[held.stage]))
       functions.insert(func);
-  for (const StageRankEntry::Task &task : rank.tasks)
-    if (task.pair)
-      functions.insert(task.pair);
+  for (const std::vector<StageRankEntry::Task> &tasks : rank.tasks)
+    for (const StageRankEntry::Task &task : tasks)
+      if (task.pair)
+        functions.insert(task.pair);
   for (func::FuncOp func : functions) {
     int64_t end = 0;
     func.walk([&](exec::BufferOp buffer) {
@@ -257,18 +261,21 @@ void PipelineLayout::placeMemory(int number) {
 }
 
 LogicalResult PipelineLayout::run() {
-  for (int stage = 0; stage < pipeline.program.problem.numStages(); ++stage)
+  for (int stage = 0; stage < pipeline.program.numStages(); ++stage)
     if (failed(readStage(stage)))
       return failure();
-  pipeline.ranks.resize(pipeline.program.problem.ranks);
-  if (pipeline.program.schedule.messages.empty())
+  pipeline.ranks.resize(pipeline.program.numRanks());
+  if (llvm::any_of(pipeline.program.rounds, [](const pipe::PipelineProgram::Round &round) {
+        return round.schedule.messages.empty();
+      }))
     return info.module.emitError("has a schedule without queues; pipe-schedule{messages=true} "
                                  "writes them");
-  for (int rank = 0; rank < pipeline.program.problem.ranks; ++rank) {
+  for (int rank = 0; rank < pipeline.program.numRanks(); ++rank) {
     placeParameters(rank);
     assignSlots(rank);
-    for (bool secondFirst : {false, true})
-      countInboxes(rank, secondFirst);
+    for (int round = 0; round < int(pipeline.program.rounds.size()); ++round)
+      for (bool secondFirst : {false, true})
+        countInboxes(rank, round, secondFirst);
     placeMemory(rank);
   }
   if (failed(checkPlaces()))

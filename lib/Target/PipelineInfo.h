@@ -52,10 +52,10 @@ struct StageRankEntry {
     int slot = 0;
     mlir::func::FuncOp pair = {}; ///< does this task and the next one; null: this one alone
   };
-  std::vector<Task> tasks;
+  std::vector<std::vector<Task>> tasks; ///< by round
   struct Held {
     int stage;
-    int64_t offset, slots;
+    int64_t offset, slots; ///< as many as any round needs
   };
   std::vector<Held> held;
   int64_t temporaryBytes = 0, arenaBytes = 0;
@@ -68,7 +68,7 @@ struct PipelineEntry {
   std::vector<StageEntry> stages;
   std::vector<StageRankEntry> ranks; ///< by coordinate of pp
   /// The first rank that runs a stage; all that do have the same places for what it reads.
-  int rankOf(int stage) const { return program.problem.rankOf[0][stage]; }
+  int rankOf(int stage) const { return program.rankOf()[0][stage]; }
 };
 
 /// Gives every rank its places of parameters, slots and inboxes. Errors are located.

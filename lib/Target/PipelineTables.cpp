@@ -97,11 +97,15 @@ static std::string parameterTable(const ProgramInfo &info, int number, ArrayRef<
   return array(out, "ParameterInfo", "parameters" + text(number), table, ",\n    ");
 }
 
-/// Its tasks, four a line, and the messages of its queue.
-static std::string workTables(const PipelineEntry &pipeline, int number, std::string &out) {
-  const StageRankEntry &rank = pipeline.ranks[number];
+/// A rank's tasks in a round, four a line, and the messages of its queue.
+static std::string roundTables(const PipelineEntry &pipeline, int number, int which,
+                               std::string &out) {
+  const pipe::PipelineProgram::Round &round = pipeline.program.rounds[which];
+  const std::string name =
+      text(number) +
+      (pipeline.program.rounds.size() > 1 ? "_" + text(round.microBatches()) : std::string());
   std::vector<std::string> tasks, messages;
-  for (auto [i, entry] : llvm::enumerate(rank.tasks)) {
+  for (auto [i, entry] : llvm::enumerate(pipeline.ranks[number].tasks[which])) {
     const Task &task = entry.task;
     tasks.push_back(((i && i % 4 == 0 ? "\n    {TaskKind::" : "{TaskKind::") + kindName(task.kind) + ", ")
                         .str() +
@@ -109,8 +113,8 @@ static std::string workTables(const PipelineEntry &pipeline, int number, std::st
                     text(entry.slot) +
                     (entry.pair ? ", " + func::FuncOp(entry.pair).getSymName().str() : std::string()) + "}");
   }
-  for (auto [i, m] : llvm::enumerate(pipeline.program.schedule.messages[number])) {
-    const std::vector<int> &place = pipeline.program.problem.rankOf[m.path];
+  for (auto [i, m] : llvm::enumerate(round.schedule.messages[number])) {
+    const std::vector<int> &place = round.problem.rankOf[m.path];
     const int from = place[m.stage], into = place[m.stage + (m.cotangent ? -1 : 1)];
     const bool sends = from == number;
     messages.push_back(std::string(i && i % 4 == 0 ? "\n    {" : "{") + (sends ? "true" : "false") +
@@ -119,16 +123,26 @@ static std::string workTables(const PipelineEntry &pipeline, int number, std::st
                        text(sends ? into : from) + "}");
   }
   out += "// kind, path, stage, micro-batch, slot, and what does it with the next one\n";
-  std::string fields = array(out, "TaskInfo", "tasks" + text(number), tasks);
+  std::string fields = array(out, "TaskInfo", "tasks" + name, tasks);
   out += "// send, cotangent, path, stage, micro-batch, peer\n";
-  return fields + ", " + array(out, "MessageInfo", "messages" + text(number), messages);
+  return "{" + fields + ", " + array(out, "MessageInfo", "messages" + name, messages) + "}";
+}
+
+/// What it does in each round: the name of the table.
+static std::string workTables(const PipelineEntry &pipeline, int number, std::string &out) {
+  std::vector<std::string> rounds;
+  for (int round = 0; round < int(pipeline.program.rounds.size()); ++round)
+    rounds.push_back(roundTables(pipeline, number, round, out));
+  const std::string name = "rounds" + text(number);
+  array(out, "RankRoundInfo", name, rounds);
+  return name;
 }
 
 std::string target::pipelineTables(const ProgramInfo &info, ArrayRef<ParameterRow> parameters) {
   const PipelineEntry &pipeline = *info.pipeline;
   std::string out;
   const std::string stages = stageTable(pipeline, out);
-  std::vector<std::string> ranks, paths;
+  std::vector<std::string> ranks, rounds;
   for (auto [r, rank] : llvm::enumerate(pipeline.ranks)) {
     const std::string number = text(int64_t(r));
     out += "// Rank " + number + " of pp\n";
@@ -154,11 +168,19 @@ std::string target::pipelineTables(const ProgramInfo &info, ArrayRef<ParameterRo
     out += "\n";
     ranks.push_back(row + "}");
   }
-  for (int count : pipeline.program.problem.microBatches)
-    paths.push_back(text(count));
-  const std::string counts = array(out, "int64_t", "microBatches", paths);
-  out += "// arena, peak, elements of parameters, gradients and state, bytes of shadows, parameters,\n"
-         "// tasks, messages, stages, inboxes, prepare\n";
+  for (const pipe::PipelineProgram::Round &round : pipeline.program.rounds) {
+    std::vector<std::string> paths;
+    for (int count : round.problem.microBatches)
+      paths.push_back(text(count));
+    const std::string name = "microBatches" + text(int64_t(rounds.size()));
+    array(out, "int64_t", name, paths);
+    rounds.push_back("{" + text(round.microBatches()) + ", " + name + "}");
+  }
+  const std::string counts = text(int64_t(pipeline.program.rankOf().size())) + ", " +
+                             array(out, "RoundInfo", "rounds", rounds);
+  out +=
+      "// arena, peak, elements of parameters, gradients and state, bytes of shadows, parameters,\n"
+      "// rounds, stages, inboxes, prepare\n";
   const std::string all = array(out, "PipelineRankInfo", "pipelineRanks", ranks, ",\n    ");
   return out + "static const PipelineInfo pipeline = {" + counts + ", " + stages + ", " + all +
          "};\n\n";

@@ -387,6 +387,7 @@ LogicalResult Collector::readShadows() {
 }
 
 FailureOr<ProgramInfo> Collector::run() {
+  info.ramp = pipe::batchRampOf(module);
   if (pipe::PipelineProgram::isIn(module)) {
     auto program = pipe::PipelineProgram::read(module);
     if (failed(program))

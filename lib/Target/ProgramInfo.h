@@ -54,6 +54,7 @@ struct ProgramInfo {
   mutable mlir::ModuleOp module;
   mutable mlir::func::FuncOp microStep; ///< of a pipeline: the first stage's forward
   std::optional<PipelineEntry> pipeline; ///< of a mesh with pp
+  scheduling::Ramp ramp;                 ///< empty: all steps are alike
   /// The functions that make a micro-batch, in order.
   llvm::SmallVector<mlir::func::FuncOp> steps() const;
   EmitOptions options;

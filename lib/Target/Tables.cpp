@@ -270,6 +270,16 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   if (info.pipeline)
     text += pipelineTables(info, rows);
   // 5. The program.
+  if (!info.ramp.empty()) {
+    text += "// micro-batches, steps done before, index of the pipeline's round\n"
+            "static const RampInfo ramp[] = {\n";
+    for (const scheduling::RampEntry &entry : info.ramp)
+      text +=
+          "    {" + std::to_string(entry.microBatches) + ", " + std::to_string(entry.after) + ", " +
+          std::to_string(info.pipeline ? info.pipeline->program.roundOf(entry.microBatches) : 0) +
+          "},\n";
+    text += "};\n\n";
+  }
   auto field = [&](StringRef name, const std::string &value) {
     text += "    ." + name.str() + " = " + value + ",\n";
   };
@@ -327,5 +337,9 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   }
   if (info.pipeline)
     field("pipeline", "&pipeline");
+  if (!info.ramp.empty()) {
+    number("numRamp", info.ramp.size());
+    field("ramp", "ramp");
+  }
   return text + "};\n";
 }

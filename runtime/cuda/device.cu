@@ -173,7 +173,8 @@ void setInput(Context &ctx, TaskState &task, int64_t index, const void *host, in
       before += i < index ? bytesOf(program.inputs[i]) : 0;
     }
     PinnedBlock &staged = ctx.device->staged;
-    if (!staged.size())
+    // A step with more micro-batches than those before begins when all of these are done.
+    if (staged.size() < all * ctx.microBatches)
       staged = PinnedBlock(all * ctx.microBatches);
     // Another task of the micro-batch may be copying: the same bytes.
     char *own = staged.data() + task.microBatch * all + before;

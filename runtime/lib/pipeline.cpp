@@ -48,12 +48,30 @@ std::vector<const ParameterInfo *> allParameters(const Program &program) {
   return all;
 }
 
-int64_t microBatchesOfRound(const Program &program) {
-  if (!program.pipeline)
-    return 1;
+RoundOfStep roundAfter(const Program &program, int64_t done) {
+  RoundOfStep step;
+  if (program.pipeline)
+    step.microBatches = program.pipeline->rounds[0].total;
+  for (int64_t i = 0; i < program.numRamp && program.ramp[i].after <= done; ++i)
+    step = {program.ramp[i].microBatches, program.ramp[i].round};
+  return step;
+}
+
+int64_t mostMicroBatches(const Program &program) {
+  int64_t most = roundAfter(program, 0).microBatches;
+  for (int64_t i = 0; i < program.numRamp; ++i)
+    most = std::max(most, program.ramp[i].microBatches);
+  return most;
+}
+
+int64_t microBatchesOfSteps(const Program &program, int64_t done) {
+  if (program.numRamp == 0)
+    return done * roundAfter(program, 0).microBatches;
   int64_t sum = 0;
-  for (int64_t path = 0; path < program.pipeline->numPaths; ++path)
-    sum += program.pipeline->microBatches[path];
+  for (int64_t i = 0; i < program.numRamp && program.ramp[i].after < done; ++i) {
+    const int64_t end = i + 1 < program.numRamp ? program.ramp[i + 1].after : done;
+    sum += (std::min(end, done) - program.ramp[i].after) * program.ramp[i].microBatches;
+  }
   return sum;
 }
 

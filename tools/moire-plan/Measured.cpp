@@ -76,6 +76,26 @@ static bool readTaskEvents(const nlohmann::json &json,
   return true;
 }
 
+/// (step, round) of the last one that has as many tasks as the schedule, since with a batch ramp
+/// steps have several; of the last one where none has.
+static std::pair<long, long> lastRound(const Outcome &outcome,
+                                       const std::map<long, std::vector<TaskEvent>> &events,
+                                       std::map<long, int> &ranks) {
+  std::map<std::pair<long, long>, size_t> counts;
+  size_t due = 0;
+  for (const auto &[number, list] : events) {
+    for (const TaskEvent &e : list)
+      counts[{e.step, e.round}] += e.tasks.size();
+    if (const int rank = ranks[number]; rank >= 0 && rank < outcome.problem.ranks)
+      for (const Action &action : outcome.schedule.ranks[rank])
+        due += action.size();
+  }
+  for (auto it = counts.rbegin(); it != counts.rend(); ++it)
+    if (it->second == due)
+      return it->first;
+  return counts.rbegin()->first;
+}
+
 Refusal moire::plan::readMeasured(const std::string &path, const Outcome &outcome,
                                   MeasuredStep &measured) {
   std::ifstream file(path);
@@ -92,14 +112,7 @@ Refusal moire::plan::readMeasured(const std::string &path, const Outcome &outcom
     return text("--measured '", path,
                 "' has no tasks of a pipeline; give what a trainer compiled with pp in --mesh "
                 "writes by --trace");
-  // The last round of the last step that all have.
-  long step = 0, round = 0;
-  for (const auto &[number, list] : events)
-    for (const TaskEvent &e : list)
-      if (std::pair(e.step, e.round) > std::pair(step, round)) {
-        step = e.step;
-        round = e.round;
-      }
+  const auto [step, round] = lastRound(outcome, events, ranks);
   const Problem &problem = outcome.problem;
   double first = INFINITY, last = 0;
   for (auto &[number, list] : events) {

@@ -10,6 +10,7 @@
 #include "moire/Frontend/Parameters.h"
 #include "moire/Frontend/Placement.h"
 #include "moire/Pipelines/Pipelines.h"
+#include "moire/Scheduling/Ramp.h"
 #include "moire/Support/Diagnostics.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Target/Program.h"
@@ -154,6 +155,10 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
                  "With pp: micro-batches of a rank in a step (four for each rank of pp)")
       ->type_name("M")
       ->check(CLI::PositiveNumber);
+  app.add_option("--batch-ramp", compile.batchRamp,
+                 "Micro-batches of a rank in a step: M of them once STEP steps are done, as in "
+                 "4@0,8@1000. With pp each M gets a schedule of its own")
+      ->type_name("M@STEP,...");
   app.add_option("--stages", compile.stages,
                  "With pp: where the model is cut. Layers of each stage: 8,8,7,9. Or each cut by a "
                  "node, a value, a module or a regular expression over their names, behind the last "
@@ -317,6 +322,15 @@ int main(int argc, char **argv) {
     return usageError("--arch '" + line.arch +
                       "' is not an architecture; write it as nvcc does, "
                       "for example sm_90a");
+  if (app.count("--batch-ramp")) {
+    for (const char *other : {"--microbatches", "--plan"})
+      if (app.count(other))
+        return usageError(std::string("--batch-ramp and ") + other +
+                          " both say how many micro-batches a step has; leave one of them out");
+    scheduling::Ramp ramp;
+    if (scheduling::Refusal refusal = scheduling::parseRamp(options.batchRamp, ramp))
+      return usageError("--batch-ramp " + *refusal);
+  }
   planner::Plan plan;
   if (int code = readPlanFlags(app, line, plan))
     return code;

@@ -17,7 +17,8 @@ mlir::FailureOr<llvm::SmallVector<RuntimeValue>> makeArguments(mlir::func::FuncO
                                                                const DataFolder &data);
 struct TrainingOptions {
   HyperParameters hyper;
-  int64_t accumulate = 1; ///< micro-batches of a rank and step; of a pipeline: its rounds
+  /// Micro-batches of a rank and step; of a pipeline or a batch ramp: rounds of those.
+  int64_t accumulate = 1;
   bool f64 = false;
   std::optional<Costs> costs; ///< with them, virtual time is counted
   bool timeline = false;      ///< with costs: notes what each rank does
@@ -44,7 +45,8 @@ struct StepReport {
 /// Micro-batch a of the rank with coordinates (dp, ep) is number
 /// a * DP * EP + dp * EP + ep of the step's, so that a plan and one rank that
 /// accumulates see the same data. A module in stages runs its schedule: the ranks of
-/// pp see the same micro-batches.
+/// pp see the same micro-batches. With a batch ramp a step takes the first ones of the
+/// folder, which has as many as the largest step.
 class Training {
 public:
   /// `parameters` holds the whole ones; each rank takes its shards. program: of a module in
@@ -53,8 +55,8 @@ public:
            const TrainingOptions &options, std::optional<pipe::PipelineProgram> program = {});
   ~Training();
 
-  /// Cuts the folder into micro-batches, prepares the labels as the module's
-  /// moire.labels says and counts them as moire.count says.
+  /// Cuts the folder into the micro-batches of the largest step, prepares the labels as the
+  /// module's moire.labels says and counts them as moire.count says.
   mlir::LogicalResult prepare(const DataFolder &data);
 
   /// All micro-batches' forward and backward, the sum of gradients over ranks, and
@@ -68,6 +70,8 @@ public:
 private:
   struct Rank;
 
+  /// What the scale is of a step with so many micro-batches of a rank.
+  void setScale(int64_t microBatches);
   mlir::FailureOr<Tensor> prepareLabels(const Tensor &labels);
   int64_t countLabels(const Tensor &labels);
   /// The gradient of a holder's shard, put together from the pieces that its ranks own.
@@ -75,8 +79,8 @@ private:
   /// The first rank that holds a parameter.
   int64_t homeOf(pipe::ParameterOp parameter) const;
   double gradientNorm() const;
-  mlir::LogicalResult runMicroBatches(Rank &rank);
-  mlir::LogicalResult runSchedule(Rank &rank);
+  mlir::LogicalResult runMicroBatches(Rank &rank, int64_t count);
+  mlir::LogicalResult runSchedule(Rank &rank, int64_t count);
   mlir::LogicalResult runOnAllRanks(llvm::StringRef function);
   mlir::LogicalResult checkReplicas();
 
@@ -90,7 +94,10 @@ private:
   std::vector<pipe::ParameterOp> parameters;    ///< all, in the module's order
   std::vector<std::unique_ptr<Rank>> ranks;
   mlir::func::FuncOp microStep; ///< or the first stage's forward: its arguments are a micro-batch's
-  int64_t microBatches = 1;     ///< of a rank and step
+  scheduling::Ramp ramp;        ///< one entry where the module has none
+  /// By micro-batch of the largest step, over all shards: labels that count.
+  std::vector<int64_t> counted;
+  std::optional<unsigned> scale; ///< the argument of that role
   int64_t step = 0;
 };
 

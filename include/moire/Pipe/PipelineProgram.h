@@ -53,9 +53,29 @@ public:
   /// Whether the module is such a program.
   static bool isIn(mlir::ModuleOp module);
 
-  scheduling::Problem problem;
-  scheduling::Schedule schedule;
+  /// A schedule, which is done once over its micro-batches.
+  struct Round {
+    ScheduleOp op;
+    scheduling::Problem problem;
+    scheduling::Schedule schedule;
+    int64_t microBatches() const { return problem.totalMicroBatches(); }
+    /// Number of a path's micro-batch among all of the round.
+    int64_t microBatch(int path, int number) const;
+  };
+  /// One, or one for each number of micro-batches that the batch ramp has. All place the stages on
+  /// the same ranks.
+  llvm::SmallVector<Round, 1> rounds;
+  scheduling::Ramp ramp;             ///< empty where all steps do the one round
   llvm::SmallVector<StageOp> stages; ///< by index
+
+  int numStages() const { return static_cast<int>(stages.size()); }
+  int numRanks() const { return rounds[0].problem.ranks; }
+  /// [path][stage] → rank.
+  const std::vector<std::vector<int>> &rankOf() const { return rounds[0].problem.rankOf; }
+  /// The round of so many micro-batches: its index, which there must be.
+  int64_t roundOf(int64_t microBatches) const;
+  /// What the ranks do in all rounds.
+  void forEachAction(llvm::function_ref<void(const scheduling::Action &)> look) const;
 
   mlir::func::FuncOp functionOf(const scheduling::Task &task) const;
   /// The parameter that `name` is in the functions of a stage, which may be another one's.
@@ -64,23 +84,21 @@ public:
   mlir::StringAttr nodeOf(int64_t stage, mlir::StringAttr name) const;
   /// The first stage that has the functions of this one.
   int64_t originalOf(int64_t stage) const;
-  /// Those of a stage that the schedule runs: forward, backward, backward_input, backward_weight.
+  /// Those of a stage that a schedule runs: forward, backward, backward_input, backward_weight.
   llvm::SmallVector<mlir::func::FuncOp> functionsOf(StageOp stage) const;
   /// The function that does both tasks of an action at once; null where there is none.
   mlir::func::FuncOp pairOf(const scheduling::Action &action) const;
-  /// A function of two tasks that the schedule runs, and the stages of these.
+  /// A function of two tasks that a schedule runs, and the stages of these.
   struct Pair {
     mlir::func::FuncOp func;
     int first, second;
   };
-  /// In the order in which the ranks' queues name them first.
+  /// In the order in which the ranks of the rounds name them first.
   llvm::SmallVector<Pair> pairs() const;
   /// The first stage's forward: its first arguments are those of a micro-batch.
   mlir::func::FuncOp first() const;
   /// How many of the first arguments of all functions are the micro-batch's.
   unsigned microBatchArguments() const;
-  /// Number of a path's micro-batch among all of the step.
-  int64_t microBatch(int path, int number) const;
 
   /// Where a parameter is accumulated: by the stage's micro-batches of a path.
   struct Copy {
@@ -99,6 +117,7 @@ public:
   llvm::SmallVector<int> holdersOf(mlir::StringAttr parameter) const;
 
 private:
+  mlir::LogicalResult readRounds();
   mlir::LogicalResult checkStage(int64_t stage);
   mlir::LogicalResult checkFunctions(int64_t stage);
   mlir::LogicalResult checkParameters(int64_t stage);

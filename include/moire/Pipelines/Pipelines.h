@@ -37,6 +37,7 @@ struct CompileOptions {
   std::string mesh;                            ///< "pp=2,dp=2,ep=4,tp=2"; empty: one rank
   std::string schedule = "1f1b";               ///< of pp: scheduling::parseKind
   int64_t microBatches = 0;                    ///< of pp: a rank's of a step; 0: four for each of pp
+  std::string batchRamp;                       ///< of scheduling::parseRamp; empty: none
   std::string stages;                          ///< of pp: where to cut; empty: as the file says
   std::string placement;                       ///< ONNX file to write with it; empty: none
   std::string configuration; ///< of the file: tensors must be divided as it says; empty: none

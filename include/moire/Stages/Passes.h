@@ -27,7 +27,7 @@ namespace moire::stages {
 struct StagesOptions {
   std::string schedule = "1f1b"; ///< as scheduling::parseKind reads it
   int64_t ranks = 1;             ///< of pp
-  int64_t microBatches = 0;      ///< of a rank and step
+  int64_t microBatches = 0;      ///< of a rank and step; 0: as the module's pipe.batch_ramp says
   std::string rates;             ///< of overlap::Rates::parse
   bool share = true;             ///< equal stages share functions
   bool join = false;             ///< tasks beside each other on a rank, see pipe-schedule

@@ -108,7 +108,7 @@ std::unique_ptr<DataSource> openData(const std::string &path, const Program &p,
     throw InputError("--data '" + path + "' does not exist");
   if (S_ISDIR(st.st_mode))
     return openFolder(path, p, accumulate, shards);
-  return openTokens(path, p, accumulate, shards, seed);
+  return openTokens(path, p, seed);
 }
 
 } // namespace moire::rt

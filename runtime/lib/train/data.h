@@ -25,15 +25,16 @@ struct MicroBatch {
 class DataSource {
 public:
   virtual ~DataSource() = default;
-  /// Fills micro-batch `micro` of those of all shards of step `step` (1 is the first). Deterministic in
-  /// its arguments. Throws InputError for a token or label that is wrong.
-  virtual void read(int64_t step, int64_t micro, MicroBatch &batch) = 0;
+  /// Fills micro-batch `micro` of those of all shards of a step before which `before` of them
+  /// were read in all. Deterministic in its arguments. Throws InputError for a token or label
+  /// that is wrong.
+  virtual void read(int64_t before, int64_t micro, MicroBatch &batch) = 0;
   /// One line for the start of the run.
   virtual std::string describe() const = 0;
 };
 
 /// A folder of tensors, an llm.c .bin or a text file. Checks all that can be
-/// checked before the first step. A step has accumulate · shards micro-batches:
+/// checked before the first step. The largest step has accumulate · shards micro-batches:
 /// shard s of `shards` reads number a · shards + s in accumulation a.
 std::unique_ptr<DataSource> openData(const std::string &path,
                                      const Program &program, int64_t accumulate,

@@ -41,8 +41,8 @@ public:
   }
 
   std::string describe() const override {
-    return "a fixed batch of " + std::to_string(rowsOfStep()) +
-           " rows from '" + path + "'";
+    return "a fixed batch of " + std::to_string(rowsOfStep()) + " rows from '" + path + "'" +
+           (program.numRamp > 1 ? ", of which a smaller step takes the first ones" : "");
   }
 
 private:

@@ -29,7 +29,8 @@ Data, by what --data names:
   FILE        any other file: its bytes are the tokens (vocabulary of 256 or more).
   FOLDER      input_0.pb, input_1.pb, ... (TensorProto, N is the graph's input) and
               labels.pb: one fixed batch used at every step. Its leading dimension
-              is batch x accumulation, cut in order into micro-batches. Labels of
+              is batch x accumulation, cut in order into micro-batches (of a batch
+              ramp: those of the largest step; others take the first ones). Labels of
               -100 do not count; next-token labels are shifted here.
   Tokens are cut into windows of seq + 1 (the last token of one is the first of the
   next). An epoch visits every window once in an order shuffled by --seed.
@@ -82,7 +83,9 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   app.add_option("--steps", o.steps, "optimizer steps")->capture_default_str();
   app.add_option("--accumulate", o.accumulate,
                  program.pipeline ? "rounds of a step: each runs the pipeline's schedule once"
-                                  : "micro-batches whose gradients are summed in a step")
+                 : program.numRamp
+                     ? "rounds of a step: each has as many micro-batches as --batch-ramp said"
+                     : "micro-batches whose gradients are summed in a step")
       ->capture_default_str();
   app.add_option("--lr", o.lr, "learning rate")->capture_default_str();
   app.add_option("--lr-schedule", schedule, "constant, linear or cosine")
@@ -109,7 +112,7 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
       ->type_name("PATH");
   app.add_option("--log", o.log,
                  "one JSON object a step: step, loss (before the update), lr, "
-                 "grad_norm (before clipping), tokens_per_second")
+                 "grad_norm (before clipping), tokens, tokens_per_second")
       ->type_name("FILE.jsonl");
   app.add_option("--trace", o.trace,
                  "what each rank computes, waits for, sends and receives in the first steps, for "

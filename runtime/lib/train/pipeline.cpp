@@ -47,7 +47,11 @@ Pipeline::Pipeline(Context &ctx, Transport *link, double patience, Trace *trace)
       pp(ctx.comm ? ctx.comm->groupOver("pp") : Group{{0}, 0}), self(info.ranks[pp.index]),
       link(link), trace(trace), queue(patience) {
   checkTables();
-  readTables();
+  for (int64_t i = self.numInboxes; i-- > 0;)
+    freeInboxes.push_back(int(i));
+  // A contradiction is told before the first step, in whichever round it is.
+  for (int64_t number = info.numRounds; number-- > 0;)
+    chooseRound(number);
 }
 
 Pipeline::~Pipeline() {
@@ -60,7 +64,12 @@ Pipeline::~Pipeline() {
 }
 
 void Pipeline::connect() {
-  messages = stageMessages(ctx, link, {self.numTasks, self.numMessages, self.numInboxes});
+  StageCounts counts{0, 0, self.numInboxes};
+  for (int64_t i = 0; i < info.numRounds; ++i) {
+    counts.tasks = std::max(counts.tasks, self.rounds[i].numTasks);
+    counts.messages = std::max(counts.messages, self.rounds[i].numMessages);
+  }
+  messages = stageMessages(ctx, link, counts);
 }
 
 //===----------------------------------------------------------------------===//
@@ -98,8 +107,8 @@ void Pipeline::checkTables() {
 }
 
 int Pipeline::find(bool backward, int path, int stage, int microBatch) const {
-  for (int64_t i = 0; i < self.numTasks; ++i) {
-    const TaskInfo &t = self.tasks[i];
+  for (int64_t i = 0; i < own.numTasks; ++i) {
+    const TaskInfo &t = own.tasks[i];
     const bool matches = backward
                              ? t.kind == TaskKind::backward || t.kind == TaskKind::backwardInput
                              : t.kind == TaskKind::forward;
@@ -109,19 +118,27 @@ int Pipeline::find(bool backward, int path, int stage, int microBatch) const {
   return -1;
 }
 
-void Pipeline::readTables() {
-  for (int64_t path = 0, sum = 0; path < info.numPaths; sum += info.microBatches[path++])
+void Pipeline::chooseRound(int64_t number) {
+  if (chosen == number)
+    return;
+  chosen = number;
+  own = self.rounds[number];
+  firstOf.clear();
+  for (int64_t path = 0, sum = 0; path < info.numPaths; ++path) {
     firstOf.push_back(sum);
+    sum += info.rounds[number].microBatches[path];
+  }
   slotOffset.assign(info.numStages, -1);
-  leaving.resize(info.numStages);
+  leaving.assign(info.numStages, {});
   inStage.resize(info.numStages);
   for (int64_t i = 0; i < self.numStages; ++i) {
     slotOffset[self.stages[i].stage] = self.stages[i].offset;
     leaving[self.stages[i].stage].resize(self.stages[i].slots);
   }
-  around.resize(self.numTasks);
-  for (int64_t m = 0; m < self.numMessages; ++m) {
-    const MessageInfo &message = self.messages[m];
+  taskOf.clear();
+  around.assign(own.numTasks, {});
+  for (int64_t m = 0; m < own.numMessages; ++m) {
+    const MessageInfo &message = own.messages[m];
     const int stage = message.send ? message.stage : message.stage + (message.cotangent ? -1 : 1);
     const int task = find(message.cotangent, message.path, stage, message.microBatch);
     if (task < 0)
@@ -133,9 +150,9 @@ void Pipeline::readTables() {
     else
       around[task].message = int(m);
   }
-  for (int64_t i = 0; i < self.numTasks; ++i) {
-    const TaskInfo &t = self.tasks[i];
-    if (t.pair && (i + 1 == self.numTasks || self.tasks[i + 1].pair))
+  for (int64_t i = 0; i < own.numTasks; ++i) {
+    const TaskInfo &t = own.tasks[i];
+    if (t.pair && (i + 1 == own.numTasks || own.tasks[i + 1].pair))
       contradiction("task " + std::to_string(i) + " of rank " + std::to_string(pp.index) +
                     " of pp begins a pair that no task ends");
     if (slotOffset[t.stage] < 0 || t.slot < 0 || t.slot >= int64_t(leaving[t.stage].size()) ||
@@ -151,7 +168,7 @@ void Pipeline::readTables() {
       continue;
     const bool backward = t.kind != TaskKind::forward;
     // A pair takes what it reads before either of its tasks.
-    const int64_t before = i > 0 && self.tasks[i - 1].pair ? i - 1 : i;
+    const int64_t before = i > 0 && own.tasks[i - 1].pair ? i - 1 : i;
     const int from = find(backward, t.path, t.stage + (backward ? 1 : -1), t.microBatch);
     if (from < 0 || from >= before)
       contradiction("nothing brings stage " + std::to_string(t.stage) + " on rank " +
@@ -159,10 +176,8 @@ void Pipeline::readTables() {
                     name(backward, t.path, t.stage + (backward ? 1 : -1), t.microBatch));
     around[from].consumer = int(i);
   }
-  jobs.resize(self.numMessages);
-  inboxOf.resize(self.numTasks);
-  for (int64_t i = self.numInboxes; i-- > 0;)
-    freeInboxes.push_back(int(i));
+  jobs.assign(own.numMessages, 0);
+  inboxOf.assign(own.numTasks, 0);
 }
 
 Pipeline::Kept Pipeline::inputsOf(const TaskInfo &task) const {
@@ -231,11 +246,11 @@ void Pipeline::freeInbox(int number) {
 void Pipeline::putJobs() {
   startedMessages = 0;
   if (messages->runsBehind()) {
-    for (int64_t m = 0; m < self.numMessages; ++m)
+    for (int64_t m = 0; m < own.numMessages; ++m)
       jobs[m] = m + 1;
     return;
   }
-  for (int64_t m = 0; m < self.numMessages; ++m)
+  for (int64_t m = 0; m < own.numMessages; ++m)
     jobs[m] = queue.put([this, m = int(m)] {
       try {
         doMessage(m);
@@ -258,18 +273,18 @@ void Pipeline::putJobs() {
 void Pipeline::startMessages() {
   if (!messages->runsBehind())
     return;
-  for (; startedMessages < self.numMessages; ++startedMessages) {
+  for (; startedMessages < own.numMessages; ++startedMessages) {
     const int m = int(startedMessages);
-    if (self.messages[m].send && !published[taskOf[m]])
+    if (own.messages[m].send && !published[taskOf[m]])
       return;
     doMessage(m);
   }
 }
 
 void Pipeline::doMessage(int m) {
-  const MessageInfo &message = self.messages[m];
+  const MessageInfo &message = own.messages[m];
   const int task = taskOf[m];
-  const TaskInfo &t = self.tasks[task];
+  const TaskInfo &t = own.tasks[task];
   const std::string what = name(message.cotangent, message.path, message.stage, message.microBatch);
   const int peer = pp.members[message.peer];
   if (message.send) {
@@ -320,7 +335,7 @@ void Pipeline::traceAction(int first, int end, int64_t round, double begin) {
   static const char *const letters[] = {"F", "B", "b", "W"};
   std::string label, list;
   for (int i = first; i < end; ++i) {
-    const TaskInfo &t = self.tasks[i];
+    const TaskInfo &t = own.tasks[i];
     const std::string kind = letters[int(t.kind)], stage = std::to_string(t.stage),
                       number = std::to_string(t.microBatch);
     label += (i > first ? " + " : "") + kind + " " + number + " stage " + stage +
@@ -335,7 +350,7 @@ void Pipeline::traceAction(int first, int end, int64_t round, double begin) {
 }
 
 void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &setInputs) {
-  const TaskInfo &t = self.tasks[i];
+  const TaskInfo &t = own.tasks[i];
   const Surroundings &a = around[i];
   char *slot = slotOf(t);
   if (t.kind == TaskKind::forward)
@@ -352,7 +367,7 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
     freeInbox(inboxOf[i]);
   }
   state.kept = slot;
-  state.microBatch = round * microBatchesOfRound(*ctx.program) + firstOf[t.path] + t.microBatch;
+  state.microBatch = round * info.rounds[chosen].total + firstOf[t.path] + t.microBatch;
   state.firstMicroBatch = firstOf[t.path];
   state.part = {};
   state.published = [this, i] { publish(i); };
@@ -360,7 +375,7 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
 }
 
 void Pipeline::publish(int i) {
-  const TaskInfo &t = self.tasks[i];
+  const TaskInfo &t = own.tasks[i];
   for (int m : around[i].sends)
     leaving[t.stage][t.slot] = std::max(leaving[t.stage][t.slot], jobs[m]);
   messages->endTask(i);
@@ -373,7 +388,7 @@ void Pipeline::publish(int i) {
 }
 
 void Pipeline::end(int i) {
-  const TaskInfo &t = self.tasks[i];
+  const TaskInfo &t = own.tasks[i];
   const Surroundings &a = around[i];
   char *slot = slotOf(t);
   if (a.consumer >= 0) {
@@ -391,7 +406,7 @@ void Pipeline::end(int i) {
 }
 
 int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
-  const TaskInfo &t = self.tasks[first];
+  const TaskInfo &t = own.tasks[first];
   const int next = first + (t.pair ? 2 : 1);
   begin(first, ctx, round, setInputs);
   if (t.pair)
@@ -413,18 +428,24 @@ int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
 void Pipeline::runRound(int64_t round, const SetInputs &setInputs) {
   {
     std::lock_guard<std::mutex> hold(lock);
-    published.assign(self.numTasks, false);
+    published.assign(own.numTasks, false);
   }
   for (auto &slots : leaving)
     std::fill(slots.begin(), slots.end(), 0);
   putJobs();
-  for (int i = 0; i < self.numTasks;)
+  for (int i = 0; i < own.numTasks;)
     i = runAction(i, round, setInputs);
-  if (self.numMessages > 0)
+  if (own.numMessages > 0)
     wait(jobs.back(), "for the last message");
 }
 
-void Pipeline::runStep(int64_t rounds, const SetInputs &setInputs) {
+void Pipeline::runStep(int64_t which, int64_t rounds, const SetInputs &setInputs) {
+  if (which != chosen) { // all messages of the last step have moved
+    chooseRound(which);
+    // Of two paths: the loss of a micro-batch may have been this rank's, and now be another's.
+    const std::vector<double> none(ctx.losses.size() / sizeof(double));
+    upload(ctx, ctx.losses.data(), none.data(), ctx.losses.size());
+  }
   if (ctx.program->prepare)
     ctx.program->prepare(ctx);
   ctx.last = false; // sums of gradients begin when all copies are added up

@@ -43,9 +43,9 @@ public:
 
   /// Sets the inputs of a task's micro-batch.
   using SetInputs = std::function<void(TaskState &)>;
-  /// Forward and backward of all micro-batches of a step, the sums of gradients and losses,
-  /// and the update.
-  void runStep(int64_t rounds, const SetInputs &setInputs);
+  /// Forward and backward of all micro-batches of a step, so many times the round of this
+  /// index, the sums of gradients and losses, and the update.
+  void runStep(int64_t round, int64_t rounds, const SetInputs &setInputs);
 
   /// After an error, by the thread that computes: tells the others and ends the queue's
   /// thread.
@@ -76,7 +76,8 @@ private:
   };
 
   void checkTables();
-  void readTables();
+  /// What runs from now on is the round of this index. Between steps alone.
+  void chooseRound(int64_t number);
   /// The task of this rank that makes or takes stage's cotangents or activations; -1: none.
   int find(bool backward, int path, int stage, int microBatch) const;
   void runRound(int64_t round, const SetInputs &setInputs);
@@ -116,6 +117,9 @@ private:
   std::unique_ptr<StageMessages> messages; ///< connect()
   Trace *trace;                            ///< null: none
 
+  // Of the round that was chosen.
+  int64_t chosen = -1; ///< index of PipelineInfo::rounds
+  RankRoundInfo own = {};
   std::vector<Surroundings> around; ///< by task
   std::vector<int> taskOf;          ///< by message: that makes or takes it
   std::vector<int64_t> firstOf;     ///< by path: the number of its first micro-batch in a round

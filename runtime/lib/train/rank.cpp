@@ -28,7 +28,7 @@ class Rank {
 public:
   explicit Rank(const RankSetup &setup)
       : s(setup), p(programOfRank(setup.program, coordinateOfStages(setup))), o(setup.options),
-        comm(setup.comm), micros(o.accumulate * microBatchesOfRound(p)) {
+        comm(setup.comm), most(o.accumulate * mostMicroBatches(p)) {
     if (!comm)
       return;
     const Group data = comm->groupOver("dp,ep");
@@ -189,7 +189,7 @@ private:
   void prepare() {
     checkLink(o.gpuLink);
     checkGraphNodes(o.graphNodes);
-    data = openData(o.data, p, micros, o.seed, shards);
+    data = openData(o.data, p, most, o.seed, shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     if (!o.trace.empty())
       trace = std::make_unique<Trace>(o.trace, comm);
@@ -197,16 +197,16 @@ private:
     if (!o.memory.empty())
       memory = std::make_unique<MemoryUse>(o.memory, *ctx, comm);
     ctx->comm = comm;
-    ctx->microBatches = micros;
+    ctx->microBatches = most;
     if (comm || p.pipeline)
-      ctx->losses = DeviceBlock(micros * int64_t(sizeof(double)));
+      ctx->losses = DeviceBlock(most * int64_t(sizeof(double)));
     if (p.pipeline)
       pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get());
     loadWeights(*ctx, o.weights, o.seed, s.executable);
     report->start(*ctx, data->describe(), s.ranks);
     // All micro-batches of a step are read first: the seed of the backward is 1/N,
     // and N counts the labels of all of them.
-    for (int64_t i = 0; i < micros; ++i)
+    for (int64_t i = 0; i < most; ++i)
       batches.emplace_back(p);
   }
 
@@ -235,9 +235,12 @@ private:
 
   void trainStep(int64_t step) {
     const double begin = now(), traced = Trace::now();
+    round = roundAfter(p, step - 1);
+    ctx->microBatches = micros = o.accumulate * round.microBatches;
+    const int64_t before = o.accumulate * microBatchesOfSteps(p, step - 1) * shards;
     int64_t own = 0;
     for (int64_t a = 0; a < micros; ++a) {
-      data->read(step, a * shards + shard, batches[a]);
+      data->read(before, a * shards + shard, batches[a]);
       own += batches[a].counted;
     }
     const int64_t counted = count(step, own);
@@ -311,7 +314,8 @@ private:
 
   void runStages() {
     try {
-      pipeline->runStep(o.accumulate, [this](TaskState &task) { setInputs(task, task.microBatch); });
+      pipeline->runStep(round.round, o.accumulate,
+                        [this](TaskState &task) { setInputs(task, task.microBatch); });
     } catch (const ExpertOverflow &e) {
       throw RunError(std::string(e.what()) + ", and in a pipeline a micro-batch cannot run in "
                                              "parts; compile with a larger --expert-slots");
@@ -383,7 +387,9 @@ private:
   const Program p; ///< as this rank has it
   const Options &o;
   Comm *comm;
-  const int64_t micros; ///< micro-batches of a step that this rank reads
+  const int64_t most;            ///< micro-batches of the largest step that this rank reads
+  int64_t micros = 0;            ///< those of this step
+  RoundOfStep round;             ///< of this step
   int64_t shards = 1, shard = 0; ///< ranks with data of their own, and which this is
   /// Of the ranks that read the same data one counts its labels.
   bool countsData = true;

@@ -83,6 +83,11 @@ void Report::start(const Context &ctx, const std::string &data, const std::strin
   for (int64_t i = 0; i < program.numPeak; ++i)
     std::printf("  at the peak: %s %s\n", size(program.peak[i].bytes).c_str(),
                 program.peak[i].what);
+  for (int64_t i = 0; i < program.numRamp; ++i)
+    std::printf("%s%lld micro-batches of a rank from step %lld on%s",
+                i == 0 ? "batch ramp: " : ", ",
+                (long long)(options.accumulate * program.ramp[i].microBatches),
+                (long long)program.ramp[i].after + 1, i + 1 == program.numRamp ? "\n" : "");
   std::printf("data: %s\n", data.c_str());
   std::fflush(stdout);
 }
@@ -159,9 +164,9 @@ void Report::step(const StepResult &r) {
   if (log) {
     std::fprintf(log,
                  "{\"step\": %lld, \"loss\": %s, \"lr\": %s, \"grad_norm\": %s, "
-                 "\"tokens_per_second\": %s}\n",
+                 "\"tokens\": %lld, \"tokens_per_second\": %s}\n",
                  (long long)r.step, number(r.loss).c_str(), number(r.lr).c_str(),
-                 number(r.gradNorm).c_str(), number(rate).c_str());
+                 number(r.gradNorm).c_str(), (long long)r.tokens, number(rate).c_str());
     if (std::fflush(log) != 0)
       throw RunError("cannot write --log '" + options.log + "': " +
                      std::strerror(errno));

@@ -10,14 +10,14 @@
 
 namespace moire::rt {
 
-/// input_N.pb and labels.pb: one batch of batch × accumulate × shards rows.
+/// input_N.pb and labels.pb: one batch of batch × accumulate × shards rows, of which a step
+/// with fewer micro-batches takes the first ones.
 std::unique_ptr<DataSource> openFolder(const std::string &path,
                                        const Program &program,
                                        int64_t accumulate, int64_t shards);
 /// Windows of seq + 1 tokens of an llm.c .bin file or of a file's bytes.
-std::unique_ptr<DataSource> openTokens(const std::string &path,
-                                       const Program &program,
-                                       int64_t accumulate, int64_t shards, uint64_t seed);
+std::unique_ptr<DataSource> openTokens(const std::string &path, const Program &program,
+                                       uint64_t seed);
 
 } // namespace moire::rt
 

@@ -21,9 +21,8 @@ constexpr int64_t kHeader = 1024;
 
 class Tokens final : public DataSource {
 public:
-  Tokens(const std::string &path, const Program &program, int64_t microBatches,
-         uint64_t seed)
-      : file(path), program(program), microBatches(microBatches), seed(seed) {
+  Tokens(const std::string &path, const Program &program, uint64_t seed)
+      : file(path), program(program), seed(seed) {
     open();
     if (program.seq <= 0 || program.batch <= 0)
       throw InputError("the model has no token sequence; '" + path +
@@ -47,7 +46,7 @@ public:
                        "; use a longer file or a smaller seq in --bind");
   }
 
-  void read(int64_t step, int64_t micro, MicroBatch &batch) override {
+  void read(int64_t before, int64_t micro, MicroBatch &batch) override {
     int64_t tokens = -1, labels = -1;
     for (int64_t i = 0; i < program.numInputs; ++i) {
       const InputInfo &in = program.inputs[i];
@@ -60,8 +59,7 @@ public:
     }
     const int64_t seq = program.seq;
     for (int64_t row = 0; row < program.batch; ++row) {
-      const int64_t number =
-          ((step - 1) * microBatches + micro) * program.batch + row;
+      const int64_t number = (before + micro) * program.batch + row;
       const Permutation order(windows, seed, number / windows);
       const int64_t start = int64_t(order(number % windows)) * seq;
       for (int64_t t = 0; t <= seq; ++t) {
@@ -161,17 +159,15 @@ private:
 
   MappedFile file;
   const Program &program;
-  int64_t microBatches; ///< of a step
   uint64_t seed;
   const unsigned char *data = nullptr;
   int64_t width = 1, count = 0, windows = 0;
 };
 } // namespace
 
-std::unique_ptr<DataSource> openTokens(const std::string &path,
-                                       const Program &program,
-                                       int64_t accumulate, int64_t shards, uint64_t seed) {
-  return std::make_unique<Tokens>(path, program, accumulate * shards, seed);
+std::unique_ptr<DataSource> openTokens(const std::string &path, const Program &program,
+                                       uint64_t seed) {
+  return std::make_unique<Tokens>(path, program, seed);
 }
 
 } // namespace moire::rt

@@ -70,7 +70,7 @@ TEST(Tokens, BothVariantsGiveWindowsOfSeqPlusOneOnceAnEpoch) {
     std::multiset<int64_t> starts;
     for (int64_t step = 1; step <= 10; ++step) { // 10 windows, 2 a step: 2 epochs
       MicroBatch b(m.p);
-      data->read(step, 0, b);
+      data->read(step - 1, 0, b); // one micro-batch a step
       EXPECT_EQ(b.counted, 8);
       auto ids = ints(b, 0, 8), labels = ints(b, 3, 8), positions = ints(b, 2, 8);
       EXPECT_EQ(positions, (std::vector<int64_t>{0, 1, 2, 3, 0, 1, 2, 3}));

@@ -346,8 +346,16 @@ void StageProgram::makeTables(const Placement &placement) {
     ranks[rank].gradElements = gradients[rank];
     hold(placement, rank);
   }
-  pipeline = {int64_t(microBatches.size()), microBatches.data(), stages,
-              stageTables.data(),           placement.ranks(),   ranks.data()};
+  round = {0, microBatches.data()};
+  for (int64_t count : microBatches)
+    round.total += count;
+  pipeline = {int64_t(microBatches.size()),
+              1,
+              &round,
+              stages,
+              stageTables.data(),
+              placement.ranks(),
+              ranks.data()};
 }
 
 void StageProgram::hold(const Placement &placement, int rank) {
@@ -387,10 +395,9 @@ void StageProgram::hold(const Placement &placement, int rank) {
   r.buckets = t.buckets.data();
   r.numParameters = int64_t(t.parameters.size());
   r.parameters = t.parameters.data();
-  r.numTasks = int64_t(t.tasks.size());
-  r.tasks = t.tasks.data();
-  r.numMessages = int64_t(t.messages.size());
-  r.messages = t.messages.data();
+  t.round = {int64_t(t.tasks.size()), t.tasks.data(), int64_t(t.messages.size()),
+             t.messages.data()};
+  r.rounds = &t.round;
   int64_t at = kTemporaries;
   for (HeldStageInfo &held : t.held) {
     held.offset = at;
@@ -400,7 +407,8 @@ void StageProgram::hold(const Placement &placement, int rank) {
   r.stages = t.held.data();
   r.inboxOffset = at;
   r.inboxBytes = kBytes;
-  r.numInboxes = placement.inboxes >= 0 ? placement.inboxes : r.numMessages + r.numTasks;
+  r.numInboxes =
+      placement.inboxes >= 0 ? placement.inboxes : int64_t(t.messages.size() + t.tasks.size());
   r.arenaBytes = at + r.numInboxes * kBytes;
 }
 

@@ -61,6 +61,7 @@ private:
     std::vector<ParameterInfo> parameters;
     std::vector<TaskInfo> tasks;
     std::vector<MessageInfo> messages;
+    RankRoundInfo round = {};
     std::vector<HeldStageInfo> held;
     std::vector<RangeInfo> ranges;
     std::vector<BucketInfo> buckets;
@@ -72,6 +73,7 @@ private:
   std::vector<RankTables> tables;
   std::vector<PipelineRankInfo> ranks;
   std::vector<int64_t> microBatches;
+  RoundInfo round = {};
   std::vector<ParameterInfo> wholeParameters;
   PipelineInfo pipeline = {};
 };

@@ -64,6 +64,54 @@ TEST(Stages, WhatIsPublishedLeavesBeforeItsFunctionEnds) {
   EXPECT_TRUE(held.gradients == free.gradients);
 }
 
+TEST(Ramp, StepsHaveTheirMicroBatches) {
+  const RampInfo ramp[] = {{2, 0, 1}, {4, 3, 0}, {2, 5, 1}};
+  Program p = {};
+  EXPECT_EQ(mostMicroBatches(p), 1);
+  EXPECT_EQ(microBatchesOfSteps(p, 7), 7);
+  p.ramp = ramp;
+  p.numRamp = 3;
+  EXPECT_EQ(mostMicroBatches(p), 4);
+  int64_t sum = 0;
+  const int64_t counts[] = {2, 2, 2, 4, 4, 2, 2}, rounds[] = {1, 1, 1, 0, 0, 1, 1};
+  for (int64_t done = 0; done < 7; ++done) {
+    const RoundOfStep step = roundAfter(p, done);
+    EXPECT_EQ(step.microBatches, counts[done]) << done;
+    EXPECT_EQ(step.round, rounds[done]) << done;
+    EXPECT_EQ(microBatchesOfSteps(p, done), sum) << done;
+    sum += counts[done];
+  }
+}
+
+TEST(Ramp, DataGoesOnWhereTheLastStepEnded) {
+  Stages t;
+  const auto whole = StageProgram::whole(2);
+  auto lossesOf = [&](const std::vector<RampInfo> &ramp, int accumulate, int steps) {
+    whole->p.ramp = ramp.data();
+    whole->p.numRamp = int64_t(ramp.size());
+    const Result r = t.run(whole->p, {"--steps", std::to_string(steps), "--accumulate",
+                                      std::to_string(accumulate), "--lr", "0"});
+    EXPECT_EQ(r.code, 0) << r.err;
+    std::vector<double> losses;
+    for (const auto &line : r.log)
+      losses.push_back(line["loss"]);
+    return std::pair(losses, r);
+  };
+  // Micro-batches 0, 1 and 2, 3, then 4 to 7 and 8 to 11.
+  const auto two = lossesOf({}, 2, 2).first, four = lossesOf({}, 4, 3).first;
+  const auto [ramp, r] = lossesOf({{2, 0, 0}, {4, 2, 0}}, 1, 4);
+  EXPECT_EQ(ramp, (std::vector<double>{two[0], two[1], four[1], four[2]}));
+  const int64_t row = StageProgram::kBatch * StageProgram::kSeq;
+  EXPECT_EQ(r.log[1]["tokens"], 2 * row);
+  EXPECT_EQ(r.log[2]["tokens"], 4 * row);
+  EXPECT_NE(r.out.find("batch ramp: 2 micro-batches of a rank from step 1 on, 4 micro-batches of a "
+                       "rank from step 3 on\n"),
+            std::string::npos)
+      << r.out;
+  // Rounds of a ramp.
+  EXPECT_EQ(lossesOf({{1, 0, 0}, {2, 2, 0}}, 2, 4).first, ramp);
+}
+
 TEST(Stages, CopiesAreAddedInTheirOrder) {
   // A parameter on both of two ranks, so long that its copies move in several parts, and one
   // that the second rank alone has, with two copies.
@@ -177,7 +225,9 @@ TEST(Stages, TablesThatContradictThemselvesAreTold) {
   StageProgram program(placementOf("1f1b"));
   PipelineInfo cut = *program.p.pipeline;
   std::vector<PipelineRankInfo> ranks(cut.ranks, cut.ranks + 2);
-  --ranks[1].numTasks;
+  RankRoundInfo round = ranks[1].rounds[0];
+  --round.numTasks;
+  ranks[1].rounds = &round;
   cut.ranks = ranks.data();
   program.p.pipeline = &cut;
   const Result r = t.run(program.p, {"--steps", "2"});

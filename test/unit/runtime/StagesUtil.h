@@ -10,6 +10,7 @@
 #include "TestUtil.h"
 #include "train/safetensors.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -41,9 +42,10 @@ struct Stages {
   }
 
   std::vector<std::string> arguments(std::vector<std::string> flags) {
-    flags.insert(flags.end(),
-                 {"--data", data, "--seed", "4", "--lr", "0.001", "--clip", "0.5", "--threads", "1",
-                  "--log", dir / "log.jsonl", "--dump-grads", dir / "g.safetensors"});
+    if (std::find(flags.begin(), flags.end(), "--lr") == flags.end())
+      flags.insert(flags.end(), {"--lr", "0.001"});
+    flags.insert(flags.end(), {"--data", data, "--seed", "4", "--clip", "0.5", "--threads", "1",
+                               "--log", dir / "log.jsonl", "--dump-grads", dir / "g.safetensors"});
     return flags;
   }
 

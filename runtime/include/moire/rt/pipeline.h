@@ -17,7 +17,8 @@
 //          when it starts. What two stages of one rank tell each other lies in one, too,
 //          from the end of the first task on.
 //
-// A round is the schedule once; a step of --accumulate A does A rounds.
+// A round is a schedule once; a step of --accumulate A does A rounds. A program with a
+// ramp has a round for each number of micro-batches.
 //
 //===----------------------------------------------------------------------===//
 
@@ -91,6 +92,21 @@ struct CopyInfo {
   int64_t gradOffset; ///< in elements of that rank's grads
 };
 
+/// A schedule.
+struct RoundInfo {
+  int64_t total; ///< its micro-batches
+  /// Of each path. Those of path p are numbered after those of paths before.
+  const int64_t *microBatches;
+};
+
+/// What one rank of pp does in it.
+struct RankRoundInfo {
+  int64_t numTasks;
+  const TaskInfo *tasks; ///< of an overlapped pair: one, then the other
+  int64_t numMessages;
+  const MessageInfo *messages;
+};
+
 /// What one rank of pp is. Fields that Program has, too, take the place of those.
 struct PipelineRankInfo {
   int64_t arenaBytes; ///< temporaries, the slots of held stages, inboxes
@@ -99,10 +115,7 @@ struct PipelineRankInfo {
   int64_t paramElements, gradElements, stateElements, shadowBytes;
   int64_t numParameters;
   const ParameterInfo *parameters; ///< that it holds, in model order
-  int64_t numTasks;
-  const TaskInfo *tasks; ///< of an overlapped pair: one, then the other
-  int64_t numMessages;
-  const MessageInfo *messages;
+  const RankRoundInfo *rounds;     ///< as many as PipelineInfo has
   int64_t numStages;
   const HeldStageInfo *stages;
   int64_t inboxOffset; ///< in the arena
@@ -115,8 +128,8 @@ struct PipelineRankInfo {
 
 struct PipelineInfo {
   int64_t numPaths;
-  /// Of each path. In a round those of path p are numbered after those of paths before.
-  const int64_t *microBatches;
+  int64_t numRounds;
+  const RoundInfo *rounds;
   int64_t numStages;
   const StageInfo *stages;
   int64_t numRanks;
@@ -131,8 +144,16 @@ struct PipelineInfo {
 Program programOfRank(const Program &program, int64_t coordinate);
 /// The logical parameters in model order, each as its first holder has it.
 std::vector<const ParameterInfo *> allParameters(const Program &program);
-/// Micro-batches of a round; 1 without a pipeline.
-int64_t microBatchesOfRound(const Program &program);
+/// What a round of the step after `done` steps is.
+struct RoundOfStep {
+  int64_t microBatches = 1; ///< of a rank
+  int64_t round = 0;        ///< index of PipelineInfo::rounds
+};
+RoundOfStep roundAfter(const Program &program, int64_t done);
+/// The most micro-batches of a rank in a round of any step.
+int64_t mostMicroBatches(const Program &program);
+/// How many a rank has in one round of each of the first `done` steps together.
+int64_t microBatchesOfSteps(const Program &program, int64_t done);
 
 } // namespace moire::rt
 

@@ -207,6 +207,13 @@ struct BucketInfo {
   const RangeInfo *ranges;
 };
 
+/// Once `after` steps are done, a rank has so many micro-batches in a round, and a step
+/// --accumulate rounds.
+struct RampInfo {
+  int64_t microBatches, after;
+  int64_t round; ///< index of PipelineInfo::rounds; 0 without a pipeline
+};
+
 struct Program {
   uint32_t abi; ///< kAbiVersion
   const char *name;
@@ -265,6 +272,10 @@ struct Program {
   /// Of a mesh with an axis pp: its ranks run this instead of microStep, and what differs
   /// from rank to rank stands there.
   const PipelineInfo *pipeline = nullptr;
+  /// By `after`, the first 0. None: all steps do the pipeline's one round, or rounds of one
+  /// micro-batch without it.
+  int64_t numRamp = 0;
+  const RampInfo *ramp = nullptr;
 };
 
 /// What the programs of many ranks for GPUs name as `connect`, so that others need no
