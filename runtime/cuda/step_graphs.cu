@@ -94,8 +94,9 @@ cudaGraph_t StepGraphs::captureWhole(Context &ctx, int64_t most) {
 }
 
 bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs) {
-  // A step of one micro-batch is one graph anyway.
-  if (state == State::micro || ctx.microBatches == 1)
+  // A step of one micro-batch is one graph anyway. With a batch ramp steps have several numbers of
+  // micro-batches, and a graph has one.
+  if (state == State::micro || ctx.microBatches == 1 || ctx.program->numRamp > 1)
     return false;
   if (state == State::open) {
     state = most > 0 ? State::ranPlainly : State::micro;
