@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "StageProgram.h"
+#include "HostStatements.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/kernels.h"
 #include "moire/rt/pieces.h"
@@ -205,7 +206,7 @@ template <int kStage> StageInfo stageOf(int stages) {
 }
 
 /// The model as a whole.
-void microStep(Context &ctx) {
+void wholeStatements(Context &ctx) {
   const Program &p = *ctx.program;
   const int stages = int(p.numParameters) - 1;
   const float *table = ctx.param(p.parameters[0].offset);
@@ -229,6 +230,7 @@ void microStep(Context &ctx) {
   }
   addLookedUp(ctx, dx, ctx.grad(p.parameters[0].offset));
 }
+void microStep(Context &ctx) { hostStatements(ctx, wholeStatements); }
 } // namespace
 
 //===----------------------------------------------------------------------===//
