@@ -27,6 +27,7 @@
 #include "moire/rt/tensor.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 namespace moire::rt {
@@ -101,8 +102,14 @@ struct Orders {
   /// The other order: the sender's, by global expert, which is by member, too; or the
   /// receiver's, by local expert.
   bool sender;
-  /// At most, for the size of the launch; 0: the host does not know.
+  /// Of the local experts that move, at most, for the size of the launch; 0: the host does not
+  /// know.
   int64_t local = 0, rows = 0;
+  /// Only rows of this part of the local experts move.
+  int64_t part = 0, parts = 1;
+  /// By member, too, rows are where those of all parts have their places; else the part's
+  /// rows follow one another.
+  bool allPlaces = false;
 };
 
 /// Moves rows between the two orders: a block takes a (member m, local expert l) after
@@ -113,16 +120,19 @@ __global__ void __launch_bounds__(kThreads)
     regroupKernel(Orders orders, const int32_t *exchange, int64_t units, bool fromMembers,
                   const U *from, U *to) {
   MOIRE_SHARED(int32_t, sums, 2 * kWarps);
-  const int64_t local = exchange[0], segments = orders.members * local;
-  const int32_t *counts = exchange + 1 + (orders.sender ? 0 : segments);
-  for (int64_t segment = blockIdx.x; segment < segments; segment += gridDim.x) {
-    const int64_t m = segment / local, l = segment % local;
+  const int64_t local = exchange[0], all = orders.members * local;
+  const int64_t begin = orders.part * local / orders.parts;
+  const int64_t end = (orders.part + 1) * local / orders.parts, own = end - begin;
+  const int32_t *counts = exchange + 1 + (orders.sender ? 0 : all);
+  for (int64_t number = blockIdx.x; number < orders.members * own; number += gridDim.x) {
+    const int64_t m = number / own, l = begin + number % own, segment = m * local + l;
     // Rows before this segment in each order.
     int32_t byMember = 0, other = 0;
-    for (int64_t i = threadIdx.x; i < segments; i += kThreads) {
+    for (int64_t i = threadIdx.x; i < all; i += kThreads) {
       const int64_t otherM = i / local, otherL = i % local;
       const bool isBefore = i < segment;
-      byMember += isBefore && (orders.slots == 0 || otherM == m) ? counts[i] : 0;
+      const bool moves = orders.allPlaces || (begin <= otherL && otherL < end);
+      byMember += isBefore && moves && (orders.slots == 0 || otherM == m) ? counts[i] : 0;
       other +=
           (orders.sender ? isBefore : otherL < l || (otherL == l && otherM < m)) ? counts[i] : 0;
     }
@@ -279,47 +289,60 @@ void checkSlots(Context &ctx) {
 }
 
 void allToAllRows(Context &ctx, int group, const char *what, const void *from, void *to,
-                  int64_t rowBytes, const int32_t *exchange, bool back) {
+                  int64_t rowBytes, const int32_t *exchange, bool back, int64_t part,
+                  int64_t parts) {
   if (!ctx.comm) // one member, so that both orders are the same
-    return regroup(ctx, {1, 0, false}, exchange, rowBytes, !back, from, to);
+    return regroup(ctx, {1, 0, false, 0, 0, part, parts, true}, exchange, rowBytes, !back, from,
+                   to);
   const Group &g = ctx.comm->group(group);
-  if (const auto found = ctx.link->slots.of.find(exchange); found != ctx.link->slots.of.end())
+  if (const auto found = ctx.link->slots.of.find(exchange); found != ctx.link->slots.of.end()) {
+    if (parts != 1)
+      throw RunError(std::string(what) + ": rows that have slots are not exchanged in parts");
     return allToAllSlots(ctx, g, what, from, to, rowBytes, exchange, found->second, back);
+  }
   const std::vector<int32_t> &known = ctx.link->exchanges.at(exchange);
   const int64_t members = g.size(), local = known[0];
   const int32_t *sent = known.data() + 1, *received = sent + members * local;
-  // Where each member's rows begin in the two orders by member, in bytes.
-  std::vector<int64_t> sortedAt(members + 1), memberAt(members + 1);
+  const int64_t begin = part * local / parts, end = (part + 1) * local / parts;
+  // The run that each member's rows of the part are in the two orders by member, in bytes:
+  // among all rows that are sent, and among those of the part that arrive.
+  struct Run {
+    int64_t at, bytes;
+  };
+  std::vector<Run> sortedRuns, memberRuns;
+  int64_t sentBytes = 0, arrived = 0, before = 0; // before: grouped rows of earlier parts
   for (int64_t m = 0; m < members; ++m) {
-    int64_t there = 0, here = 0;
-    for (int64_t l = 0; l < local; ++l) {
-      there += sent[m * local + l];
-      here += received[m * local + l];
-    }
-    sortedAt[m + 1] = sortedAt[m] + there * rowBytes;
-    memberAt[m + 1] = memberAt[m] + here * rowBytes;
+    auto bytesOf = [&](const int32_t *counts, int64_t first, int64_t last) {
+      return std::accumulate(counts + m * local + first, counts + m * local + last, int64_t(0)) *
+             rowBytes;
+    };
+    sortedRuns.push_back({sentBytes + bytesOf(sent, 0, begin), bytesOf(sent, begin, end)});
+    memberRuns.push_back({arrived, bytesOf(received, begin, end)});
+    sentBytes += bytesOf(sent, 0, local);
+    arrived += memberRuns.back().bytes;
+    before += bytesOf(received, 0, begin);
   }
 
-  // What comes for this rank's experts and goes back. With one local expert the order by
-  // member is the grouped one, too.
-  const bool same = local == 1;
+  // What comes for this rank's experts and goes back. With one of them the order by member
+  // is the grouped one, too.
+  const bool same = end - begin == 1;
   char *sorted = static_cast<char *>(back ? to : const_cast<void *>(from));
   char *grouped = static_cast<char *>(back ? const_cast<void *>(from) : to);
-  char *byMember = same ? grouped : static_cast<char *>(ctx.scratch(memberAt[members]));
-  const Orders orders = {members, 0, false, local,
-                         std::max<int64_t>(1, memberAt[members] / rowBytes)};
+  char *byMember = same ? grouped + before : static_cast<char *>(ctx.scratch(arrived));
+  const int64_t rowsHere = std::max<int64_t>(1, arrived / rowBytes);
+  const Orders orders = {members, 0, false, end - begin, rowsHere, part, parts};
   if (back && !same)
     regroup(ctx, orders, exchange, rowBytes, false, grouped, byMember);
-  auto rows = [](char *base, const std::vector<int64_t> &starts, int64_t m) {
-    return std::pair(base + starts[m], starts[m + 1] - starts[m]);
+  auto rows = [](char *base, const std::vector<Run> &runs, int64_t m) {
+    return std::pair(base + runs[m].at, runs[m].bytes);
   };
   std::vector<DeviceMessage> sends, receives;
   for (int64_t i = 0; i < members; ++i) {
     const int64_t next = (g.index + i) % members, previous = (g.index + members - i) % members;
     const auto [out, outBytes] =
-        back ? rows(byMember, memberAt, next) : rows(sorted, sortedAt, next);
+        back ? rows(byMember, memberRuns, next) : rows(sorted, sortedRuns, next);
     const auto [in, inBytes] =
-        back ? rows(sorted, sortedAt, previous) : rows(byMember, memberAt, previous);
+        back ? rows(sorted, sortedRuns, previous) : rows(byMember, memberRuns, previous);
     if (i == 0) {
       copy(ctx, outBytes, reinterpret_cast<uint8_t *>(out), reinterpret_cast<uint8_t *>(in));
       continue;

@@ -96,25 +96,32 @@ void exchangeRoutingInSlots(Context &ctx, int group, const char *what, const Rou
 void checkSlots(Context &) {}
 
 void allToAllRows(Context &ctx, int group, const char *what, const void *from, void *to,
-                  int64_t rowBytes, const int32_t *exchange, bool back) {
+                  int64_t rowBytes, const int32_t *exchange, bool back, int64_t part,
+                  int64_t parts) {
   const Group g = ctx.comm ? ctx.comm->group(group) : alone();
   const Exchange x(g.size(), exchange);
+  const int64_t begin = part * x.local / parts, end = (part + 1) * x.local / parts;
   // Of each member: its rows where they are sorted by global expert, which are one run,
   // and where they are grouped by local expert, one run an expert.
   std::vector<std::vector<Piece>> sorted(x.members), grouped(x.members);
   auto *sortedAt = static_cast<char *>(back ? to : const_cast<void *>(from));
   auto *groupedAt = static_cast<char *>(back ? const_cast<void *>(from) : to);
   for (int64_t m = 0; m < x.members; ++m) {
-    int64_t bytes = 0;
-    for (int64_t l = 0; l < x.local; ++l)
-      bytes += x.sent[m * x.local + l] * rowBytes;
-    sorted[m] = {{sortedAt, bytes}};
-    sortedAt += bytes;
+    sorted[m] = {{sortedAt, 0}};
+    for (int64_t l = 0; l < x.local; ++l) {
+      const int64_t bytes = x.sent[m * x.local + l] * rowBytes;
+      sortedAt += bytes;
+      if (l < begin)
+        sorted[m][0].data = sortedAt;
+      else if (l < end)
+        sorted[m][0].bytes += bytes;
+    }
   }
   for (int64_t l = 0; l < x.local; ++l)
     for (int64_t m = 0; m < x.members; ++m)
       if (const int64_t bytes = x.received[m * x.local + l] * rowBytes) {
-        grouped[m].push_back({groupedAt, bytes});
+        if (begin <= l && l < end)
+          grouped[m].push_back({groupedAt, bytes});
         groupedAt += bytes;
       }
   auto &sent = back ? grouped : sorted, &received = back ? sorted : grouped;

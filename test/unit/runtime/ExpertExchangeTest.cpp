@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 using namespace moire::rt;
 using namespace moire::rt::test;
@@ -168,6 +169,108 @@ TEST(ExpertExchange, OneRankWithoutOthersIsTheSameAsAGroupOfOne) {
   allToAllRows(ctx, 0, "back", to.data(), back.data(), 16, exchange.data(), true);
   EXPECT_EQ(from, back);
 }
+
+namespace {
+constexpr char kOld = 0x5a;
+using Bytes = std::vector<char>;
+
+/// There and back in parts, against the whole: bytes of `to`, after each part, are those of
+/// the whole where the part's rows or those of an earlier one are, and old ones elsewhere.
+void checkParts(Context &ctx, const Layer &layer, int ranks, int me, int64_t rowBytes,
+                uint32_t seed) {
+  const int64_t local = layer.experts / ranks, rows = layer.tokens * layer.k;
+  const Routed global = routed(ctx, layer, me);
+  const Routed here(ranks * layer.tokens, std::min(layer.k, local), local);
+  std::vector<int32_t> exchange(exchangeLength(layer.experts));
+  exchangeRouting(ctx, 0, "counts", global.r, here.r, exchange.data());
+  std::mt19937 gen(seed), own{uint32_t(me)};
+  Bytes sorted(rows * rowBytes), whole(here.r.rows() * rowBytes, kOld);
+  std::generate(sorted.begin(), sorted.end(), [&] { return char(own()); });
+  allToAllRows(ctx, 0, "there", sorted.data(), whole.data(), rowBytes, exchange.data(), false);
+  Bytes wholeBack(rows * rowBytes, kOld);
+  allToAllRows(ctx, 0, "back", whole.data(), wholeBack.data(), rowBytes, exchange.data(), true);
+
+  auto copyRows = [&](const Bytes &from, Bytes &to, int32_t begin, int32_t end) {
+    std::copy(from.begin() + begin * rowBytes, from.begin() + end * rowBytes,
+              to.begin() + begin * rowBytes);
+  };
+  for (bool back : {false, true})
+    for (int64_t parts : {1, 2, 4}) {
+      std::vector<int64_t> order(parts);
+      std::iota(order.begin(), order.end(), 0);
+      std::shuffle(order.begin(), order.end(), gen); // the same on all ranks
+      const Bytes &from = back ? whole : sorted, &all = back ? wholeBack : whole;
+      Bytes to(all.size(), kOld), want = to;
+      for (int64_t part : order) {
+        const int64_t begin = part * local / parts, end = (part + 1) * local / parts;
+        allToAllRows(ctx, 0, "part", from.data(), to.data(), rowBytes, exchange.data(), back, part,
+                     parts);
+        if (back)
+          for (int m = 0; m < ranks; ++m)
+            copyRows(all, want, global.r.offsets[m * local + begin],
+                     global.r.offsets[m * local + end]);
+        else
+          copyRows(all, want, here.r.offsets[begin], here.r.offsets[end]);
+        if (to != want)
+          throw std::runtime_error("part " + std::to_string(part) + " of " + std::to_string(parts) +
+                                   (back ? " back" : " there") + " is not that of the whole");
+      }
+      if (to != all)
+        throw std::runtime_error("the parts are not the whole");
+    }
+}
+} // namespace
+
+TEST(ExpertExchange, PartsAreTheWhole) {
+  constexpr int64_t kLocal = 4;
+  for (int ranks : {1, 2, 4})
+    for (uint32_t seed = 0; seed < 4; ++seed)
+      // Rows of odd widths of float and of bf16, and one that is moved 16 bytes at once.
+      for (int64_t rowBytes : {4 * 5, 2 * 7, 2 * 1, 4 * 8}) {
+        const int64_t experts = kLocal * ranks, tokens = 1 + seed * 7;
+        std::mt19937 gen(seed);
+        std::vector<int64_t> chosen; // the others have no rows
+        for (int64_t e = 0; e < experts; ++e)
+          if (gen() % 3)
+            chosen.push_back(e);
+        if (chosen.empty())
+          chosen.push_back(experts - 1);
+        const Layer layer = {tokens, 2, experts, 1, [&](int rank, int64_t p) {
+                               std::mt19937 draw(seed * 1000 + uint32_t(rank * 100 + p));
+                               return draw() % 8 ? chosen[draw() % chosen.size()]
+                                                 : int64_t(-1); // no expert
+                             }};
+        const auto errors = onThreads(line(ranks), {{0}}, [&](Comm &comm) {
+          Context ctx(1);
+          ctx.comm = &comm;
+          connectDevices(ctx);
+          checkParts(ctx, layer, ranks, comm.rank(), rowBytes, seed);
+        });
+        EXPECT_EQ(errors, std::vector<std::string>(ranks)) << seed << ", rows of " << rowBytes;
+        if (ranks == 1) {
+          Context ctx(1);
+          checkParts(ctx, layer, 1, 0, rowBytes, seed);
+        }
+      }
+}
+
+#ifdef MOIRE_CUDA_MODEL // the CPU's have no slots
+TEST(ExpertExchange, RowsInSlotsAreNotExchangedInParts) {
+  const auto errors = onThreads(line(2), {{0}}, [&](Comm &comm) {
+    Context ctx(1);
+    ctx.comm = &comm;
+    connectDevices(ctx);
+    const Layer layer = {6, 1, 8, 1, [](int, int64_t p) { return p; }};
+    const Routed global = routed(ctx, layer, comm.rank()), here(12, 1, 4);
+    std::vector<int32_t> exchange(exchangeLength(8));
+    exchangeRoutingInSlots(ctx, 0, "counts", global.r, here.r, exchange.data());
+    std::vector<float> from(6), to(12);
+    allToAllRows(ctx, 0, "rows", from.data(), to.data(), 4, exchange.data(), false, 1, 2);
+  });
+  for (const std::string &error : errors)
+    EXPECT_EQ(error, "rows: rows that have slots are not exchanged in parts");
+}
+#endif
 
 TEST(ExpertExchange, AMeshThatCannotHoldTheExpertsIsRefused) {
   Context ctx(1);

@@ -117,8 +117,14 @@ void checkSlots(Context &ctx);
 /// global expert → to, grouped by (local expert, source member ascending), rows of one
 /// source in their order there. back: the inverse, from grouped rows → to sorted ones.
 /// Rows of `to` past the last one that arrives are not written. Not in place.
+///
+/// Part `part` of `parts`, which divides L: of every member only the rows of its local experts
+/// [part * L / parts, (part + 1) * L / parts), from and to where the whole exchange has them;
+/// other rows of `to` are not written. All parts, in any order that is the same on all members,
+/// are the whole. On a GPU not after exchangeRoutingInSlots() with others: a RunError.
 void allToAllRows(Context &ctx, int group, const char *what, const void *from, void *to,
-                  int64_t rowBytes, const int32_t *exchange, bool back);
+                  int64_t rowBytes, const int32_t *exchange, bool back, int64_t part = 0,
+                  int64_t parts = 1);
 
 } // namespace moire::rt
 
