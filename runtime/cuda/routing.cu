@@ -184,7 +184,7 @@ template <typename T, int N>
 __global__ void perExpertKernel(Routing r, int64_t vectors, const float *values,
                                 const Pack<T, N> *x, Pack<T, N> *to) {
   const int64_t row = rows::row();
-  if (row >= r.offsets[r.experts])
+  if (row < r.offsets[0] || row >= r.offsets[r.experts]) // a part's rows begin further on
     return;
   const float *v = values + expertOf(r.offsets, int32_t(r.experts), int32_t(row)) * vectors * N;
   for (int64_t c = threadIdx.x; c < vectors; c += blockDim.x) {

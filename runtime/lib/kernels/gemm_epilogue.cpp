@@ -44,10 +44,11 @@ template <typename A>
 void groupedGemmSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, const A *x, const A *w,
                        A *y, A *h) {
   groupedGemm(ctx, g, r, x, w, y);
-  const int64_t half = g.n / 2;
-  parallelFor(ctx, r.rows(), std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, half)),
+  const int64_t half = g.n / 2, first = r.offsets[0];
+  parallelFor(ctx, *r.count() - first,
+              std::max<int64_t>(1, kElementwiseGrain / std::max<int64_t>(1, half)),
               [&](int64_t begin, int64_t end) {
-                for (int64_t i = begin; i < end; ++i)
+                for (int64_t i = first + begin; i < first + end; ++i)
                   for (int64_t j = 0; j < half; ++j)
                     h[i * half + j] =
                         A(math::swiglu(float(y[i * g.n + j]), float(y[i * g.n + half + j])));

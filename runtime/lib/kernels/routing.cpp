@@ -144,8 +144,9 @@ void combineGrad(Context &ctx, const Routing &r, int64_t width, const T *rows,
 template <typename T>
 void perExpert(Context &ctx, const Routing &r, int64_t width,
                const float *values, T *rows, const Same<T> *x) {
-  parallelFor(ctx, *r.count(), rowGrain(width), [&](int64_t begin, int64_t end) {
-    eachRow(r, begin, end, [&](int64_t row, int64_t e) {
+  const int64_t first = r.offsets[0]; // of a part of the experts
+  parallelFor(ctx, *r.count() - first, rowGrain(width), [&](int64_t begin, int64_t end) {
+    eachRow(r, first + begin, first + end, [&](int64_t row, int64_t e) {
       const float *v = values + e * width;
       T *out = rows + row * width;
       if (!x) {

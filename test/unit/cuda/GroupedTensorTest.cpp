@@ -134,6 +134,45 @@ TEST(GroupedTensor, SwigluOfBothHalves) {
     }
 }
 
+TEST(GroupedTensor, PartsOfTheExpertsAreTheWhole) {
+  for (const Shape &s : {Shape{{5, 0, 131, 64}, 136, 72}, Shape{{0, 257, 30, 0}, 256, 40}})
+    for (bool transB : {false, true}) {
+      Context ctx;
+      Routed x(ctx, s.rows);
+      const int64_t rows = x.r.rows(), n = 2 * s.n, size = s.k * n;
+      const Narrow in = narrow(rows * s.k, 1), w = narrow(4 * size, 2), dy = narrow(rows * n, 3);
+      const Floats bias = random(4 * n, 4);
+      Narrow y[2], plain[2], h[2];
+      Floats dw[2];
+      for (int64_t parts : {1, 2}) {
+        const int64_t to = parts - 1;
+        y[to] = plain[to] = Narrow(rows * n, bf16(42.0f));
+        h[to] = Narrow(rows * s.n, bf16(42.0f));
+        dw[to] = Floats(4 * size, NAN);
+        for (int64_t p = parts - 1; p >= 0; --p) {
+          const Routing r = part(x.r, p, parts);
+          const int64_t first = p * (4 / parts);
+          const Narrow other = y[to];
+          ASSERT_TRUE(tensorGroupedSwiglu(ctx, {n, s.k, transB}, r, in.data(),
+                                          w.data() + first * size, y[to].data(), h[to].data()));
+          for (int64_t i = 0; i < rows * n; ++i)
+            if (i < r.offsets[0] * n || i >= *r.count() * n) {
+              ASSERT_EQ(y[to][i].bits, other[i].bits);
+            }
+          ASSERT_TRUE(tensorGroupedGemm(ctx, {n, s.k, transB}, r, in.data(),
+                                        w.data() + first * size, plain[to].data(),
+                                        bias.data() + first * n));
+          ASSERT_TRUE(tensorGroupedWeightGrad(ctx, {n, s.k}, r, in.data(), dy.data(),
+                                              dw[to].data() + first * size));
+        }
+      }
+      EXPECT_EQ(wide(y[0]), wide(y[1]));
+      EXPECT_EQ(wide(h[0]), wide(h[1]));
+      EXPECT_EQ(wide(plain[0]), wide(plain[1]));
+      EXPECT_EQ(wide(dw[0]), wide(dw[1]));
+    }
+}
+
 TEST(GroupedTensor, BiasAndAccumulation) {
   for (bool transB : {false, true}) {
     forward<bf16>(kShapes[0], transB, true, 0);

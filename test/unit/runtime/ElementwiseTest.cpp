@@ -6,6 +6,8 @@
 #include "TestUtil.h"
 #include "moire/rt/elementwise.h"
 
+#include <array>
+
 using namespace moire::rt;
 using namespace moire::rt::test;
 
@@ -26,6 +28,9 @@ struct Select {
 };
 struct CausalMask {
   MOIRE_FUNCTOR run(int64_t i, int64_t j, bool &m) { m = j <= i; }
+};
+struct AddIndex {
+  MOIRE_FUNCTOR run(float a, int64_t i, float &y) { y = a + float(i); }
 };
 struct Copy {
   MOIRE_FUNCTOR run(float a, float &y) { y = a; }
@@ -131,4 +136,46 @@ TEST(Elementwise, OnlyFilledRowsAreComputed) {
             ASSERT_TRUE(std::isnan(joined[i]) && std::isnan(apart[i]));
           }
       }
+}
+
+// Parts of the rows, each from a row that only memory knows: other rows keep what they hold,
+// and coordinates are those of the whole.
+TEST(Elementwise, RowsFromAFirstOneAreComputed) {
+  for (int threads : {1, 3})
+    for (auto [rows, each, width] :
+         {std::array<int64_t, 3>{6, 1, 1}, {40, 1, 24}, {300, 1, 257}, {7, 3, 5}, {10, 4, 8}})
+      for (int32_t first : {0, 1, 3, 5, int(rows)})
+        for (int32_t count : {0, 1, 5, 6, int(rows)}) {
+          if (first > count)
+            continue;
+          Context ctx(threads);
+          const std::vector<int32_t> range = {first, count};
+          const int32_t *f = range.data(), *c = f + 1;
+          const int64_t n = rows * each, size = n * width; // `each` indices a row
+          Floats x = random(size, 1), wide = random(n * (width + 3), 2);
+          Floats joined(size, NAN), apart = joined, numbered = joined, flat = joined;
+          std::vector<bf16> narrow(size, bf16(NAN));
+          launch<Copy>(ctx, filled({size}, f, c, rows), in<1>(x.data()), out<1>(joined.data()));
+          launch<Copy>(ctx, filled({n, width}, f, c, rows), in<1>(x.data(), {width}),
+                       out<1>(narrow.data(), {width})); // becomes one dimension on a GPU
+          launch<Copy>(ctx, filled({n, width}, f, c, rows), in<1>(wide.data(), {width + 3}),
+                       out<1>(apart.data(), {width}));
+          launch<AddIndex>(ctx, filled({n, width}, f, c, rows), in<1>(x.data(), {width}), index(0),
+                           out<1>(numbered.data(), {width}));
+          launch<AddIndex>(ctx, filled({size}, f, c, rows), in<1>(x.data()), index(0),
+                           out<1>(flat.data()));
+          for (int64_t i = 0; i < size; ++i) {
+            const int64_t at = i / width, row = at / each;
+            if (first <= row && row < count) {
+              ASSERT_EQ(joined[i], x[i]);
+              ASSERT_EQ(narrow[i].bits, bf16(x[i]).bits);
+              ASSERT_EQ(apart[i], wide[at * (width + 3) + i % width]);
+              ASSERT_EQ(numbered[i], x[i] + float(at));
+              ASSERT_EQ(flat[i], x[i] + float(i));
+            } else {
+              ASSERT_TRUE(std::isnan(joined[i]) && std::isnan(float(narrow[i])) &&
+                          std::isnan(apart[i]) && std::isnan(numbered[i]) && std::isnan(flat[i]));
+            }
+          }
+        }
 }

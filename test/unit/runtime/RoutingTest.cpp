@@ -7,6 +7,7 @@
 #include "moire/rt/gemm.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 using namespace moire::rt;
@@ -297,4 +298,112 @@ TEST(GroupedGemm, ARowsBitsDoNotDependOnHowManyThereAre) {
         }
       }
     }
+}
+
+namespace {
+template <typename T> std::vector<T> values(int64_t n, uint32_t seed) {
+  const Floats x = random(n, seed);
+  return std::vector<T>(x.begin(), x.end());
+}
+template <typename T> bool sameBits(const std::vector<T> &a, const std::vector<T> &b) {
+  return std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+/// What is computed by parts of the experts, in an order drawn from `seed`, must have the bits
+/// of what is computed at once: rows of `width`, or (rows = false) `width` values an expert;
+/// what other parts have must stay.
+template <typename T, typename Body>
+void expectParts(const Routing &r, bool rows, int64_t width, uint32_t seed, Body &&body) {
+  const std::vector<T> before = values<T>((rows ? r.rows() : r.experts) * width, 99);
+  std::vector<T> whole = before;
+  body(r, 0, whole.data());
+  for (int64_t parts : {1, 2, 4}) {
+    if (r.experts % parts != 0)
+      continue;
+    std::vector<int64_t> order(parts);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), std::mt19937(seed));
+    std::vector<T> got = before, want = before;
+    for (int64_t index : order) {
+      const Routing p = part(r, index, parts);
+      const int64_t expert = index * (r.experts / parts);
+      body(p, expert, got.data() + (rows ? 0 : expert * width));
+      const int64_t begin = (rows ? p.offsets[0] : expert) * width;
+      const int64_t end = (rows ? *p.count() : expert + p.experts) * width;
+      std::copy(whole.begin() + begin, whole.begin() + end, want.begin() + begin);
+      ASSERT_TRUE(sameBits(got, want)) << "part " << index << " of " << parts;
+    }
+    ASSERT_TRUE(sameBits(got, whole));
+  }
+}
+
+template <typename T, typename C> void productsByParts(Context &ctx, const Routing &r) {
+  const int64_t k = 35, n = 77;
+  const std::vector<T> x = values<T>(r.rows() * k, 1), w = values<T>(r.experts * k * n, 2);
+  const Floats bias = random(r.experts * n, 3);
+  for (bool transB : {false, true}) {
+    for (float beta : {0.0f, 1.0f})
+      expectParts<C>(r, true, n, 7, [&](const Routing &p, int64_t expert, C *y) {
+        groupedGemm(ctx, {n, k, transB, beta}, p, x.data(), w.data() + expert * k * n, y);
+      });
+    expectParts<C>(r, true, n, 8, [&](const Routing &p, int64_t expert, C *y) {
+      groupedGemm(ctx, {n, k, transB}, p, x.data(), w.data() + expert * k * n, y,
+                  bias.data() + expert * n);
+    });
+  }
+}
+
+template <typename T> void expertsByParts(Context &ctx, const Routing &r) {
+  const int64_t k = 35, half = 37, n = 2 * half;
+  const std::vector<T> x = values<T>(r.rows() * k, 1), w = values<T>(r.experts * k * n, 2);
+  productsByParts<T, T>(ctx, r);
+  for (bool transB : {false, true}) {
+    std::vector<T> other(r.rows() * n);
+    expectParts<T>(r, true, n, 9, [&](const Routing &p, int64_t expert, T *y) {
+      groupedGemmSwiglu(ctx, {n, k, transB}, p, x.data(), w.data() + expert * k * n, y,
+                        other.data());
+    });
+    expectParts<T>(r, true, half, 10, [&](const Routing &p, int64_t expert, T *h) {
+      groupedGemmSwiglu(ctx, {n, k, transB}, p, x.data(), w.data() + expert * k * n, other.data(),
+                        h);
+    });
+  }
+  for (int64_t width : {1, 19, 24}) {
+    const Floats each = random(r.experts * width, 4);
+    const std::vector<T> z = values<T>(r.rows() * width, 5);
+    expectParts<T>(r, true, width, 11, [&](const Routing &p, int64_t expert, T *rows) {
+      perExpert(ctx, p, width, each.data() + expert * width, rows);
+    });
+    expectParts<T>(r, true, width, 12, [&](const Routing &p, int64_t expert, T *rows) {
+      perExpert(ctx, p, width, each.data() + expert * width, rows, z.data());
+    });
+  }
+  for (float beta : {0.0f, 1.0f})
+    expectParts<float>(r, false, k * n, 13, [&](const Routing &p, int64_t, float *dw) {
+      const std::vector<T> dy = values<T>(r.rows() * n, 6);
+      groupedGemmWeightGrad(ctx, {n, k, false, beta}, p, x.data(), dy.data(), dw);
+    });
+}
+} // namespace
+
+TEST(Routing, PartsOfTheExpertsAreTheWhole) {
+  std::vector<Case> all = cases();
+  all.push_back({41, 2, 4, {}}); // an expert without rows, pairs without an expert
+  const int64_t chosen[] = {3, 0, -1, 1, 3, -1};
+  for (int64_t p = 0; p < 82; ++p)
+    all.back().ids.push_back(chosen[p * 7 % 6]);
+  for (const Case &c : all) {
+    Context ctx(3);
+    const Routed x(ctx, c);
+    expertsByParts<float>(ctx, x.r);
+    expertsByParts<bf16>(ctx, x.r);
+    productsByParts<bf16, float>(ctx, x.r);
+    const Floats rows = random(x.r.rows() * 21, 1);
+    expectParts<float>(x.r, false, 21, 14, [&](const Routing &p, int64_t, float *sums) {
+      perExpertSum(ctx, p, 21, rows.data(), sums);
+    });
+    expectParts<int64_t>(x.r, false, 1, 15, [&](const Routing &p, int64_t, int64_t *counts) {
+      expertCounts(ctx, p, counts);
+    });
+  }
 }

@@ -34,7 +34,8 @@
 // filled({512, 1024}, count, rows) is a space whose first dimension is made of
 // `rows` rows (of one or more indices each), of which the first *count are
 // computed; what the kernel would write beyond them stays as it is. *count is read
-// where the loop runs: on the device, of a GPU.
+// where the loop runs: on the device, of a GPU. filled({512, 1024}, first, count, rows) is
+// the same of rows *first … *count - 1; index(d) is still the coordinate in the whole space.
 //
 // The loop is moire/rt/cpu/elementwise.h or, where CUDA is compiled,
 // moire/rt/cuda/elementwise.h.
@@ -70,7 +71,8 @@ inline constexpr int kStrided = -1;
 struct Space {
   int64_t dims[kMaxDims] = {1, 1, 1, 1, 1, 1};
   int rank = 0;
-  const int32_t *count = nullptr; ///< rows that there are; null: all
+  const int32_t *first = nullptr; ///< the first row to compute; null: 0
+  const int32_t *count = nullptr; ///< rows that there are; null: all, and from 0
   int64_t rows = 1;               ///< of the first dimension
   Space(std::initializer_list<int64_t> list) {
     for (int64_t d : list)
@@ -85,10 +87,14 @@ struct Space {
   }
 };
 
-inline Space filled(Space space, const int32_t *count, int64_t rows) {
+inline Space filled(Space space, const int32_t *first, const int32_t *count, int64_t rows) {
+  space.first = first;
   space.count = count;
   space.rows = rows;
   return space;
+}
+inline Space filled(Space space, const int32_t *count, int64_t rows) {
+  return filled(space, nullptr, count, rows);
 }
 
 template <typename T, int Inner, bool IsOutput> struct Operand {

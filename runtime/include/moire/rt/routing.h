@@ -40,6 +40,18 @@ struct Routing {
   }
 };
 
+/// Part `index` of `parts` of a routing's experts, which `parts` must divide: its expert 0 is
+/// expert index * (r.experts / parts) of r. Tokens, k and the numbers of rows are r's, so that
+/// rows are where they are in buffers for all of r, and offsets[0] is not 0 in general; what
+/// lies by expert begins with the part's first one. For grouped products, perExpert(),
+/// perExpertSum() and expertCounts().
+inline Routing part(const Routing &r, int64_t index, int64_t parts) {
+  Routing view = r;
+  view.experts = r.experts / parts;
+  view.offsets = r.offsets + index * view.experts;
+  return view;
+}
+
 enum class Scoring : uint8_t { softmax, softmaxSelected, sigmoid };
 
 /// logits [tokens, experts] → weights, ids [tokens, k], the largest score first,

@@ -105,13 +105,21 @@ inline void rowLoop(int64_t n, std::tuple<Values...> *types,
 template <typename F, typename... Ops>
 void launch(Context &ctx, const Space &whole, const Ops &...ops) {
   Space space = whole;
-  if (space.count)
-    space.dims[0] = space.dims[0] / space.rows * std::min<int64_t>(*space.count, space.rows);
+  int64_t skipped = 0; // indices of the first dimension
+  if (space.count) {
+    const int64_t perRow = space.dims[0] / space.rows;
+    const int64_t rows = std::min<int64_t>(*space.count, space.rows);
+    skipped = space.first ? perRow * std::min<int64_t>(*space.first, rows) : 0;
+    space.dims[0] = perRow * rows;
+  }
   const int outerRank = space.rank ? space.rank - 1 : 0;
   const int64_t inner = space.inner(), total = space.outer() * inner;
+  const int64_t from = skipped ? total / space.dims[0] * skipped : 0;
   std::tuple<typename Ops::Value...> *types = nullptr;
   // Threads cut the flattened space; an operand costs about 4 bytes a element.
-  parallelFor(ctx, total, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+  parallelFor(ctx, total - from, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    begin += from;
+    end += from;
     int64_t c[kMaxDims] = {0};
     int64_t column = begin % inner, rest = begin / inner;
     for (int d = outerRank - 1; d >= 0; --d) {

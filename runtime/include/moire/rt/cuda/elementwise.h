@@ -150,7 +150,8 @@ __global__ void __launch_bounds__(kElementwiseThreads) elementwise(Walk walk, Op
   int64_t left = walk.inner - at.column;
   if (walk.count) {
     const int64_t end = *walk.count * walk.perRow - walk.offset[0];
-    if ((walk.outerRank ? int64_t(at.c[0]) : at.column) >= end)
+    const int64_t place = walk.outerRank ? int64_t(at.c[0]) : at.column;
+    if (place >= end || (walk.first && place < *walk.first * walk.perRow - walk.offset[0]))
       return;
     if (!walk.outerRank && end - at.column < left)
       left = end - at.column;
@@ -172,7 +173,7 @@ template <typename F, size_t... I, typename... Ops>
 void launchShape(Context &ctx, const Shape &shape, std::index_sequence<I...> numbers,
                  const Ops &...ops) {
   constexpr int W = widthOf<Ops...>();
-  if (W > 1 && (isAligned<W>(ops, shape, int(I)) && ...))
+  if (W > 1 && shape.rowsTake(W) && (isAligned<W>(ops, shape, int(I)) && ...))
     launchWalks<F, W>(ctx, shape, numbers, ops...);
   else
     launchWalks<F, 1>(ctx, shape, numbers, ops...);

@@ -22,6 +22,7 @@ struct Walk {
   Divider dims[kMaxDims - 1];
   int64_t inner = 0;
   int64_t offset[kMaxDims] = {0}; ///< where this walk begins in the space
+  const int32_t *first = nullptr; ///< the first row to compute, on the device; null: 0
   const int32_t *count = nullptr; ///< rows to compute, on the device; null: all
   int64_t perRow = 1;             ///< indices of the first dimension to a row
 };
@@ -34,7 +35,8 @@ inline constexpr int kMaxOperands = 64;
 class Shape {
 public:
   explicit Shape(const Space &space)
-      : rank(space.rank ? space.rank : 1), countedRows(space.count), numRows(space.rows) {
+      : rank(space.rank ? space.rank : 1), firstRow(space.first), countedRows(space.count),
+        numRows(space.rows) {
     for (int d = 0; d < rank; ++d)
       dims[d] = space.dims[d];
     for (int d = 0; d < kMaxDims; ++d)
@@ -62,12 +64,15 @@ public:
         return true;
     return false;
   }
+  /// Whether no thread's `width` columns begin before the first row to compute and end in it.
+  bool rowsTake(int width) const { return !firstRow || rank > 1 || dims[0] / numRows % width == 0; }
 
   int rank, count = 0;
   int64_t dims[kMaxDims];
   int64_t strides[kMaxOperands][kMaxDims] = {};
   bool pinned[kMaxDims] = {}; ///< an index operand reads its coordinate
   int number[kMaxDims];       ///< of an original dimension, now
+  const int32_t *firstRow;    ///< Space::first
   const int32_t *countedRows; ///< Space::count: the first dimension keeps whole rows
   int64_t numRows;
 
@@ -128,6 +133,7 @@ void forEachWalk(const Shape &shape, int width, Body &&body, int64_t *first = nu
   for (int d = 0; d < last; ++d)
     walk.dims[d] = Divider(uint32_t(dims[d]));
   walk.inner = dims[last];
+  walk.first = shape.firstRow;
   walk.count = shape.countedRows;
   walk.perRow = shape.dims[0] / shape.numRows;
   for (int d = 0; d < shape.rank; ++d)
