@@ -169,7 +169,6 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
         overlap::buildOverlapPipeline(passes, options.overlapRates);
       break;
     case Phase::program:
-      passes.addPass(stages::createUnshareStages());
       program::buildProgramPipeline(passes, options.logitsLimit << 20, options.epilogues);
       break;
     }

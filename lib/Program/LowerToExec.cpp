@@ -32,29 +32,35 @@ struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
     KernelTable kernels(getOperation());
     if (failed(lower(func, kernels, nullptr)))
       return failure();
-    makeShadows({func});
+    Shadows shadows;
+    for (auto shadow : func.getOps<exec::ShadowOp>())
+      shadows.insert({shadow.getParameterAttr(), shadow});
+    makeShadows(shadows, func);
     return success();
   }
 
-  /// A stage's functions in the order in which they run: what one keeps the next finds.
+  /// A stage's functions in the order in which they run: what one keeps the next finds. Those that
+  /// several stages run once.
   LogicalResult lowerStages() {
     auto program = pipe::PipelineProgram::read(getOperation());
     if (failed(program))
       return failure();
-    for (pipe::StageOp stage : program->stages)
-      if (stage->hasAttr(pipe::kParametersAttr))
-        return stage.emitOpError("has the functions of another stage, and statements need addresses of "
-                                 "its own parameters; run unshare-stages first");
     const auto pairs = program->pairs();
     KernelTable kernels(getOperation());
-    SmallVector<func::FuncOp> all;
+    Shadows shadows;
     std::vector<Placement::KeptWords> words(program->stages.size());
-    for (auto [stage, kept] : llvm::zip(program->stages, words))
+    for (auto [number, stage] : llvm::enumerate(program->stages)) {
+      const int64_t original = program->originalOf(number);
       for (func::FuncOp func : program->functionsOf(stage)) {
-        if (failed(lower(func, kernels, &kept)))
+        if (original == int64_t(number) && failed(lower(func, kernels, &words[number])))
           return failure();
-        all.push_back(func);
+        for (auto shadow : func.getOps<exec::ShadowOp>())
+          shadows.insert({FlatSymbolRefAttr::get(
+                              program->parameterOf(number, shadow.getParameterAttr().getAttr())),
+                          shadow});
       }
+      words[number] = words[original];
+    }
     // Both tasks of a pair find what their stages' functions keep.
     for (pipe::PipelineProgram::Pair pair : pairs) {
       Placement::KeptWords kept = words[pair.first];
@@ -65,9 +71,8 @@ struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
       }
       if (failed(lower(pair.func, kernels, &kept)))
         return failure();
-      all.push_back(pair.func);
     }
-    makeShadows(all);
+    makeShadows(shadows, program->first());
     return success();
   }
 
@@ -77,16 +82,12 @@ struct LowerToExec : program::impl::LowerToExecBase<LowerToExec> {
     return Lowering(func, folds, placement, kernels).run();
   }
 
-  /// @prepare rounds the parameters of which the functions read shadows, in the
-  /// order in which they first do.
-  void makeShadows(ArrayRef<func::FuncOp> functions) {
-    llvm::MapVector<Attribute, exec::ShadowOp> shadows;
-    for (func::FuncOp function : functions)
-      for (auto shadow : function.getBody().front().getOps<exec::ShadowOp>())
-        shadows.insert({shadow.getParameterAttr(), shadow});
+  /// By parameter a place like that of its shadow, in the order in which functions first read them.
+  using Shadows = llvm::MapVector<Attribute, exec::ShadowOp>;
+  /// @prepare rounds the parameters of which the functions read shadows. It stands before `first`.
+  void makeShadows(const Shadows &shadows, func::FuncOp first) {
     if (shadows.empty())
       return;
-    func::FuncOp first = functions.front();
     OpBuilder b(first);
     Location loc = first.getLoc();
     auto prepare = b.create<func::FuncOp>(loc, "prepare", b.getFunctionType({}, {}));

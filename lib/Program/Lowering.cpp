@@ -53,13 +53,18 @@ Value Lowering::temporary(ArrayRef<int64_t> shape, Type element) {
   return builder.create<exec::BufferOp>(loc, MemRefType::get(shape, element));
 }
 
+/// Of a pair: the place is one of its second task.
+static void markSecond(Value place, bool second) {
+  if (second)
+    place.getDefiningOp()->setAttr(pipe::kSecondAttr, UnitAttr::get(place.getContext()));
+}
+
 Value Lowering::gradPlace(FlatSymbolRefAttr parameter, bool second, RankedTensorType type) {
   Value &grad = grads[{parameter.getAsOpaquePointer(), second}];
   if (!grad) {
     grad = builder.create<exec::GradOp>(
         loc, MemRefType::get(type.getShape(), type.getElementType()), parameter);
-    if (second)
-      grad.getDefiningOp()->setAttr(pipe::kSecondAttr, builder.getUnitAttr());
+    markSecond(grad, second);
   }
   return grad;
 }
@@ -75,9 +80,13 @@ Value Lowering::rootPlace(int index) {
   case Root::Arena:
     return known = builder.create<exec::BufferOp>(loc, type);
   case Root::Param:
-    return known = builder.create<exec::ParamOp>(loc, type, root.parameter);
+    known = builder.create<exec::ParamOp>(loc, type, root.parameter);
+    markSecond(known, root.second);
+    return known;
   case Root::Shadow:
-    return known = builder.create<exec::ShadowOp>(loc, type, root.parameter);
+    known = builder.create<exec::ShadowOp>(loc, type, root.parameter);
+    markSecond(known, root.second);
+    return known;
   case Root::Input:
     return known = body->getArgument(inputOf[cast<BlockArgument>(root.value).getArgNumber()]);
   case Root::Kept:
@@ -106,8 +115,7 @@ Value Lowering::keptPlace(Value value, pipe::Port port) {
 
 Value Lowering::keptPlace(MemRefType type, pipe::Port port) {
   auto kept = builder.create<exec::KeptOp>(loc, type, port.role, port.number);
-  if (port.second)
-    kept->setAttr(pipe::kSecondAttr, builder.getUnitAttr());
+  markSecond(kept, port.second);
   return kept;
 }
 

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "Slots.h"
 #include "VerifyAsyncs.h"
 #include "moire/Program/ArenaPacking.h"
 #include "moire/Program/Passes.h"
@@ -137,7 +138,10 @@ struct VerifyArena : program::impl::VerifyArenaBase<VerifyArena> {
       error.attachNote(buffers.ops[overlap->first].getLoc()) << "the other buffer";
       return error;
     }
-    return success();
+    if (!pipe::PipelineProgram::isIn(getOperation()))
+      return success();
+    auto program = pipe::PipelineProgram::read(getOperation());
+    return failed(program) ? failure() : verifySlots(*program);
   }
 };
 

@@ -35,7 +35,7 @@ struct Root {
   enum Kind { Arena, Param, Shadow, Grad, Input, Constant, Kept } kind = Arena;
   mlir::Value value;                ///< whose memory it is (Grad: null)
   mlir::FlatSymbolRefAttr parameter; ///< of Param, Shadow and Grad
-  bool second = false;               ///< of Grad: of the second task of a pair
+  bool second = false;               ///< of these three: of the second task of a pair
   llvm::SmallVector<int64_t> shape;
   mlir::Type element;
   int64_t lastUse = -1; ///< index of the last op that reads or writes it; what a

@@ -89,9 +89,12 @@ void Placement::assign(Value value) {
   } else if (auto read = dyn_cast<pipe::ReadOp>(def)) {
     root.kind = Root::Param;
     root.parameter = read.getParameterAttr();
+    root.second = read->hasAttr(pipe::kSecondAttr);
   } else if (isShadow(def)) {
+    auto read = def->getOperand(0).getDefiningOp<pipe::ReadOp>();
     root.kind = Root::Shadow;
-    root.parameter = def->getOperand(0).getDefiningOp<pipe::ReadOp>().getParameterAttr();
+    root.parameter = read.getParameterAttr();
+    root.second = read->hasAttr(pipe::kSecondAttr);
   } else if (isa<arith::ConstantOp>(def)) {
     root.kind = Root::Constant;
     if (splatValue(value)) { // one element, repeated

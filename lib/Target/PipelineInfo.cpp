@@ -3,9 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "PipelineInfo.h"
+#include "PairTasks.h"
 #include "ProgramInfo.h"
+#include "Text.h"
 #include "moire/Program/Passes.h"
-#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/MapVector.h"
 #include <set>
 
 using namespace mlir;
@@ -19,6 +21,14 @@ int64_t StageEntry::messageBytes(StringRef role) const {
     for (const Kept &tensor : it->second)
       bytes += llvm::alignTo(tensor.bytes, 64);
   return bytes;
+}
+
+SmallVector<int> PipelineEntry::sharersOf(int stage) const {
+  SmallVector<int> result;
+  for (int other = 0; other < program.numStages(); ++other)
+    if (program.originalOf(other) == program.originalOf(stage))
+      result.push_back(other);
+  return result;
 }
 
 namespace {
@@ -61,6 +71,15 @@ LogicalResult PipelineLayout::readStage(int number) {
                                             << list.size() << " before it";
     list.push_back({int64_t(*kept.getOffset()), kept.getBytes()});
   }
+  if (!pipeline.isShared(number) || pipeline.program.originalOf(number) != number)
+    return success();
+  std::set<unsigned> named;
+  for (func::FuncOp func : pipeline.program.functionsOf(stage))
+    func.walk([&](Operation *op) {
+      if (auto name = op->getAttrOfType<FlatSymbolRefAttr>("parameter"))
+        named.insert(info.parameterOf.lookup(name.getValue()));
+    });
+  entry.named.assign(named.begin(), named.end());
   return success();
 }
 
@@ -222,22 +241,29 @@ void PipelineLayout::countInboxes(int number, int round, bool secondFirst) {
 void PipelineLayout::placeMemory(int number) {
   StageRankEntry &rank = pipeline.ranks[number];
   auto round = [](int64_t bytes) { return int64_t(llvm::alignTo(bytes, 64)); };
-  llvm::SetVector<func::FuncOp> functions;
-  for (const StageRankEntry::Held &held : rank.held)
-    for (func::FuncOp func : pipeline.program.functionsOf(pipeline.program.stages[held.stage]))
-      functions.insert(func);
+  // What it runs, and in which stages first.
+  llvm::MapVector<func::FuncOp, std::pair<int, int>> functions;
   for (const std::vector<StageRankEntry::Task> &tasks : rank.tasks)
-    for (const StageRankEntry::Task &task : tasks)
-      if (task.pair)
-        functions.insert(task.pair);
-  for (func::FuncOp func : functions) {
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const Task &task = tasks[i].task;
+      if (func::FuncOp pair = tasks[i].pair)
+        functions.insert({pair, {task.stage, tasks[++i].task.stage}});
+      else
+        functions.insert({pipeline.program.functionOf(task), {task.stage, task.stage}});
+    }
+  for (auto &[func, stages] : functions) {
     int64_t end = 0;
     func.walk([&](exec::BufferOp buffer) {
       end = std::max(end, int64_t(*buffer.getOffset()) + buffer.getBytes());
     });
     if (round(end) > rank.temporaryBytes) {
       rank.temporaryBytes = round(end);
-      rank.peak = findPeak(func);
+      const auto second = statementsOfSecond(func, info.inputs.size());
+      rank.peak = findPeak(func, [&, stages = stages](Operation *op) {
+        const int stage = second.contains(op) ? stages.second : stages.first;
+        return nodeNames(op->getLoc(), 1,
+                         [&](StringAttr name) { return pipeline.program.nodeOf(stage, name); });
+      });
     }
   }
   int64_t next = rank.temporaryBytes;

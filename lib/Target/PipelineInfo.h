@@ -36,6 +36,9 @@ struct StageEntry {
   };
   /// By role and in the order of their numbers.
   std::map<llvm::StringRef, std::vector<Kept>> kept;
+  /// Of a stage whose functions others run, too, and which had them first: the parameters that
+  /// they name, in model order.
+  std::vector<unsigned> named;
   /// Bytes of a message of these, each tensor at a multiple of 64.
   int64_t messageBytes(llvm::StringRef role) const;
 };
@@ -69,6 +72,10 @@ struct PipelineEntry {
   std::vector<StageRankEntry> ranks; ///< by coordinate of pp
   /// The first rank that runs a stage; all that do have the same places for what it reads.
   int rankOf(int stage) const { return program.rankOf()[0][stage]; }
+  /// The stages that run the functions of a stage, ascending; statements find the parameters of
+  /// several in a table of the stage's.
+  llvm::SmallVector<int> sharersOf(int stage) const;
+  bool isShared(int stage) const { return sharersOf(stage).size() > 1; }
 };
 
 /// Gives every rank its places of parameters, slots and inboxes. Errors are located.

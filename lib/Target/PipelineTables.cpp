@@ -38,8 +38,43 @@ static StringRef kindName(TaskKind kind) {
   llvm_unreachable("all kinds are named above");
 }
 
+/// Of a stage whose functions others run, too: what it has for each parameter that they name, and
+/// what it calls their collectives; the two fields.
+static std::string ownTables(const ProgramInfo &info, int number, const SharedNames &names,
+                             std::string &out) {
+  const PipelineEntry &pipeline = *info.pipeline;
+  const StageRankEntry &rank = pipeline.ranks[pipeline.rankOf(number)];
+  const int original = int(pipeline.program.originalOf(number));
+  std::vector<std::string> parameters, collectives;
+  for (unsigned named : pipeline.stages[original].named) {
+    pipe::ParameterOp op = info.parameters[named].op;
+    const unsigned own = info.parameterOf.lookup(
+        pipeline.program.parameterOf(number, op.getSymNameAttr()).getValue());
+    const bool isRounded = llvm::any_of(
+        info.shadows, [&](const ProgramInfo::Shadow &shadow) { return shadow.parameter == own; });
+    parameters.push_back(
+        "{at::" + info.parameterName(own, pipeline.rankOf(number)) + ", " +
+        (rank.copyOffset.count({own, number}) ? "grads::" + info.gradientName(own, number) : "-1") +
+        ", " + (isRounded ? "shadows::" + info.parameters[own].identifier : "-1") + "}");
+  }
+  if (auto it = names.find(original); it != names.end())
+    for (const SharedName &collective : it->second) {
+      const std::string node = nodeNames(collective.location, 1, [&](StringAttr name) {
+        return pipeline.program.nodeOf(number, name);
+      });
+      collectives.push_back(quoted(collective.kind + (node.empty() ? "" : " of " + node)));
+    }
+  auto table = [&](StringRef type, StringRef name, ArrayRef<std::string> rows) {
+    const std::string whole = name.str() + text(number);
+    array(out, type, whole, rows, ",\n    ");
+    return ", " + (rows.empty() ? "nullptr" : whole);
+  };
+  return table("StageParameter", "own", parameters) + table("char *const", "names", collectives);
+}
+
 /// What a slot of each stage holds, and the functions.
-static std::string stageTable(const PipelineEntry &pipeline, std::string &out) {
+static std::string stageTable(const ProgramInfo &info, const SharedNames &names, std::string &out) {
+  const PipelineEntry &pipeline = *info.pipeline;
   std::vector<std::string> rows;
   for (auto [i, stage] : llvm::enumerate(pipeline.stages)) {
     std::string functions;
@@ -61,9 +96,11 @@ static std::string stageTable(const PipelineEntry &pipeline, std::string &out) {
           tensors.push_back("{" + text(kept.offset) + ", " + text(kept.bytes) + "}");
       row += ", " + array(out, "KeptInfo", name.str() + text(int64_t(i)), tensors);
     }
+    if (pipeline.isShared(int(i)))
+      row += ownTables(info, int(i), names, out);
     rows.push_back(row + "}");
   }
-  out += "// functions, bytes of a slot, what comes and goes\n";
+  out += "// functions, bytes of a slot, what comes and goes, parameters, collectives\n";
   return array(out, "StageInfo", "stages", rows, ",\n    ");
 }
 
@@ -138,10 +175,11 @@ static std::string workTables(const PipelineEntry &pipeline, int number, std::st
   return name;
 }
 
-std::string target::pipelineTables(const ProgramInfo &info, ArrayRef<ParameterRow> parameters) {
+std::string target::pipelineTables(const ProgramInfo &info, ArrayRef<ParameterRow> parameters,
+                                   const SharedNames &names) {
   const PipelineEntry &pipeline = *info.pipeline;
   std::string out;
-  const std::string stages = stageTable(pipeline, out);
+  const std::string stages = stageTable(info, names, out);
   std::vector<std::string> ranks, rounds;
   for (auto [r, rank] : llvm::enumerate(pipeline.ranks)) {
     const std::string number = text(int64_t(r));

@@ -37,6 +37,15 @@ std::string StatementWriter::pointer(Value place) {
            std::to_string(*kept.getOffset() + offset * exec::elementBytes(element)) + ")";
   std::string base;
   auto number = [&](auto op) { return info.parameterOf.lookup(op.getParameter()); };
+  // Of a pipeline: whose the place is, and where it finds a parameter if several stages run it.
+  const int owner = place.getDefiningOp() && place.getDefiningOp()->hasAttr(pipe::kSecondAttr)
+                        ? secondStage
+                        : stage;
+  const bool isShared = owner >= 0 && info.pipeline->isShared(owner);
+  auto own = [&](auto op, StringRef field) {
+    return context(op) + ".own[stage" + std::to_string(owner) +
+           "::" + info.parameters[number(op)].identifier + "]." + field.str();
+  };
   if (auto argument = dyn_cast<BlockArgument>(place)) {
     // A pair's second task has inputs of its own.
     const size_t i = argument.getArgNumber(), count = info.inputs.size();
@@ -44,12 +53,22 @@ std::string StatementWriter::pointer(Value place) {
            ">(inputs::" + info.inputs[i % count].identifier + ")";
   }
   else if (auto param = place.getDefiningOp<exec::ParamOp>())
-    base = "ctx.param(at::" + info.parameterName(number(param), rank) + ")";
+    base =
+        "ctx.param(" +
+        (isShared ? own(param, "param")
+                  : "at::" + info.parameterName(number(param),
+                                                owner < 0 ? rank : info.pipeline->rankOf(owner))) +
+        ")";
   else if (auto shadow = place.getDefiningOp<exec::ShadowOp>())
-    base = "ctx.shadow<bf16>(shadows::" + info.parameters[number(shadow)].identifier + ")";
+    base = "ctx.shadow<bf16>(" +
+           (isShared ? own(shadow, "shadow")
+                     : "shadows::" + info.parameters[number(shadow)].identifier) +
+           ")";
   else if (auto grad = place.getDefiningOp<exec::GradOp>())
-    base = (info.hasGradOffsets() ? "ctx.grad(grads::" : "ctx.grad(at::") +
-           info.gradientName(number(grad), grad->hasAttr(pipe::kSecondAttr) ? secondStage : stage) +
+    base = "ctx.grad(" +
+           (isShared ? own(grad, "grad")
+                     : (info.hasGradOffsets() ? "grads::" : "at::") +
+                           info.gradientName(number(grad), owner)) +
            ")";
   else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {
     auto [it, isNew] = tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});

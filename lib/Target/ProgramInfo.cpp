@@ -267,8 +267,9 @@ SmallVector<func::FuncOp> ProgramInfo::steps() const {
   if (!pipeline)
     return {microStep};
   SmallVector<func::FuncOp> result;
-  for (pipe::StageOp stage : pipeline->program.stages)
-    llvm::append_range(result, pipeline->program.functionsOf(stage));
+  for (auto [number, stage] : llvm::enumerate(pipeline->program.stages))
+    if (pipeline->program.originalOf(number) == int64_t(number))
+      llvm::append_range(result, pipeline->program.functionsOf(stage));
   for (pipe::PipelineProgram::Pair pair : pipeline->program.pairs())
     result.push_back(pair.func);
   return result;
@@ -360,7 +361,7 @@ LogicalResult Collector::readBuffers() {
       info.arenaBytes = std::max<int64_t>(info.arenaBytes, llvm::alignTo(end, 64));
     }
   if (!info.pipeline)
-    info.peak = findPeak(info.microStep);
+    info.peak = findPeak(info.microStep, [](Operation *op) { return nodeNames(op->getLoc(), 1); });
   return success();
 }
 
@@ -421,7 +422,8 @@ static exec::BufferOp bufferOf(Value place) {
   return exec::rootOf(place).getDefiningOp<exec::BufferOp>();
 }
 
-std::vector<PeakLine> target::findPeak(func::FuncOp func) {
+std::vector<PeakLine> target::findPeak(func::FuncOp func,
+                                       llvm::function_ref<std::string(Operation *)> nodeOf) {
   // 1. First and last statement of every buffer, by the statements' numbers.
   struct Life {
     int64_t first = -1, last = -1, bytes = 0;
@@ -485,7 +487,7 @@ std::vector<PeakLine> target::findPeak(func::FuncOp func) {
     llvm::raw_string_ostream os(what);
     llvm::interleave(type.getShape(), os, "x");
     os << (type.getRank() ? "x" : "") << type.getElementType();
-    std::string node = nodeNames(lives[entry.second].writer->getLoc(), 1);
+    std::string node = nodeOf(lives[entry.second].writer);
     if (!node.empty())
       os << " of " << node;
     lines.push_back({what, entry.first});

@@ -97,6 +97,14 @@ struct ProgramInfo {
   std::string gradientName(unsigned parameter, int stage) const;
 };
 
+/// What a collective is called in the stage that first had its function, while others run it, too.
+struct SharedName {
+  std::string text, kind; ///< "all_reduce of NODE", "all_reduce"
+  mlir::Location location;
+};
+/// By that stage, each name once.
+using SharedNames = std::map<int, std::vector<SharedName>>;
+
 /// What is summed together, as ranges of the gradients' block: neighbours of which all members
 /// get the sum are one, with the padding between them. offsetOf: -1 for what is not held.
 BucketEntry makeBucket(const ProgramInfo &info, pipe::ReduceGradsOp sum,
@@ -107,8 +115,9 @@ BucketEntry makeBucket(const ProgramInfo &info, pipe::ReduceGradsOp sum,
 mlir::FailureOr<ProgramInfo> collectProgram(mlir::ModuleOp module, const EmitOptions &options);
 
 /// The largest buffers among those that live where their sum is largest, and
-/// the rest in one line.
-std::vector<PeakLine> findPeak(mlir::func::FuncOp func);
+/// the rest in one line. nodeOf: the ONNX node of a statement.
+std::vector<PeakLine> findPeak(mlir::func::FuncOp func,
+                               llvm::function_ref<std::string(mlir::Operation *)> nodeOf);
 
 } // namespace moire::target
 

@@ -39,7 +39,9 @@ public:
 
 private:
   LogicalResult readSteps();
-  LogicalResult readFunction(func::FuncOp func, const std::string &name);
+  LogicalResult readFunction(func::FuncOp func, const std::string &name,
+                             const std::string &comment);
+  std::string sharersComment(int stage, int second = -1) const;
   LogicalResult writeKernels();
   LogicalResult writePrepare();
   void writeHeader();
@@ -52,7 +54,7 @@ private:
   StatementWriter writer;
   /// A part of a function, short enough to compile quickly.
   struct Part {
-    std::string name, file, body;
+    std::string name, file, comment, body;
     size_t statements = 0;
     bool isGraph = false; ///< it may run as a CUDA graph
   };
@@ -98,23 +100,61 @@ static bool needsHost(Operation &op) {
 
 LogicalResult SourceWriter::readSteps() {
   if (!info.pipeline)
-    return readFunction(info.microStep, "step");
-  for (auto [number, stage] : llvm::enumerate(info.pipeline->program.stages)) {
+    return readFunction(info.microStep, "step", "");
+  const pipe::PipelineProgram &program = info.pipeline->program;
+  for (auto [number, stage] : llvm::enumerate(program.stages)) {
+    if (program.originalOf(number) != int64_t(number))
+      continue;
     writer.enterStage(int(number));
-    for (func::FuncOp func : info.pipeline->program.functionsOf(stage))
-      if (failed(readFunction(func, func.getSymName().str())))
+    for (func::FuncOp func : program.functionsOf(stage))
+      if (failed(readFunction(func, func.getSymName().str(), sharersComment(int(number)))))
         return failure();
   }
-  for (pipe::PipelineProgram::Pair pair : info.pipeline->program.pairs()) {
-    writer.enterPair(pair.first, pair.second);
-    if (failed(readFunction(pair.func, pair.func.getSymName().str())))
+  for (pipe::PipelineProgram::Pair pair : program.pairs()) {
+    const int first = int(program.originalOf(pair.first)),
+              second = int(program.originalOf(pair.second));
+    writer.enterPair(first, second, pair.func);
+    if (failed(
+            readFunction(pair.func, pair.func.getSymName().str(), sharersComment(first, second))))
       return failure();
   }
   return success();
 }
 
+/// "stage 0", "stages 1 and 2", "stages 1, 2 and 4 to 7": those that run the functions of a stage.
+static std::string sharersText(const PipelineEntry &pipeline, int stage) {
+  const SmallVector<int> stages = pipeline.sharersOf(stage);
+  SmallVector<std::string> ranges;
+  for (size_t i = 0, end; i < stages.size(); i = end) {
+    for (end = i + 1; end < stages.size() && stages[end] == stages[end - 1] + 1;)
+      ++end;
+    if (end - i < 3) // too few for a range
+      end = i + 1;
+    ranges.push_back(std::to_string(stages[i]) +
+                     (end - i > 1 ? " to " + std::to_string(stages[end - 1]) : ""));
+  }
+  std::string text = stages.size() > 1 ? "stages " : "stage ";
+  for (auto [i, range] : llvm::enumerate(ranges))
+    text += (i == 0 ? "" : i + 1 == ranges.size() ? " and " : ", ") + range;
+  return text;
+}
+
+/// Says of a function which stages run it, where there are several.
+std::string SourceWriter::sharersComment(int stage, int second) const {
+  const PipelineEntry &pipeline = *info.pipeline;
+  if (!pipeline.isShared(stage) && (second < 0 || !pipeline.isShared(second)))
+    return "";
+  std::string text = "// Of " + sharersText(pipeline, stage) + "; nodes are named as in stage " +
+                     std::to_string(stage) + ".\n";
+  if (second >= 0)
+    text += "// The second task is of " + sharersText(pipeline, second) + ", as in stage " +
+            std::to_string(second) + ".\n";
+  return text;
+}
+
 /// The function's statements, cut into parts.
-LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &name) {
+LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &name,
+                                         const std::string &comment) {
   std::string last, body;
   size_t count = 0, number = 0;
   bool asks = asksForSlots(info), asked = false;
@@ -133,7 +173,8 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
       const std::string file = func->hasAttr(pipe::kPairAttr) ? "pairs"
                                : info.pipeline                ? name.substr(0, name.find('_'))
                                                               : name;
-      parts.push_back({name + std::to_string(number), file, std::move(body), count, isGraph});
+      parts.push_back(
+          {name + std::to_string(number), file, comment, std::move(body), count, isGraph});
     }
     body.clear();
     last.clear();
@@ -257,9 +298,23 @@ void SourceWriter::writeHeader() {
         for (const StageRankEntry &rank : info.pipeline->ranks)
           for (auto &[key, offset] : rank.copyOffset)
             if (key.first == i && named.insert(info.gradientName(i, key.second)).second)
-              text += "  " + info.gradientName(i, key.second) + " = " + std::to_string(offset) + ",\n";
+              text +=
+                  "  " + info.gradientName(i, key.second) + " = " + std::to_string(offset) + ",\n";
     }
     text += "};\n} // namespace grads\n\n";
+  }
+  for (auto [number, stage] :
+       llvm::enumerate(info.pipeline ? info.pipeline->stages : std::vector<StageEntry>())) {
+    if (stage.named.empty())
+      continue;
+    const std::string name = "stage" + std::to_string(number);
+    text += "/// What the functions of " + name +
+            " call parameters: entries of ctx.own, which says where\n/// " +
+            sharersText(*info.pipeline, int(number)) + " have theirs.\nnamespace " + name +
+            " {\nenum : int64_t {\n";
+    for (unsigned parameter : stage.named)
+      text += "  " + info.parameters[parameter].identifier + ",\n";
+    text += "};\n} // namespace " + name + "\n\n";
   }
   text += "/// The arguments of a micro-step.\nnamespace inputs {\nenum {\n";
   for (const InputEntry &input : info.inputs)
@@ -326,7 +381,7 @@ void SourceWriter::writeSteps() {
     const Part &part = parts[i];
     if (text.empty())
       text = "#include \"kernels.h\"\n#include \"program.h\"\n\n";
-    text += "void " + part.name + "(Context &ctx) {\n" + part.body + "}\n";
+    text += part.comment + "void " + part.name + "(Context &ctx) {\n" + part.body + "}\n";
     inFile += part.statements;
     if (i + 1 == parts.size() || parts[i + 1].file != part.file ||
         inFile + parts[i + 1].statements > perFile) {
@@ -348,7 +403,7 @@ FailureOr<std::vector<SourceFile>> SourceWriter::run() {
     return failure();
   writeHeader();
   writeSteps();
-  auto tables = emitTables(info, writer.constants(), functions);
+  auto tables = emitTables(info, writer.constants(), functions, writer.sharedNames());
   if (failed(tables))
     return failure();
   add("program.cpp", "the tables that the runtime reads", *tables);

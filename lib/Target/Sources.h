@@ -24,7 +24,8 @@ struct FunctionEntry {
 /// program.cpp: constants, parameters, inputs, files, peak, program.
 mlir::FailureOr<std::string> emitTables(const ProgramInfo &info,
                                         llvm::ArrayRef<ConstantEntry> constants,
-                                        llvm::ArrayRef<FunctionEntry> functions);
+                                        llvm::ArrayRef<FunctionEntry> functions,
+                                        const SharedNames &names);
 
 /// A row of ParameterInfo without its last brace: before and behind the offset; what follows
 /// the groups is not in it.
@@ -32,7 +33,8 @@ struct ParameterRow {
   std::string before, behind;
 };
 /// Of program.cpp, the tables of a pipeline.
-std::string pipelineTables(const ProgramInfo &info, llvm::ArrayRef<ParameterRow> rows);
+std::string pipelineTables(const ProgramInfo &info, llvm::ArrayRef<ParameterRow> rows,
+                           const SharedNames &names);
 /// `NAME[] = {{group, ranges, …}, …};` with the ranges before it; empty without buckets.
 std::string bucketTable(llvm::ArrayRef<BucketEntry> buckets, const std::string &suffix);
 

@@ -5,6 +5,7 @@
 #ifndef MOIRE_LIB_TARGET_STATEMENTS_H
 #define MOIRE_LIB_TARGET_STATEMENTS_H
 
+#include "PairTasks.h"
 #include "ProgramInfo.h"
 #include "Text.h"
 #include "llvm/ADT/MapVector.h"
@@ -20,15 +21,24 @@ public:
   /// The op's statement; empty for an op that only names a place.
   mlir::FailureOr<std::string> emit(mlir::Operation *op);
 
-  /// What follows belongs to a stage of a pipeline, or to a rank of pp.
-  void enterStage(int number) { enterPair(number, -1); }
-  /// Or to a function of two tasks in these stages.
-  void enterPair(int first, int second) {
+  /// What follows belongs to a stage of a pipeline, the first one with its functions.
+  void enterStage(int number) {
+    stage = number;
+    secondStage = -1;
+    ofSecond.clear();
+  }
+  /// Or to a function of two tasks, whose functions these stages had first.
+  void enterPair(int first, int second, mlir::func::FuncOp pair) {
     stage = first;
     secondStage = second;
-    rank = info.pipeline->rankOf(first);
+    ofSecond = statementsOfSecond(pair, info.inputs.size());
   }
-  void enterRank(int number) { rank = number; }
+  /// Or to a rank of pp.
+  void enterRank(int number) {
+    stage = secondStage = -1;
+    ofSecond.clear();
+    rank = number;
+  }
 
   /// The constants that were used.
   llvm::ArrayRef<ConstantEntry> constants() const { return usedConstants; }
@@ -39,6 +49,9 @@ public:
     std::vector<std::string> operands;
   };
   llvm::ArrayRef<Launch> launches() const { return usedLaunches; }
+  /// What collectives of functions that several stages run are called, in the order of
+  /// TaskState::names.
+  const SharedNames &sharedNames() const { return usedNames; }
 
 private:
   using Statement = mlir::FailureOr<std::string>;
@@ -52,6 +65,8 @@ private:
   }
   /// The `beta` of a result: "0.0f", "1.0f" or "ctx.beta()".
   std::string beta(exec::Mode mode) const;
+  /// What a collective is called: a literal, or an entry of the stage's names.
+  std::string nameOf(mlir::Operation *collective);
   std::string pointerOrNull(mlir::Value place) { return place ? pointer(place) : "nullptr"; }
   std::string routing(mlir::Value routing);
 
@@ -81,6 +96,8 @@ private:
 
   const ProgramInfo &info;
   int stage = -1, secondStage = -1, rank = -1; ///< -1: there are none
+  llvm::DenseSet<mlir::Operation *> ofSecond;  ///< statements of a pair's second task
+  SharedNames usedNames;
   std::string task = "ctx"; ///< the context of the gradients that the statement adds to
   llvm::MapVector<mlir::Attribute, std::string> tables; ///< of constants, by value
   llvm::SmallVector<ConstantEntry> usedConstants;

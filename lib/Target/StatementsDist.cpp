@@ -20,14 +20,29 @@ static void addDim(std::vector<std::string> &arguments, MemRefType whole, MemRef
     arguments.push_back(std::to_string(size));
 }
 
-StatementWriter::Statement StatementWriter::collective(Operation *op) {
-  using Result = FailureOr<std::string>;
-  // The operation and its node, for the sentence of a rank that lost another one.
-  std::string what = op->getName().stripDialect().str();
+/// The operation and its node, for the trace and the sentence of a rank that lost another one.
+std::string StatementWriter::nameOf(Operation *op) {
+  const std::string kind = op->getName().stripDialect().str();
+  std::string what = kind;
   if (std::string node = nodeNames(op->getLoc(), 1); !node.empty())
     what += " of " + node;
+  const bool second = ofSecond.contains(op);
+  const int owner = second ? secondStage : stage;
+  if (owner < 0 || !info.pipeline->isShared(owner))
+    return quoted(what);
+  std::vector<SharedName> &names = usedNames[owner];
+  const auto known =
+      llvm::find_if(names, [&](const SharedName &name) { return name.text == what; });
+  const size_t index = known - names.begin();
+  if (index == names.size())
+    names.push_back({what, kind, op->getLoc()});
+  return (second ? kSecond.str() : "ctx") + ".names[" + std::to_string(index) + "]";
+}
+
+StatementWriter::Statement StatementWriter::collective(Operation *op) {
+  using Result = FailureOr<std::string>;
   const std::string group = std::to_string(info.groupOf(op->getAttrOfType<ArrayAttr>("axes")));
-  std::vector<std::string> head{"ctx", group, quoted(what)};
+  std::vector<std::string> head{"ctx", group, nameOf(op)};
   auto with = [&](std::vector<std::string> rest) {
     std::vector<std::string> arguments = head;
     arguments.insert(arguments.end(), rest.begin(), rest.end());

@@ -181,7 +181,8 @@ static FailureOr<ParameterRow> addParameter(const ProgramInfo &info, const Param
 
 FailureOr<std::string> target::emitTables(const ProgramInfo &info,
                                           ArrayRef<ConstantEntry> constants,
-                                          ArrayRef<FunctionEntry> functions) {
+                                          ArrayRef<FunctionEntry> functions,
+                                          const SharedNames &names) {
   bool narrow = llvm::any_of(constants, [](const ConstantEntry &constant) {
     return exec::ConstantOp(constant.op).getType().getElementType().isBF16();
   });
@@ -268,7 +269,7 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   if (info.mesh)
     text += meshTables(info);
   if (info.pipeline)
-    text += pipelineTables(info, rows);
+    text += pipelineTables(info, rows, names);
   // 5. The program.
   if (!info.ramp.empty()) {
     text += "// micro-batches, steps done before, index of the pipeline's round\n"

@@ -125,19 +125,21 @@ StringRef target::scalarType(Type element) {
   return element.isSignlessInteger(1) ? "bool" : "";
 }
 
-static void collectNames(Location loc, llvm::SmallSetVector<StringAttr, 4> &names) {
+using OwnName = llvm::function_ref<StringAttr(StringAttr)>;
+
+static void collectNames(Location loc, OwnName own, llvm::SmallSetVector<StringAttr, 4> &names) {
   if (auto name = dyn_cast<NameLoc>(loc))
-    names.insert(name.getName());
+    names.insert(own ? own(name.getName()) : name.getName());
   else if (auto fused = dyn_cast<FusedLoc>(loc))
     for (Location part : fused.getLocations())
-      collectNames(part, names);
+      collectNames(part, own, names);
   else if (auto call = dyn_cast<CallSiteLoc>(loc))
-    collectNames(call.getCallee(), names);
+    collectNames(call.getCallee(), own, names);
 }
 
-std::string target::nodeNames(Location loc, unsigned most) {
+std::string target::nodeNames(Location loc, unsigned most, OwnName own) {
   llvm::SmallSetVector<StringAttr, 4> names;
-  collectNames(loc, names);
+  collectNames(loc, own, names);
   std::string result;
   for (auto [i, name] : llvm::enumerate(names)) {
     if (i == most)

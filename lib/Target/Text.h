@@ -39,8 +39,10 @@ std::string literal(double value);
 llvm::StringRef memoryType(mlir::Type element);
 llvm::StringRef scalarType(mlir::Type element);
 
-/// The ONNX nodes of an op, at most `most` of them by name; empty for none.
-std::string nodeNames(mlir::Location loc, unsigned most = 3);
+/// The ONNX nodes of an op, at most `most` of them by name; empty for none. own: what a name
+/// stands for, in a function that several stages run.
+std::string nodeNames(mlir::Location loc, unsigned most = 3,
+                      llvm::function_ref<mlir::StringAttr(mlir::StringAttr)> own = nullptr);
 /// The text on one line, without what would end a comment or continue its line.
 std::string commentText(llvm::StringRef text);
 

@@ -46,8 +46,10 @@ void Graphs::run(Context &ctx, Part part) {
   }
   if (ran.insert(part).second)
     return part(ctx);
-  cudaGraphExec_t &exec =
-      graphs[{part, ctx.kept, ctx.first(), ctx.second.kept, ctx.second.kept && ctx.second.first()}];
+  const TaskState &second = ctx.second;
+  cudaGraphExec_t &exec = graphs[{part,
+                                  {ctx.own, ctx.kept, ctx.first()},
+                                  {second.own, second.kept, second.kept && second.first()}}];
   if (!exec) {
     cudaGraph_t captured = captureGraph(ctx, [&] { part(ctx); });
     MOIRE_CUDA(cudaGraphInstantiate(&exec, captured, 0));

@@ -7,6 +7,7 @@
 // part in, as in collectives, stands between parts. A graph's kernels keep their arguments.
 // What differs between two runs of a part is
 //
+//   the stages of its tasks      places of their parameters and gradients
 //   the slots of its tasks       places of what micro-batches keep
 //   whether they are the first   gradients are set or added to
 //
@@ -47,7 +48,9 @@ public:
   int64_t launched() const { return launches; }
 
 private:
-  using Key = std::tuple<Part, const char *, bool, const char *, bool>;
+  /// Of a task: the stage's parameters, the slot, and whether it is the first.
+  using TaskKey = std::tuple<const StageParameter *, const char *, bool>;
+  using Key = std::tuple<Part, TaskKey, TaskKey>;
   void drop();
 
   std::set<Part> ran; ///< once plainly

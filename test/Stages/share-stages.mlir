@@ -1,14 +1,16 @@
-// Stages that are equal up to their parameters share functions; each gets its own again before the program.
+// Stages that are equal up to their parameters share functions, as statements, too.
 // RUN: moire-opt %s --cut-stages="stages=4 rates=flops=0.001,overhead=0" --share-stages --pipe-schedule="kind=dualpipe microbatches=8" --mlir-print-debuginfo -o %t.mlir
 // RUN: FileCheck %s < %t.mlir
 // RUN: moire-opt %t.mlir --sum-copies --overlap-pairs --mlir-print-debuginfo -o %t.pairs.mlir
 // RUN: FileCheck %s --check-prefix=PAIRS < %t.pairs.mlir
-// RUN: moire-opt %t.pairs.mlir --unshare-stages --mlir-print-debuginfo --mlir-pretty-debuginfo | FileCheck %s --check-prefix=OWN
+// RUN: moire-opt %t.pairs.mlir --lower-to-exec --pack-arena --pack-slots --verify-arena -o %t.exec.mlir
+// RUN: FileCheck %s --check-prefix=EXEC < %t.exec.mlir
+// RUN: moire-opt %t.pairs.mlir --lower-to-exec --pack-arena --pack-slots --mlir-print-debuginfo | moire-translate --exec-to-cpp > %t.cpp
+// RUN: FileCheck %s --check-prefix=CPP < %t.cpp
+// RUN: FileCheck %s --check-prefix=TABLES < %t.cpp
 // RUN: sed 's/b = @c/b = @d/' %t.mlir | not moire-opt --sum-copies -o /dev/null 2>&1 | FileCheck %s --check-prefix=TYPE
 // RUN: sed 's/b = @c/b = @e/' %t.mlir | not moire-opt --sum-copies -o /dev/null 2>&1 | FileCheck %s --check-prefix=NONE
-// RUN: not moire-opt %t.mlir --sum-copies --lower-to-exec -o /dev/null 2>&1 | FileCheck %s --check-prefix=LOWER
 
-// LOWER: error: 'pipe.stage' op has the functions of another stage, and statements need addresses of its own parameters; run unshare-stages first
 // TYPE: error: 'pipe.stage' op has @d of type 'tensor<8x6xf32>' for @b, which is 'tensor<8x8xf32>'; they must be of one type
 // NONE: error: 'pipe.stage' op has @e for @b; both must be parameters
 
@@ -26,16 +28,52 @@
 // PAIRS: pipe.read @b {pipe.second}
 // PAIRS-NOT: func.func @stage2_
 
-// OWN-DAG: func.func @stage2_forward_and_stage1_backward({{.*}}attributes {pipe.pair = [@stage2_forward, @stage1_backward]}
-// OWN-DAG: func.func @stage1_forward_and_stage2_backward({{.*}}attributes {pipe.pair = [@stage1_forward, @stage2_backward]}
-// OWN-NOT: @stage1_forward_and_stage1_backward
-// OWN-LABEL: func.func @stage2_forward(
-// OWN: pipe.read @c {{.*}}"third"
-// OWN-LABEL: func.func @stage2_backward(
-// OWN: pipe.accumulate @c
-// OWN: pipe.stage @stage2 index 2 {{.*}}forward @stage2_forward backward @stage2_backward backward_input @stage2_backward_input backward_weight @stage2_backward_weight
-// OWN-NOT: pipe.parameters
-module {
+// Slots of both have one layout. A pair says which of its parameters are the second task's.
+// EXEC-LABEL: func.func @stage1_forward(
+// EXEC: exec.kept "pipe.input" 0 at [[X:[0-9]+]] :
+// EXEC-LABEL: func.func @stage1_forward_and_stage1_backward
+// EXEC-DAG: exec.param @b :
+// EXEC-DAG: exec.param @b {pipe.second} :
+// EXEC-DAG: exec.grad @b {pipe.second} :
+// EXEC-DAG: exec.kept "pipe.input" 0 at [[X]] :
+// EXEC-DAG: exec.kept "pipe.input" 0 at [[X]] {pipe.second} :
+// EXEC: pipe.stage @stage1 {{.*}}exec.slot_bytes = [[BYTES:[0-9]+]] : i64
+// EXEC-NOT: func.func @stage2_
+// EXEC: pipe.stage @stage2 {{.*}}forward @stage1_forward {{.*}}exec.slot_bytes = [[BYTES]] : i64, {{.*}}pipe.parameters = {b = @c}
+
+// The program finds parameters in a table of the stage that runs.
+// CPP:      stages 1 and 2 have theirs
+// CPP-NEXT: namespace stage1 {
+// CPP-NEXT: enum : int64_t {
+// CPP-NEXT:   b,
+// CPP-NEXT: };
+// CPP-NOT: stage2_
+// CPP-LABEL: src/stage0.cpp
+// CPP: ctx.param(at::a)
+// CPP-LABEL: src/stage1.cpp
+// CPP:      // Of stages 1 and 2; nodes are named as in stage 1.
+// CPP-NEXT: void stage1_forward1(Context &ctx) {
+// CPP-NEXT:   // second
+// CPP-NEXT:   gemm({{.*}}ctx.param(ctx.own[stage1::b].param),
+// CPP-LABEL: void stage1_backward1(Context &ctx) {
+// CPP: ctx.grad(ctx.own[stage1::b].grad)
+// CPP-LABEL: src/pairs.cpp
+// CPP:      // Of stages 1 and 2; nodes are named as in stage 1.
+// CPP-NEXT: // The second task is of stages 1 and 2, as in stage 1.
+// CPP-NEXT: void stage1_forward_and_stage1_backward1(Context &ctx) {
+// CPP: ctx.param(ctx.own[stage1::b].param)
+// CPP: ctx.grad(ctx.second.own[stage1::b].grad)
+// CPP: ctx.param(ctx.second.own[stage1::b].param)
+
+// TABLES:      StageParameter own1[] = {
+// TABLES-NEXT:   {at::b, grads::b, -1}};
+// TABLES:      StageParameter own2[] = {
+// TABLES-NEXT:   {at::c, grads::c, -1}};
+// TABLES:      StageInfo stages[] = {
+// TABLES-NEXT: stage0_forward, {{.*}} nullptr},
+// TABLES-NEXT: stage1_forward, {{.*}} own1, nullptr},
+// TABLES-NEXT: stage1_forward, {{.*}} own2, nullptr},
+module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "all"} {
   pipe.parameter @a : tensor<4x8xf32> from [#pipe.source<"a", "m", 0, 128, f32, same, 0>]
   pipe.parameter @b : tensor<8x8xf32> from [#pipe.source<"b", "m", 128, 256, f32, same, 0>]
   pipe.parameter @c : tensor<8x8xf32> from [#pipe.source<"c", "m", 384, 256, f32, same, 0>]
@@ -66,5 +104,12 @@ module {
     %da = nn.matmul %y, %dh {transpose_lhs} : tensor<4x4xf32>, tensor<4x8xf32> -> tensor<4x8xf32> loc("first")
     pipe.accumulate @a, %da : tensor<4x8xf32> loc("first")
     return %loss : tensor<f32>
+  }
+  func.func @optimizer_step() {
+    pipe.update @a with sgd
+    pipe.update @b with sgd
+    pipe.update @c with sgd
+    pipe.update @d with sgd
+    return
   }
 }

@@ -128,7 +128,8 @@ def PackSlots : Pass<"pack-slots", "::mlir::ModuleOp"> {
     A slot holds what a micro-batch keeps in a stage, from its forward to the end of
     its backward; what is read in the forward alone and what comes later may share
     bytes. The slot's size in bytes becomes the attribute `exec.slot_bytes` of
-    the pipe.stage. Nothing to do without stages.
+    the pipe.stage. Stages that share functions have slots alike. Nothing to do
+    without stages.
   }];
 }
 
@@ -137,7 +138,8 @@ def VerifyArena : Pass<"verify-arena", "::mlir::ModuleOp"> {
   let description = [{
     Fails on a buffer without an offset, on one that reaches beyond
     `exec.arena_bytes`, on two that overlap and live at one time, and on a
-    statement that reads a buffer before any has written it.
+    statement that reads a buffer before any has written it. The same of what
+    stages of a pipeline keep in their slots, in each function that names it.
   }];
 }
 

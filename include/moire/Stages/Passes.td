@@ -105,21 +105,4 @@ def ShareStages : Pass<"share-stages", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"shared", "shared", "Stages that took another one's functions">];
 }
 
-def UnshareStages : Pass<"unshare-stages", "::mlir::ModuleOp"> {
-  let summary = "Gives each stage functions of its own";
-  let description = [{
-    The inverse of share-stages, before statements have addresses: each stage gets copies of
-    its functions in which its own parameters and nodes stand, and so does each pair of tasks
-    that the schedule overlaps.
-
-    ```mlir
-    pipe.stage @stage2 index 2 forward @stage1_forward attributes {pipe.parameters = {a = @b}, …}
-    ~~>
-    func.func @stage2_forward(…) {… pipe.read @b …}
-    pipe.stage @stage2 index 2 forward @stage2_forward
-    ```
-  }];
-  let dependentDialects = ["::moire::pipe::PipeDialect", "::mlir::func::FuncDialect"];
-}
-
 #endif // MOIRE_STAGES_PASSES

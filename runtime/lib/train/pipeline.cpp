@@ -367,6 +367,8 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
     freeInbox(inboxOf[i]);
   }
   state.kept = slot;
+  state.own = info.stages[t.stage].own;
+  state.names = info.stages[t.stage].names;
   state.microBatch = round * info.rounds[chosen].total + firstOf[t.path] + t.microBatch;
   state.firstMicroBatch = firstOf[t.path];
   state.part = {};
@@ -417,7 +419,11 @@ int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
   } else {
     info.stages[t.stage].functions[int(t.kind)](ctx);
   }
-  ctx.kept = ctx.second.kept = nullptr;
+  for (TaskState *state : {static_cast<TaskState *>(&ctx), &ctx.second}) {
+    state->kept = nullptr;
+    state->own = nullptr;
+    state->names = nullptr;
+  }
   if (trace)
     traceAction(first, next, round, started);
   for (int i = first; i < next; ++i)

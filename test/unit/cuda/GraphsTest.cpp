@@ -86,6 +86,28 @@ TEST(Graphs, GiveTheNumbersOfPlainRuns) {
   }
 }
 
+TEST(Graphs, EachStageThatRunsAFunctionHasItsOwn) {
+  const StageParameter own[2] = {{0, 0, -1}, {8, 16, -1}};
+  auto part = [](Context &ctx) {
+    addStrided(ctx, {8}, ctx.param(ctx.own[0].param), {1}, ctx.grad(ctx.own[0].grad), {1}, 1.0f);
+  };
+  Context ctx(1);
+  ctx.params = DeviceBlock(16 * 4);
+  ctx.grads = DeviceBlock(24 * 4);
+  const Floats values = random(16, 1);
+  std::copy(values.begin(), values.end(), ctx.param(0));
+  fill(ctx, 24, 0.0f, ctx.grad(0));
+  for (int run = 0; run < 6; ++run) {
+    ctx.own = run % 2 ? own + 1 : own;
+    replay(ctx, part);
+  }
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(ctx.grad(0)[i], values[i] + values[i] + values[i]);
+    EXPECT_EQ(ctx.grad(16)[i], values[8 + i] + values[8 + i] + values[8 + i]);
+  }
+  EXPECT_EQ(ctx.device->parts.captured(), 2);
+}
+
 TEST(Graphs, AreMadeAgainWhereScratchMemoryHasMoved) {
   // A sum over rows long enough that it takes partial results there.
   static int64_t rows;

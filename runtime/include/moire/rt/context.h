@@ -58,6 +58,10 @@ struct TaskState {
   char *kept = nullptr; ///< with a pipeline: the slot of the task under way
   /// With a pipeline: lets what the task sends to another stage leave. See publish().
   std::function<void()> published;
+  /// Of a task whose function several stages run: what the stage has for each parameter that the
+  /// function names, and how the trace and errors call its collectives; else null.
+  const StageParameter *own = nullptr;
+  const char *const *names = nullptr;
   /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
   /// expert. rows 0: all of them.
   struct Part {

@@ -3,9 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// The micro-step of a program with an axis pp is cut into stages, each with a function
-// of its own. A rank of pp runs tasks (a stage's function for one micro-batch) in a
-// fixed order; beside them a thread of its own does its messages in a fixed order.
+// The micro-step of a program with an axis pp is cut into stages. A rank of pp runs tasks
+// (a stage's function for one micro-batch) in a fixed order; beside them a thread of its
+// own does its messages in a fixed order. Equal stages have the same functions, which find
+// parameters in a table of the stage that runs (StageInfo::own).
 // Micro-batches go along paths: each path visits all stages, from the first to the last
 // and back, and says where each stage's tasks run (DualPipe has two paths).
 //
@@ -56,6 +57,9 @@ struct StageInfo {
   const KeptInfo *outputCotangents; ///< come from the next stage
   int64_t numInputCotangents;
   const KeptInfo *inputCotangents; ///< go to the stage before
+  /// Of a stage whose functions are others', too: TaskState::own and names of its tasks.
+  const StageParameter *own = nullptr;
+  const char *const *names = nullptr;
 };
 
 struct TaskInfo {

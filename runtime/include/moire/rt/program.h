@@ -30,7 +30,7 @@ struct CopyInfo;     // pipeline.h
 struct PipelineInfo; // pipeline.h
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 8;
+inline constexpr uint32_t kAbiVersion = 9;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -169,6 +169,13 @@ enum class Count : uint8_t {
   all,       ///< every label that is not -100
   skipFirst, ///< the same without position 0 of each row (the graph slices it)
   none,      ///< N = number of micro-batches in the step
+};
+
+/// Where a stage of a pipeline has what a function that several stages run calls one of its
+/// parameters. -1: nowhere.
+struct StageParameter {
+  int64_t param, grad; ///< in elements of params and grads
+  int64_t shadow;      ///< in bytes of Context::shadows
 };
 
 /// A file that sources point into, with the fingerprint of moire/rt/checksum.h;
