@@ -155,9 +155,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                                              !options.batchRamp.empty() ? 0
                                              : options.microBatches     ? options.microBatches
                                                                         : 4 * mesh.getSize("pp"),
-                                             options.overlapRates,
-                                             // Buckets of divided parameters are a stage's own.
-                                             /*share=*/options.zero < 2, /*join=*/options.overlap});
+                                             options.overlapRates, /*join=*/options.overlap});
       if (options.zero > 1)
         passes.addPass(distribute::createBucketPieces());
       break;

@@ -20,8 +20,7 @@ void stages::buildStagesPipeline(OpPassManager &passes, const StagesOptions &opt
   cut.perRank = kind.name == scheduling::Kind::Auto ? 1 : kind.stages(1);
   cut.rates = options.rates;
   passes.addPass(createCutStages(cut));
-  if (options.share)
-    passes.addPass(createShareStages());
+  passes.addPass(createShareStages());
   pipe::PipeScheduleOptions schedule;
   schedule.kind = options.schedule;
   schedule.microBatches = static_cast<int>(options.microBatches);

@@ -46,6 +46,9 @@ def LowerToExec : Pass<"lower-to-exec", "::mlir::ModuleOp"> {
     memory of operands that die, and additions that a library kernel can take
     along (bias, residual) are folded into it.
 
+    A function that several stages of a pipeline run is lowered once: it names the first one's
+    parameters. What in a pair is of the second task's parameters has `pipe.second`.
+
     ```mlir
     %0 = nn.matmul %x, %w : tensor<20x32xf32>, tensor<32x96xf32>
     %1 = nn.broadcast %b [1] : tensor<96xf32> -> tensor<20x96xf32>

@@ -29,7 +29,6 @@ struct StagesOptions {
   int64_t ranks = 1;             ///< of pp
   int64_t microBatches = 0;      ///< of a rank and step; 0: as the module's pipe.batch_ramp says
   std::string rates;             ///< of overlap::Rates::parse
-  bool share = true;             ///< equal stages share functions
   bool join = false;             ///< tasks beside each other on a rank, see pipe-schedule
 };
 
