@@ -109,10 +109,15 @@ class Plan:
     def flags(self):
         """moirec's, but for the sizes of the micro-batch."""
         drop = ["--capacity-factor", str(FACTOR), "--drop-order", self.drop]
-        return self.mesh() + (drop if self.drops() else [])
+        return self.mesh() + self.rates() + (drop if self.drops() else [])
 
     def drops(self):
         return self.drop != "none"
+
+    def rates(self):
+        """Two ranks of ep are so far apart that rows of experts move in parts."""
+        slow = "flops=50,memory=5,overhead=0,bandwidth=0.01,latency=0"
+        return ["--overlap-rates", slow] if self.ep == 2 else []
 
     def mesh(self):
         axes = [f"{axis}={getattr(self, axis)}" for axis in ("pp", "dp", "ep", "tp")]

@@ -406,7 +406,7 @@ static RankedTensorType rowsType(Type rows, ExchangeType exchange, bool back) {
 void AllToAllRowsOp::build(OpBuilder &builder, OperationState &state, Value rows, Value exchange,
                            bool back) {
   auto type = cast<ExchangeType>(exchange.getType());
-  build(builder, state, rowsType(rows.getType(), type, back), rows, exchange, back);
+  build(builder, state, rowsType(rows.getType(), type, back), rows, exchange, back, /*parts=*/1);
 }
 
 LogicalResult AllToAllRowsOp::verify() {
@@ -420,5 +420,7 @@ LogicalResult AllToAllRowsOp::verify() {
   if (getType() != rowsType(input, exchange, getBack()))
     return emitOpError("result ") << getType() << " must be "
                                   << rowsType(input, exchange, getBack());
+  if (getParts() < 1)
+    return emitOpError("has ") << (int64_t)getParts() << " parts and must have at least one";
   return success();
 }

@@ -235,16 +235,20 @@ def Dist_AllToAllRowsOp : Dist_Op<"all_to_all_rows", [Pure]> {
   let summary = "Sends rows to the ranks that hold their experts, or back";
   let description = [{
     Forward: [sent, H] sorted by expert -> [received, H] as `local` of the
-    exchange orders them. `back`: the inverse.
-    Constraints: rows as the exchange says.
+    exchange orders them. `back`: the inverse. With `parts` more than 1 the rows go in so
+    many messages, each of which holds those of consecutive local experts, equally many: what
+    an expert computes can begin before all rows are there, and its rows go back before all
+    experts have computed (pass `split-exchanges`). The values are the same.
+    Constraints: rows as the exchange says; parts at least 1.
     ```mlir
     %come = dist.all_to_all_rows %rows, %x : tensor<40x32xf32>, <["ep"], sent = 40, received = 160> -> tensor<160x32xf32>
     %home = dist.all_to_all_rows %done, %x back : tensor<160x32xf32>, <["ep"], sent = 40, received = 160> -> tensor<40x32xf32>
     ```
   }];
-  let arguments = (ins Dist_FloatTensor:$rows, Dist_Exchange:$exchange, UnitAttr:$back);
+  let arguments = (ins Dist_FloatTensor:$rows, Dist_Exchange:$exchange, UnitAttr:$back,
+                       DefaultValuedAttr<I64Attr, "1">:$parts);
   let results = (outs Dist_FloatTensor:$result);
-  let assemblyFormat = "$rows `,` $exchange (`back` $back^)? attr-dict `:` type($rows) `,` type($exchange) `->` type($result)";
+  let assemblyFormat = "$rows `,` $exchange (`back` $back^)? (`parts` $parts^)? attr-dict `:` type($rows) `,` type($exchange) `->` type($result)";
   let hasVerifier = 1;
   let builders = [OpBuilder<(ins "::mlir::Value":$rows, "::mlir::Value":$exchange, "bool":$back)>];
 }

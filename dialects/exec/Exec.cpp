@@ -31,6 +31,45 @@ void ExecDialect::initialize() {
 }
 
 //===----------------------------------------------------------------------===//
+// Parts of rows
+//===----------------------------------------------------------------------===//
+
+Part moire::exec::partOf(Operation *op) {
+  auto part = op->getAttrOfType<DenseI64ArrayAttr>(kPartAttr);
+  return part ? Part{part[0], part[1], part[2]} : Part{};
+}
+
+LogicalResult ExecDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  if (attribute.getName() == kInPartsAttr) {
+    auto parts = dyn_cast<IntegerAttr>(attribute.getValue());
+    if (!isa<AllToAllRowsOp>(op) || !parts || parts.getInt() < 2)
+      return op->emitError("'") << kInPartsAttr
+                                << "' must be 2 or more, of an exec.all_to_all_rows";
+  }
+  if (attribute.getName() != kPartAttr)
+    return success();
+  auto part = dyn_cast<DenseI64ArrayAttr>(attribute.getValue());
+  if (!part || part.size() != 3 || part[0] < 0 || part[0] >= part[1] || part[2] < 0)
+    return op->emitError("'") << kPartAttr
+                              << "' must be a part, how many there are and of which exchange";
+  Value routing;
+  if (auto product = dyn_cast<GroupedGemmOp>(op))
+    routing = product.getRouting();
+  else if (auto values = dyn_cast<PerExpertOp>(op))
+    routing = values.getRouting();
+  else if (auto launch = dyn_cast<LaunchOp>(op))
+    routing = launch.getRows();
+  else if (isa<AllToAllRowsOp>(op))
+    return success();
+  if (!routing)
+    return op->emitError("has no rows of experts, of which '") << kPartAttr << "' could be a part";
+  const int64_t experts = cast<nn::RoutingType>(routing.getType()).getExperts();
+  if (experts % part[1] != 0)
+    return op->emitError() << experts << " experts have no " << part[1] << " equal parts";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Places
 //===----------------------------------------------------------------------===//
 

@@ -37,6 +37,17 @@ mlir::MemRefType placeType(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t
 /// lies in.
 mlir::Value rootOf(mlir::Value place);
 
+/// Of an all_to_all_rows: in how many parts its rows are to move.
+inline constexpr llvm::StringLiteral kInPartsAttr = "exec.in_parts";
+/// Of a statement about rows of experts: of which part alone, and how many there are.
+inline constexpr llvm::StringLiteral kPartAttr = "exec.part";
+struct Part {
+  int64_t index = 0, count = 1;
+  int64_t exchange = -1; ///< counted in the function
+};
+/// {0, 1, -1}, where it is about all rows.
+Part partOf(mlir::Operation *op);
+
 } // namespace moire::exec
 
 #include "dialects/exec/ExecOpsDialect.h.inc"

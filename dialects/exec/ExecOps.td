@@ -28,9 +28,15 @@ def Exec_Dialect : Dialect {
     is where the place begins (the layout's offset is 0). *Dense* means
     row-major without gaps. Repetition is a stride of 0, which is written as an
     affine map that leaves the dim out.
+  
+    Rows of experts that move in parts (pass `split-parts`): `exec.in_parts = N` of an
+    all_to_all_rows says in how many, `exec.part = array<i64: I, N, E>` of an all_to_all_rows,
+    grouped_gemm, per_expert or launch that it is about the rows of part I of exchange E alone,
+    those of the local experts [I, I + 1) * experts / N.
   }];
   let dependentDialects = ["::moire::nn::NNDialect"];
   let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
 }
 
 //===----------------------------------------------------------------------===//

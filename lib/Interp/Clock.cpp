@@ -5,8 +5,9 @@
 #include "moire/Interp/Clock.h"
 #include "dialects/nn/NNRows.h"
 #include "dialects/pipe/Gradients.h"
-#include "moire/Pipe/PipelineProgram.h"
 #include "moire/Interp/Ranks.h"
+#include "moire/Overlap/PartTimes.h"
+#include "moire/Pipe/PipelineProgram.h"
 #include "moire/Support/NodeNames.h"
 
 using namespace mlir;
@@ -19,6 +20,7 @@ void Clock::beginStep() {
   spans.clear();
   lateness.clear();
   ready.clear();
+  inParts.clear();
 }
 
 RankTimes Clock::endStep() {
@@ -85,30 +87,67 @@ LogicalResult Clock::pass(Operation *op, ArrayRef<RuntimeValue> operands) {
 void Clock::compute(Operation *op, double part) {
   const double seconds = costs.compute(op, part);
   times.computing += seconds;
+  launches += seconds > 0;
   note(Span::Track::ops, op, now, now + seconds);
   now += seconds;
 }
 
+void Clock::waitFor(Operation *started) {
+  waitUntil(ready.lookup(started));
+  for (auto &[exchange, parts] : inParts)
+    if (parts.async == started) {
+      parts.computing = times.computing;
+      parts.launches = launches;
+    }
+}
+
+/// Passes what experts took more because their rows came in parts; of `back` seconds of rows that
+/// go back, those that are left then.
+double Clock::passParts(const Parts &parts, int64_t count, double back) {
+  const double compute = times.computing - parts.computing,
+               more = double(count - 1) * double(launches - parts.launches) * costs.overhead;
+  const overlap::PartTimes split = overlap::partTimes(count, parts.come, compute + more, back);
+  times.computing += more;
+  now += split.span - compute;
+  return split.rest;
+}
+
 LogicalResult Clock::transfer(Operation *op, ArrayRef<RuntimeValue> operands, Operation *starts,
                               double part) {
+  auto rows = dyn_cast<dist::AllToAllRowsOp>(op);
+  const int64_t count = rows && starts ? rows.getParts() : 1;
+  const Value exchange = rows ? dist::behindWait(rows.getExchange()) : Value();
+  double full = part * costs.transfer(op, rowsSent(op, operands)), left = full;
+  if (count > 1) {
+    full += double(count - 1) * costs.message(0).second;
+    left = full;
+    if (auto it = inParts.find(exchange); rows.getBack() && it != inParts.end())
+      left = passParts(it->second, count, full);
+  }
   const double came = std::max(now, empty);
-  Tensor own(Float64Type::get(op->getContext()), {2});
+  Tensor own(Float64Type::get(op->getContext()), {3});
   own.edit<double>()[0] = came;
-  own.edit<double>()[1] = part * costs.transfer(op, rowsSent(op, operands));
+  own.edit<double>()[1] = left;
+  own.edit<double>()[2] = full;
   auto all = member.meet(op, dist::axesOf(op), own);
   if (failed(all))
     return failure();
   double begin = came, seconds = 0;
+  full = 0;
   for (const RuntimeValue &one : *all) {
     begin = std::max(begin, one.tensor().floats()[0]);
     seconds = std::max(seconds, one.tensor().floats()[1]);
+    full = std::max(full, one.tensor().floats()[2]);
   }
   if (begin > came)
     lateness.push_back({came, begin});
-  times.moving += seconds;
+  times.moving += full;
   empty = begin + seconds;
   note(Span::Track::collectives, op, begin, empty);
-  if (starts)
+  if (count > 1 && !rows.getBack()) {
+    ready[starts] = begin + seconds / double(count);
+    inParts[exchange] = {starts, seconds};
+  } else if (starts)
     ready[starts] = empty;
   else
     waitUntil(empty);

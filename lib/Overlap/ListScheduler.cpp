@@ -111,7 +111,7 @@ Timetable moire::overlap::simulate(const Problem &problem, std::vector<int> orde
     double &resource = isTransfer(task) ? network : thread;
     t.begin[i] = std::max(thread, resource);
     t.end[i] = resource = t.begin[i] + task.seconds;
-    (isTransfer(task) ? t.moving : t.computing) += task.seconds;
+    (isTransfer(task) ? t.moving : t.computing) += task.seconds + task.beside;
   }
   t.seconds = std::max(thread, network);
   t.exposed = t.seconds - t.computing;
@@ -358,8 +358,8 @@ Timetable moire::overlap::schedule(const Problem &problem) {
     // A thousandth is not worth another order, but for outputs.
     if (found.peakBytes > problem.memoryLimit || found.seconds > 1.001 * fastest)
       return;
-    const bool earlier = sends && found.outputs[0] + found.outputs[1] <
-                                      0.999 * (best.outputs[0] + best.outputs[1]);
+    const bool earlier =
+        sends && found.outputs[0] + found.outputs[1] < 0.999 * (best.outputs[0] + best.outputs[1]);
     if (found.seconds >= 0.999 * fastest && !earlier)
       return;
     fastest = std::min(fastest, found.seconds);

@@ -3,8 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "OpProblem.h"
+#include "ExpertChain.h"
 #include "dialects/pipe/Gradients.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "moire/Overlap/PartTimes.h"
 #include "moire/Pipe/PipelineProgram.h"
 #include "llvm/ADT/MapVector.h"
 #include <map>
@@ -16,7 +18,8 @@ using namespace moire::overlap;
 namespace {
 class ProblemBuilder {
 public:
-  ProblemBuilder(Block &block, const Rates &rates) : block(block), rates(rates) {}
+  ProblemBuilder(Block &block, const Rates &rates, bool inParts)
+      : block(block), rates(rates), inParts(inParts) {}
   OpProblem run();
 
 private:
@@ -33,9 +36,11 @@ private:
   void readArguments();
   void findJobs();
   void findOutputs();
+  void moveInParts(ExpertChain &chain);
 
   Block &block;
   const Rates &rates;
+  const bool inParts;
   OpProblem result;
   llvm::DenseMap<Operation *, int> index;
   llvm::DenseMap<Value, int> buffers;
@@ -268,6 +273,32 @@ void ProblemBuilder::keepLogits(nn::CrossEntropyGradOp op) {
   }
 }
 
+/// Of a transfer in parts only the first one, or the last one on the way back, has a time of its
+/// own; the others move while experts of other parts compute.
+void ProblemBuilder::moveInParts(ExpertChain &chain) {
+  Task &come = result.problem.tasks[index.lookup(chain.come)];
+  Task &back = result.problem.tasks[index.lookup(chain.back)];
+  const double more = double(chain.getParts() - 1);
+  double compute = 0, launches = 0;
+  Task *last = nullptr;
+  for (Operation *op : chain.ops)
+    if (Task &task = result.problem.tasks[index.lookup(op)]; task.seconds > 0) {
+      compute += task.seconds;
+      ++launches;
+      last = &task;
+    }
+  const double comes = come.seconds + more * rates.latency,
+               goes = back.seconds + more * rates.latency;
+  const PartTimes times =
+      partTimes(chain.getParts(), comes, compute + more * launches * rates.overhead, goes);
+  come.seconds = times.first;
+  come.beside = comes - times.first;
+  back.seconds = times.rest;
+  back.beside = goes - times.rest;
+  if (last)
+    last->seconds += times.span - compute;
+}
+
 OpProblem ProblemBuilder::run() {
   readArguments();
   for (Operation &op : block.without_terminator()) {
@@ -306,11 +337,15 @@ OpProblem ProblemBuilder::run() {
   keepSummands();
   findJobs();
   findOutputs();
+  if (inParts)
+    for (auto async : block.getOps<dist::AsyncOp>())
+      if (std::optional<ExpertChain> chain = findChain(async); chain && chain->getParts() > 1)
+        moveInParts(*chain);
   return std::move(result);
 }
 
-OpProblem overlap::makeProblem(Block &block, const Rates &rates) {
-  return ProblemBuilder(block, rates).run();
+OpProblem overlap::makeProblem(Block &block, const Rates &rates, bool inParts) {
+  return ProblemBuilder(block, rates, inParts).run();
 }
 
 void overlap::applyOrder(Block &block, const OpProblem &problem, ArrayRef<int> order) {

@@ -24,7 +24,9 @@ struct OpProblem {
 ///  * between what reads the gradient of logits and later collectives: pass
 ///    `chunk-logits` takes these ops together.
 /// So every order of the tasks gives the same bits.
-OpProblem makeProblem(mlir::Block &block, const Rates &rates);
+/// inParts: rows of experts take what they do in the parts in which they move; else what they
+/// would as a whole.
+OpProblem makeProblem(mlir::Block &block, const Rates &rates, bool inParts = true);
 
 /// Puts the ops into this order, each wait before the first op that needs it.
 void applyOrder(mlir::Block &block, const OpProblem &problem, llvm::ArrayRef<int> order);

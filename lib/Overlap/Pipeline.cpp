@@ -13,6 +13,9 @@ void overlap::buildOverlapPipeline(mlir::OpPassManager &passes, const std::strin
   ScheduleOverlapOptions options;
   options.rates = rates;
   passes.addPass(createScheduleOverlap(options));
+  SplitExchangesOptions parts;
+  parts.rates = rates;
+  passes.addPass(createSplitExchanges(parts));
   passes.addPass(createPublishOutputs());
   passes.addPass(createVerifyQueues());
 }

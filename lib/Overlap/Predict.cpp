@@ -29,14 +29,16 @@ Prediction overlap::predict(ModuleOp module, const Rates &rates) {
   for (size_t i = 0; i < tasks.size(); ++i) {
     const bool transfers = tasks[i].resource == Resource::network;
     (transfers || dist::isCollective(ops.ops[i]) ? result.moving : result.computing) +=
-        tasks[i].seconds;
+        tasks[i].seconds + tasks[i].beside;
     if (isa<nn::GroupedMatmulOp, nn::GroupedMatmulGradWeightOp>(ops.ops[i]))
       result.experts += tasks[i].seconds;
-    ops.ops[i]->walk([&](dist::AllToAllRowsOp) { result.rows += tasks[i].seconds; });
+    ops.ops[i]->walk(
+        [&](dist::AllToAllRowsOp) { result.rows += tasks[i].seconds + tasks[i].beside; });
     if (!transfers)
       continue;
     Hidden hidden;
-    hidden.seconds = tasks[i].seconds;
+    hidden.seconds = tasks[i].seconds + tasks[i].beside;
+    hidden.hidden = tasks[i].beside;
     double most = 0;
     for (size_t j = 0; j < tasks.size(); ++j) {
       if (tasks[j].resource != Resource::compute || dist::isCollective(ops.ops[j]))
@@ -62,7 +64,7 @@ Prediction overlap::predict(ModuleOp module, const Rates &rates) {
 llvm::DenseMap<Operation *, double> overlap::evenTimes(ModuleOp module, const Rates &rates) {
   llvm::DenseMap<Operation *, double> times;
   for (func::FuncOp func : findSteps(module)) {
-    const OpProblem ops = makeProblem(func.getBody().front(), rates);
+    const OpProblem ops = makeProblem(func.getBody().front(), rates, /*inParts=*/false);
     for (auto [op, task] : llvm::zip(ops.ops, ops.problem.tasks))
       times[op] = task.seconds;
   }
@@ -82,7 +84,7 @@ InOrder overlap::timesInOrder(Block &block, const Rates &rates) {
 }
 
 std::pair<double, double> overlap::oneAfterAnother(Block &block, const Rates &rates) {
-  const OpProblem ops = makeProblem(block, rates);
+  const OpProblem ops = makeProblem(block, rates, /*inParts=*/false);
   std::pair<double, double> sum = {0, 0};
   for (auto [op, task] : llvm::zip(ops.ops, ops.problem.tasks)) {
     sum.first += task.seconds;

@@ -85,6 +85,8 @@ LogicalResult Lowering::lowerCollective(Operation *op) {
                                         op.getExchange().getType().getAxes(),
                                         denseOut(op.getResult()),
                                         op.getBack()};
+        if (op.getParts() > 1)
+          body->back().setAttr(exec::kInPartsAttr, builder.getI64IntegerAttr(op.getParts()));
         return success();
       })
       .Default(

@@ -22,6 +22,7 @@ void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit
   pm.addPass(createChunkLogits({logitsLimit}));
   if (epilogues)
     pm.addPass(createFuseEpilogues());
+  pm.addPass(createSplitParts());
   pm.addPass(createPackArena());
   pm.addPass(createPackSlots());
   pm.addPass(createVerifyArena());

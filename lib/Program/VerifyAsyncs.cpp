@@ -48,7 +48,7 @@ bool meet(const llvm::DenseSet<Memory> &a, const llvm::DenseSet<Memory> &b) {
 } // namespace
 
 LogicalResult program::verifyAsyncs(func::FuncOp func) {
-  llvm::MapVector<int64_t, exec::AsyncOp> open; // started and not waited for
+  llvm::MapVector<int64_t, exec::AsyncOp> open;  // started and not waited for
   llvm::DenseMap<Attribute, Operation *> summed; // gradients whose sum was started
   llvm::DenseMap<Memory, Operation *> published; // places that messages are taken from
   auto keepsPublished = [&](Operation &op) -> LogicalResult {
@@ -88,6 +88,13 @@ LogicalResult program::verifyAsyncs(func::FuncOp func) {
     for (auto &[number, async] : open)
       for (Operation &inner : async.getBody().front()) {
         Touched theirs(inner);
+        // Parts of rows share places that are in the order of local experts, and no byte of them.
+        const exec::Part mine = exec::partOf(&op), other = exec::partOf(&inner);
+        if (mine.exchange >= 0 && mine.exchange == other.exchange && mine.index != other.index) {
+          auto move = cast<exec::AllToAllRowsOp>(inner);
+          (move.getBack() ? theirs.reads : theirs.writes)
+              .erase(memoryOf(move.getBack() ? move.getRows() : move.getResult()));
+        }
         if (!meet(own.writes, theirs.reads) && !meet(own.writes, theirs.writes) &&
             !meet(own.reads, theirs.writes))
           continue;

@@ -13,7 +13,8 @@ namespace moire::program {
 /// Proves of a function of exec statements that
 ///  * exec.asyncs are numbered 0, 1, … in their order, and each is waited for once, later;
 ///  * between an async and its wait nobody writes what it reads or touches what it
-///    writes: places of one buffer, parameter or gradient count as one. Asyncs run one
+///    writes: places of one buffer, parameter or gradient count as one, but two different
+///    parts of rows of experts (`exec.part`) have no byte in common. Asyncs run one
 ///    after another and do not disturb each other;
 ///  * after an exec.start_reduce nobody touches its gradients;
 ///  * after an exec.publish nobody writes its places.

@@ -51,8 +51,7 @@ std::string StatementWriter::pointer(Value place) {
     const size_t i = argument.getArgNumber(), count = info.inputs.size();
     base = std::string(i < count ? "ctx" : kSecond) + ".input<" + type +
            ">(inputs::" + info.inputs[i % count].identifier + ")";
-  }
-  else if (auto param = place.getDefiningOp<exec::ParamOp>())
+  } else if (auto param = place.getDefiningOp<exec::ParamOp>())
     base =
         "ctx.param(" +
         (isShared ? own(param, "param")
@@ -71,11 +70,13 @@ std::string StatementWriter::pointer(Value place) {
                            info.gradientName(number(grad), owner)) +
            ")";
   else if (auto constant = place.getDefiningOp<exec::ConstantOp>()) {
-    auto [it, isNew] = tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});
+    auto [it, isNew] =
+        tables.insert({constant.getValue(), "table" + std::to_string(tables.size())});
     if (isNew) {
-      int64_t begin = usedConstants.empty()
-                          ? 0
-                          : llvm::alignTo(usedConstants.back().offset + usedConstants.back().bytes, 64);
+      int64_t begin =
+          usedConstants.empty()
+              ? 0
+              : llvm::alignTo(usedConstants.back().offset + usedConstants.back().bytes, 64);
       int64_t elements = std::max<int64_t>(1, placeOf(constant.getResult()).getNumElements());
       usedConstants.push_back(
           {constant, it->second, begin, elements * exec::elementBytes(element)});
@@ -88,6 +89,20 @@ std::string StatementWriter::pointer(Value place) {
 std::string StatementWriter::routing(Value value) {
   auto op = value.getDefiningOp<exec::RoutingOp>();
   auto type = op.getType();
-  return "Routing::at(" + pointer(op.getSource()) + ", " + std::to_string(type.getTokens()) +
-         ", " + std::to_string(type.getK()) + ", " + std::to_string(type.getExperts()) + ")";
+  return "Routing::at(" + pointer(op.getSource()) + ", " + std::to_string(type.getTokens()) + ", " +
+         std::to_string(type.getK()) + ", " + std::to_string(type.getExperts()) + ")";
+}
+
+std::string StatementWriter::partOfRouting(Operation *op, Value value) {
+  const exec::Part part = exec::partOf(op);
+  if (part.count == 1)
+    return routing(value);
+  return "part(" + routing(value) + ", " + std::to_string(part.index) + ", " +
+         std::to_string(part.count) + ")";
+}
+
+std::string StatementWriter::partOfExperts(Operation *op, Value place) {
+  const exec::Part part = exec::partOf(op);
+  const int64_t before = placeOf(place).getNumElements() / part.count * part.index;
+  return pointer(place) + (before ? " + " + std::to_string(before) : "");
 }

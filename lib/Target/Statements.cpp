@@ -31,8 +31,8 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
       if (auto grad = exec::rootOf(operand).getDefiningOp<exec::GradOp>())
         task = context(grad);
   return llvm::TypeSwitch<Operation *, Result>(op)
-      .Case<exec::BufferOp, exec::KeptOp, exec::ParamOp, exec::ShadowOp, exec::GradOp, exec::ConstantOp,
-            exec::ViewOp, exec::RoutingOp, func::ReturnOp>(
+      .Case<exec::BufferOp, exec::KeptOp, exec::ParamOp, exec::ShadowOp, exec::GradOp,
+            exec::ConstantOp, exec::ViewOp, exec::RoutingOp, func::ReturnOp>(
           [](Operation *) -> Result { return std::string(); })
       .Case([&](exec::LaunchOp op) { return launch(op); })
       .Case([&](exec::CopyOp op) { return copy(op); })
@@ -74,8 +74,9 @@ FailureOr<std::string> StatementWriter::emit(Operation *op) {
       .Case([&](exec::RopeOp op) { return rope(op); })
       .Case([&](exec::AttentionOp op) { return attention(op); })
       .Case([&](exec::AttentionGradOp op) { return attentionGrad(op); })
-      .Case<exec::ChoiceCountsOp, exec::CapacityOp, exec::RouterOp, exec::RouterGradOp, exec::RouteOp, exec::DispatchOp, exec::CombineOp,
-            exec::CombineGradOp, exec::PerExpertOp, exec::PerExpertSumOp, exec::GroupedGemmOp,
+      .Case<exec::ChoiceCountsOp, exec::CapacityOp, exec::RouterOp, exec::RouterGradOp,
+            exec::RouteOp, exec::DispatchOp, exec::CombineOp, exec::CombineGradOp,
+            exec::PerExpertOp, exec::PerExpertSumOp, exec::GroupedGemmOp,
             exec::GroupedGemmGradWeightOp>([&](Operation *op) { return experts(op); })
       .Case<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::SplitOp,
             exec::AxisIndexOp, exec::ExchangeOp, exec::AllToAllRowsOp>(
@@ -98,7 +99,9 @@ FailureOr<std::string> StatementWriter::launch(exec::LaunchOp op) {
   std::string space = braces(shape);
   if (op.getRows()) {
     int64_t rows = cast<nn::RoutingType>(op.getRows().getType()).getRows();
-    space = "filled(" + space + ", " + routing(op.getRows()) + ".count(), " +
+    const std::string some = partOfRouting(op, op.getRows());
+    const bool isPart = exec::partOf(op).count > 1;
+    space = "filled(" + space + ", " + (isPart ? some + ".offsets, " : "") + some + ".count(), " +
             std::to_string(rows) + ")";
   }
   std::vector<std::string> arguments{"ctx", space};

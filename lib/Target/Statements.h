@@ -69,6 +69,10 @@ private:
   std::string nameOf(mlir::Operation *collective);
   std::string pointerOrNull(mlir::Value place) { return place ? pointer(place) : "nullptr"; }
   std::string routing(mlir::Value routing);
+  /// The routing, or of a statement about a part of its rows that part.
+  std::string partOfRouting(mlir::Operation *op, mlir::Value routing);
+  /// Where a place [experts, …] has the first expert of the statement's part.
+  std::string partOfExperts(mlir::Operation *op, mlir::Value place);
 
   // Data movement, in Statements.cpp.
   Statement launch(exec::LaunchOp op);

@@ -78,16 +78,20 @@ StatementWriter::Statement StatementWriter::collective(Operation *op) {
       .Case([&](exec::ExchangeOp op) {
         // With room for all that can come nothing has to be agreed about.
         bool mayOverflow = op->getParentOfType<ModuleOp>()->hasAttr("moire.expert_slots");
-        return call(mayOverflow ? "exchangeRoutingInSlots" : "exchangeRouting",
-                    with({routing(op.getRouting()), routing(op.getLocal()),
-                          pointer(op.getCounts())}));
+        return call(
+            mayOverflow ? "exchangeRoutingInSlots" : "exchangeRouting",
+            with({routing(op.getRouting()), routing(op.getLocal()), pointer(op.getCounts())}));
       })
       .Case([&](exec::AllToAllRowsOp op) {
         MemRefType rows = placeOf(op.getRows());
         int64_t rowBytes = rows.getDimSize(1) * exec::elementBytes(rows.getElementType());
-        return call("allToAllRows",
-                    with({pointer(op.getRows()), pointer(op.getResult()), std::to_string(rowBytes),
-                          pointer(op.getCounts()), op.getBack() ? "true" : "false"}));
+        std::vector<std::string> rest{pointer(op.getRows()), pointer(op.getResult()),
+                                      std::to_string(rowBytes), pointer(op.getCounts()),
+                                      op.getBack() ? "true" : "false"};
+        if (const exec::Part part = exec::partOf(op); part.count > 1)
+          for (int64_t number : {part.index, part.count})
+            rest.push_back(std::to_string(number));
+        return call("allToAllRows", with(rest));
       });
 }
 

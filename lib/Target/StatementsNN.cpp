@@ -265,9 +265,9 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
       })
       .Case([&](exec::ChoiceCountsOp op) -> Result {
         auto ids = placeOf(op.getIds()).getShape();
-        return call("choiceCounts", {"ctx", std::to_string(ids[0]), std::to_string(ids[1]),
-                                     width(op.getCounts()), pointer(op.getIds()),
-                                     pointer(op.getCounts())});
+        return call("choiceCounts",
+                    {"ctx", std::to_string(ids[0]), std::to_string(ids[1]), width(op.getCounts()),
+                     pointer(op.getIds()), pointer(op.getCounts())});
       })
       .Case([&](exec::CapacityOp op) -> Result {
         auto counts = placeOf(op.getCounts()).getShape();
@@ -299,8 +299,9 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                      pointerOrNull(op.getDRows()), pointerOrNull(op.getDWeights())});
       })
       .Case([&](exec::PerExpertOp op) -> Result {
-        std::vector<std::string> arguments{"ctx", routing(op.getRouting()), width(op.getRows()),
-                                           pointer(op.getValues()), pointer(op.getRows())};
+        std::vector<std::string> arguments{"ctx", partOfRouting(op, op.getRouting()),
+                                           width(op.getRows()), partOfExperts(op, op.getValues()),
+                                           pointer(op.getRows())};
         if (op.getAdd())
           arguments.push_back(pointer(op.getAdd()));
         return call("perExpert", arguments);
@@ -320,9 +321,9 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                                  .str();
         std::vector<std::string> arguments{"ctx",
                                            fields,
-                                           routing(op.getRouting()),
+                                           partOfRouting(op, op.getRouting()),
                                            pointer(op.getRows()),
-                                           pointer(op.getWeight()),
+                                           partOfExperts(op, op.getWeight()),
                                            pointer(op.getResult())};
         if (op.getGated())
           arguments.push_back(pointer(op.getGated()));

@@ -149,6 +149,7 @@ static Costs costsOf(ModuleOp module, const overlap::Rates &rates, bool even) {
   costs.message = [=](int64_t bytes) {
     return std::pair(double(bytes) / rates.bandwidth, rates.latency);
   };
+  costs.overhead = rates.overhead;
   return costs;
 }
 

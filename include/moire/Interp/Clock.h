@@ -34,6 +34,8 @@ struct Costs {
   /// Seconds in which a message of one rank to another leaves, and from then on until it
   /// arrives.
   std::function<std::pair<double, double>(int64_t bytes)> message;
+  /// Seconds that an op takes at least: for each part of rows of experts again.
+  double overhead = 0;
 };
 
 /// Seconds of one rank in a step.
@@ -83,7 +85,7 @@ public:
   /// part: of the op's bytes, what this rank's program has of them.
   mlir::LogicalResult transfer(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands,
                                mlir::Operation *starts, double part = 1);
-  void waitFor(mlir::Operation *started) { waitUntil(ready.lookup(started)); }
+  void waitFor(mlir::Operation *started);
   /// What the step did so far, in no order. Empty where nothing is noted.
   const std::vector<Span> &getSpans() const { return spans; }
   /// Runs a task and notes it under this name; `begin` returns once it has all that it reads.
@@ -110,6 +112,14 @@ public:
   }
 
 private:
+  /// Rows of experts that come in parts (moire/Overlap/PartTimes.h).
+  struct Parts {
+    mlir::Operation *async;
+    double come;          ///< seconds of all
+    double computing = 0; ///< RankTimes::computing when the first part was there
+    int64_t launches = 0; ///< the same
+  };
+  double passParts(const Parts &parts, int64_t count, double back);
   double partOf(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
   int64_t rowsSent(mlir::Operation *op, llvm::ArrayRef<RuntimeValue> operands);
   void waitUntil(double time);
@@ -121,15 +131,17 @@ private:
 
   const Costs &costs;
   const Membership &member;
-  double now = 0;   ///< of what computes
-  double empty = 0; ///< when the queue will be
-  double left = 0;  ///< when the last message has
+  double now = 0;                     ///< of what computes
+  double empty = 0;                   ///< when the queue will be
+  double left = 0;                    ///< when the last message has
   std::optional<double> published[2]; ///< when this action's outputs were, by task
   RankTimes times;
   const bool noting;
   std::vector<Span> spans;
   std::vector<std::pair<double, double>> lateness; ///< [from, to) of the queue, ascending
   llvm::DenseMap<mlir::Operation *, double> ready; ///< ends of what was started
+  llvm::DenseMap<mlir::Value, Parts> inParts;      ///< by the exchange
+  int64_t launches = 0;                            ///< ops that took time
   /// Of values with rows of experts, how many are there: fewer than there is room for.
   llvm::DenseMap<mlir::Value, int64_t> rows;
 };

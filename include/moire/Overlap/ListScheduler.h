@@ -28,6 +28,8 @@ enum class Resource { compute, network };
 struct Task {
   Resource resource = Resource::compute;
   double seconds = 0;
+  /// Of a transfer: seconds more in which the network moves what other tasks of its chain hide.
+  double beside = 0;
   /// Tasks that end before this one begins.
   std::vector<int> after;
   /// Indices of buffers that it reads or writes. A buffer lives from the first of its tasks

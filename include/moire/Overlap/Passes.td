@@ -108,6 +108,37 @@ def ScheduleOverlap : Pass<"schedule-overlap", "::mlir::ModuleOp"> {
   ];
 }
 
+def SplitExchanges : Pass<"split-exchanges", "::mlir::ModuleOp"> {
+  let summary = "Rows move in parts where nothing else hides them";
+  let description = [{
+    Where a rank would wait for rows that go to its experts, or back from them, they move in
+    parts, a range of each rank's experts after another: the experts of one part compute while
+    the rows of the next are on the way and those of the last go back. In a pair of tasks the
+    other task hides rows already. How many parts are the fastest follows from the times of
+    moire/Overlap/OpCost.h and moire/Overlap/PartTimes.h; each part takes launches and messages of its own.
+    What stands between the ops of a chain moves in front of it or behind it. Experts with slots
+    (`--expert-slots`) stay whole.
+
+    ```mlir
+    %f = dist.async { … dist.all_to_all_rows %rows, %x : … }
+    %come = dist.wait %f : …
+    %y = nn.grouped_matmul %come, %w, %routing : …
+    %g = dist.async { … dist.all_to_all_rows %y, %x back : … }
+    ~~>
+    %f = dist.async { … dist.all_to_all_rows %rows, %x parts 2 : … }
+    %come = dist.wait %f : …
+    %y = nn.grouped_matmul %come, %w, %routing : …
+    %g = dist.async { … dist.all_to_all_rows %y, %x back parts 2 : … }
+    ```
+  }];
+  let dependentDialects = ["::moire::dist::DistDialect"];
+  let options = [
+    Option<"rates", "rates", "std::string", "\"\"",
+           "flops=GFLOP/S,memory=GB/S,overhead=US,bandwidth=GB/S,latency=US of a rank">
+  ];
+  let statistics = [Statistic<"exchanges", "exchanges", "Ways to experts and back that have parts">];
+}
+
 def PublishOutputs : Pass<"publish-outputs", "::mlir::ModuleOp"> {
   let summary = "What a stage sends may leave as soon as it is made";
   let description = [{

@@ -112,6 +112,37 @@ def FuseEpilogues : Pass<"fuse-epilogues", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"epilogues", "epilogues", "Statements that products took along">];
 }
 
+def SplitParts : Pass<"split-parts", "::mlir::ModuleOp"> {
+  let summary = "Rows of experts move and are computed part by part";
+  let description = [{
+    From an all_to_all_rows with `exec.in_parts` to the one that brings the same rows back: all
+    parts start on their way; then for each one its wait, the statements in between for its rows
+    alone, and its start back. Places stay whole, and so do the bits. Where a statement in
+    between is not about rows of experts, the exchange moves as a whole.
+
+    ```mlir
+    exec.async 0 { exec.all_to_all_rows %a, %n over ["ep"] to %x {exec.in_parts = 2 : i64} : … }
+    exec.wait 0
+    exec.grouped_gemm %x, %w, %r to %y : …
+    exec.async 1 { exec.all_to_all_rows %y, %n over ["ep"] back to %b {exec.in_parts = 2 : i64} : … }
+    exec.wait 1
+    ~~>
+    exec.async 0 { exec.all_to_all_rows %a, %n over ["ep"] to %x {exec.part = array<i64: 0, 2, 0>} : … }
+    exec.async 1 { exec.all_to_all_rows %a, %n over ["ep"] to %x {exec.part = array<i64: 1, 2, 0>} : … }
+    exec.wait 0
+    exec.grouped_gemm %x, %w, %r to %y {exec.part = array<i64: 0, 2, 0>} : …
+    exec.async 2 { exec.all_to_all_rows %y, %n over ["ep"] back to %b {exec.part = array<i64: 0, 2, 0>} : … }
+    exec.wait 1
+    exec.grouped_gemm %x, %w, %r to %y {exec.part = array<i64: 1, 2, 0>} : …
+    exec.async 3 { exec.all_to_all_rows %y, %n over ["ep"] back to %b {exec.part = array<i64: 1, 2, 0>} : … }
+    exec.wait 2
+    exec.wait 3
+    ```
+  }];
+  let dependentDialects = ["::moire::exec::ExecDialect"];
+  let statistics = [Statistic<"split", "split", "Ways to experts and back that were split">];
+}
+
 def PackArena : Pass<"pack-arena", "::mlir::ModuleOp"> {
   let summary = "Gives every buffer its offset in the arena";
   let description = [{

@@ -160,3 +160,15 @@ module attributes {dist.mesh = #dist.mesh<dp = 2, ep = 2>} {
     return
   }
 }
+
+// -----
+
+module attributes {dist.mesh = #dist.mesh<ep = 2>} {
+  func.func @no_parts(%x: tensor<8x3xf32>, %r: !nn.routing<tokens = 4, k = 2, experts = 8>) {
+    %l, %e = dist.exchange %r over ["ep"]
+      : <tokens = 4, k = 2, experts = 8> -> <tokens = 16, k = 1, experts = 4>, <["ep"], sent = 8, received = 16>
+    // expected-error @+1 {{has 0 parts and must have at least one}}
+    %y = dist.all_to_all_rows %x, %e parts 0 : tensor<8x3xf32>, <["ep"], sent = 8, received = 16> -> tensor<16x3xf32>
+    return
+  }
+}

@@ -36,6 +36,8 @@ module attributes {dist.mesh = #dist.mesh<dp = 2, ep = 4, tp = 3>} {
     %come = dist.all_to_all_rows %rows, %e : tensor<40x32xf32>, <["ep"], sent = 40, received = 160> -> tensor<160x32xf32>
     // CHECK: dist.all_to_all_rows %{{.*}}, %{{.*}} back : tensor<160x32xf32>, <["ep"], sent = 40, received = 160> -> tensor<40x32xf32>
     %home = dist.all_to_all_rows %come, %e back : tensor<160x32xf32>, <["ep"], sent = 40, received = 160> -> tensor<40x32xf32>
+    // CHECK: dist.all_to_all_rows %{{.*}}, %{{.*}} back parts 2 : tensor<160x32xf32>
+    %again = dist.all_to_all_rows %come, %e back parts 2 : tensor<160x32xf32>, <["ep"], sent = 40, received = 160> -> tensor<40x32xf32>
     return %home : tensor<40x32xf32>
   }
 

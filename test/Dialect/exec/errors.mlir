@@ -810,3 +810,36 @@ func.func @capacity(%ids: memref<20x2xi64>, %c: memref<4x3x8xf32>, %s: memref<i6
   exec.capacity %ids counts %c at %s slots 6 to %ids : memref<20x2xi64>, memref<4x3x8xf32>, memref<i64> to memref<20x2xi64>
   return
 }
+
+// -----
+
+func.func @in_one_part(%x: memref<4x3xf32>, %c: memref<9xi32>, %y: memref<8x3xf32>) {
+  // expected-error @+1 {{'exec.in_parts' must be 2 or more, of an exec.all_to_all_rows}}
+  exec.all_to_all_rows %x, %c over ["ep"] to %y {exec.in_parts = 1 : i64} : memref<4x3xf32>, memref<9xi32> to memref<8x3xf32>
+  return
+}
+
+// -----
+
+func.func @part_beyond(%x: memref<4x3xf32>, %c: memref<9xi32>, %y: memref<8x3xf32>) {
+  // expected-error @+1 {{'exec.part' must be a part, how many there are and of which exchange}}
+  exec.all_to_all_rows %x, %c over ["ep"] to %y {exec.part = array<i64: 2, 2, 0>} : memref<4x3xf32>, memref<9xi32> to memref<8x3xf32>
+  return
+}
+
+// -----
+
+func.func @part_of_no_rows(%x: memref<4x3xf32>) {
+  // expected-error @+1 {{has no rows of experts, of which 'exec.part' could be a part}}
+  exec.fill %x with 0.0 : f32 {exec.part = array<i64: 0, 2, 0>} : memref<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @unequal_parts(%x: memref<40x32xf32>, %w: memref<3x32x16xf32>, %m: memref<112xi32>, %y: memref<40x16xf32>) {
+  %r = exec.routing %m : memref<112xi32> to !nn.routing<tokens = 20, k = 2, experts = 3>
+  // expected-error @+1 {{3 experts have no 2 equal parts}}
+  exec.grouped_gemm %x, %w, %r to %y {exec.part = array<i64: 0, 2, 0>} : memref<40x32xf32>, memref<3x32x16xf32>, !nn.routing<tokens = 20, k = 2, experts = 3> to memref<40x16xf32>
+  return
+}
