@@ -115,8 +115,8 @@ class Plan:
         return self.drop != "none"
 
     def rates(self):
-        """Two ranks of ep are so far apart that rows of experts move in parts."""
-        slow = "flops=50,memory=5,overhead=0,bandwidth=0.01,latency=0"
+        """Between two ranks of ep the network is so slow that rows of experts move in parts."""
+        slow = "flops=50,memory=5,overhead=0,bandwidth=0.3,latency=0"
         return ["--overlap-rates", slow] if self.ep == 2 else []
 
     def mesh(self):
