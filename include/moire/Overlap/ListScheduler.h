@@ -28,8 +28,6 @@ enum class Resource { compute, network };
 struct Task {
   Resource resource = Resource::compute;
   double seconds = 0;
-  /// Of a transfer: seconds more in which the network moves what other tasks of its chain hide.
-  double beside = 0;
   /// Tasks that end before this one begins.
   std::vector<int> after;
   /// Indices of buffers that it reads or writes. A buffer lives from the first of its tasks
@@ -38,6 +36,8 @@ struct Task {
   /// Of two jobs that stand one after the other in the problem's order, though neither needs
   /// the other's results: which one.
   int job = 0;
+  /// Of a transfer: seconds more in which the network moves what other tasks of its chain hide.
+  double beside = 0;
 };
 
 /// Tasks stand in an order that is possible: `after` has smaller indices only.
