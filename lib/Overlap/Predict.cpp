@@ -39,7 +39,9 @@ Prediction overlap::predict(ModuleOp module, const Rates &rates) {
     Hidden hidden;
     hidden.seconds = tasks[i].seconds + tasks[i].beside;
     hidden.hidden = tasks[i].beside;
-    double most = 0;
+    double most = tasks[i].beside;
+    if (most > 0)
+      hidden.by = "experts of other parts";
     for (size_t j = 0; j < tasks.size(); ++j) {
       if (tasks[j].resource != Resource::compute || dist::isCollective(ops.ops[j]))
         continue;
@@ -100,9 +102,13 @@ std::string overlap::describe(const Prediction &prediction, Operation *collectiv
     return "waited for";
   const Hidden &h = it->second;
   const double part = h.seconds > 0 ? h.hidden / h.seconds : 0;
+  auto rows = dyn_cast<dist::AllToAllRowsOp>(collective);
+  std::string parts;
+  if (rows && rows.getParts() > 1)
+    parts = llvm::formatv("in {0} parts, ", rows.getParts());
   if (h.by.empty())
-    return "nothing beside it";
-  return llvm::formatv("hidden {0:f0} % by {1}", 100 * part, h.by);
+    return parts + "nothing beside it";
+  return llvm::formatv("{0}hidden {1:f0} % by {2}", parts, 100 * part, h.by);
 }
 
 std::string overlap::summary(const Prediction &p) {
