@@ -17,11 +17,19 @@ dropped the first loss equal to the last bit; and unclipped SGD losses where not
 dropped are PyTorch's within 2e-4. A tp that does
 not divide the heads must be refused, and the refusal must name one that does.
 
+The micro-batches of a step of some pipelines change: "accumulate 4,8 1f1b" has 4 in the first
+half of the steps and 8 in the second, "accumulate 4,16,8 1f1b" is of thirds (moirec
+--batch-ramp; the largest step takes the sixteen rows, others the first ones). Their reference
+is one rank with this ramp, and its reference one rank without: with a rate of 0 each step's
+loss is to the last bit the one of a run that has the step's number, on the step's rows, and
+of sixteen rows PyTorch's first one. The first step's loss and gradients are to the last bit
+those of the same plan without a ramp (but for auto; of trainers with --exact).
+
 Of pipelines also, to the last bit: losses and gradients of schedules with one direction
 are those of another one on the same mesh; DualPipe's gradients are those of one rank that
 adds up each direction's half (plan_bits.py). As many micro-batches are in flight on each
-rank as the schedule says; a trainer's arena has, and it touches, the bytes that its program
-says (plan_memory.py).
+rank as the schedule of the step says; a trainer's arena has, and it touches, the bytes that
+its program says (plan_memory.py), of a ramp in the steps of each number.
 
     check-plans.py                    all plans, executed by moire-run
     check-plans.py --binaries 10      a sample of ten, as compiled trainers: of each model's
@@ -33,6 +41,8 @@ says (plan_memory.py).
     check-plans.py --binaries 10 --target cuda --stage compile --keep DIR
                                       CUDA programs, which must compile without a warning
     check-plans.py --pp 2 4 8         pipelines, under every schedule
+    check-plans.py --pp 2 4 --ramps only --sample 12
+                                      twelve of those whose micro-batches of a step change
     check-plans.py --pp 2 --binaries 2 --exact
                                       trainers, also those that are compared to the last bit
     check-plans.py --defects          wrong programs and runtimes, which the above must tell
@@ -97,17 +107,19 @@ class Plan:
     """A mesh with the work of a step: `batch` rows a micro-batch, `accumulate` of them.
 
     drop: in which order a capacity drops pairs; none: experts take all. With pp ranks the
-    micro-batches run by a schedule.
+    micro-batches run by a schedule. accumulate: a number, or several of a ramp, each for as many
+    steps, whose largest has the sixteen rows.
     """
 
     def __init__(self, dp, ep, tp, accumulate, zero=0, drop="none", pp=1, schedule=None):
-        self.dp, self.ep, self.tp, self.accumulate, self.zero = dp, ep, tp, accumulate, zero
+        self.counts = accumulate if isinstance(accumulate, tuple) else (accumulate,)
+        self.dp, self.ep, self.tp, self.accumulate, self.zero = dp, ep, tp, max(self.counts), zero
         self.drop, self.pp, self.schedule = drop, pp, schedule
-        self.batch = ROWS // (dp * ep * accumulate)
+        self.batch = ROWS // (dp * ep * self.accumulate)
         self.ranks = pp * dp * ep * tp
 
     def flags(self):
-        """moirec's, but for the sizes of the micro-batch."""
+        """moirec's, but for sizes and number of the micro-batches."""
         drop = ["--capacity-factor", str(FACTOR), "--drop-order", self.drop]
         return self.mesh() + self.rates() + (drop if self.drops() else [])
 
@@ -123,47 +135,75 @@ class Plan:
         axes = [f"{axis}={getattr(self, axis)}" for axis in ("pp", "dp", "ep", "tp")]
         zero = ["--zero", str(self.zero)] if self.zero else []
         if self.pp > 1:
-            zero += ["--schedule", self.schedule, "--microbatches", str(self.accumulate)]
+            zero += ["--schedule", self.schedule]
         return ["--mesh", ",".join(axes), *zero] if self.ranks > 1 else []
 
+    def ramps(self):
+        return len(self.counts) > 1
+
+    def steps_of_each(self, steps):
+        """Of a ramp's numbers; the last one also has what is left."""
+        return max(1, steps // len(self.counts))
+
+    def of_step(self, step, steps):
+        """Micro-batches of a step of so many; 1 is the first one."""
+        return self.counts[min((step - 1) // self.steps_of_each(steps), len(self.counts) - 1)]
+
+    def micro_batches(self, steps):
+        """moirec's flags of their number, in a run of so many steps."""
+        if self.ramps():
+            each = self.steps_of_each(steps)
+            return ["--batch-ramp", ",".join(f"{n}@{i * each}" for i, n in enumerate(self.counts))]
+        return ["--microbatches", str(self.accumulate)] if self.pp > 1 else []
+
     def rounds(self):
-        """Of accumulation: a schedule holds its micro-batches."""
-        return 1 if self.pp > 1 else self.accumulate
+        """Of accumulation: a schedule and a ramp hold their micro-batches."""
+        return 1 if self.pp > 1 or self.ramps() else self.accumulate
 
     def __str__(self):
         drop = f" drop {self.drop}" if self.drops() else ""
         if self.pp > 1:
             drop += f" {self.schedule}"
         return (f"pp={self.pp}," if self.pp > 1 else "") + (f"dp={self.dp},ep={self.ep},tp={self.tp} zero {self.zero} batch {self.batch} "
-                f"accumulate {self.accumulate}{drop}")
+                f"accumulate {','.join(map(str, self.counts))}{drop}")
 
     def among(self, schedule):
         """The same mesh and micro-batches under another schedule."""
-        return Plan(self.dp, self.ep, self.tp, self.accumulate, self.zero, self.drop, self.pp, schedule)
+        return Plan(self.dp, self.ep, self.tp, self.counts, self.zero, self.drop, self.pp, schedule)
+
+    def constant(self, count):
+        """One of the ramp's numbers in all steps."""
+        plan = Plan(self.dp, self.ep, self.tp, count, self.zero, self.drop, self.pp, self.schedule)
+        plan.batch = self.batch
+        return plan
 
     def alone(self):
         """The reference: one rank with the same micro-batches, under a capacity all ranks'."""
-        return Plan(1, 1, 1, self.accumulate if self.drops() else ROWS // self.batch, 0, self.drop)
+        times = 1 if self.drops() else self.dp * self.ep
+        return Plan(1, 1, 1, tuple(count * times for count in self.counts), 0, self.drop)
 
 
-def schedules(name, pp, count):
-    """What can run `count` micro-batches on `pp` ranks, and its stages on each rank."""
+def schedules(name, pp, counts):
+    """What can run each of these numbers of micro-batches on `pp` ranks, and its stages on each
+    rank."""
     kinds = {"gpipe": 1, "1f1b": 1, "zb-h1": 1, "zb-h2": 1, "zb-v": 2, "v-half": 2, "auto": 1}
-    if count >= 2 * pp:
+    if min(counts) >= 2 * pp:
         kinds |= {"dualpipe": 1, "dualpipev": 2}
-    if count % pp == 0:
+    if all(count % pp == 0 for count in counts):
         kinds |= {"interleaved:2": 2}
     return [kind for kind, chunks in kinds.items() if pp * chunks <= STAGES[name]]
 
 
-def all_plans(name, tp, zeros, drops, pps):
-    """All plans of more than one rank whose micro-batches are whole rows."""
+def all_plans(name, tp, zeros, drops, pps, ramps="also"):
+    """All plans of more than one rank whose micro-batches are whole rows. ramps: also, none, only"""
     drops = [drop for drop in drops if drop == "none" or name not in DENSE]
     tp = [size for size in tp if ENTRIES[name] % size == 0]
     for pp in pps:
         if pp > 1:
-            yield from all_pipelines(name, pp, tp, zeros, drops)
-    if 1 not in pps:
+            for plan in all_pipelines(name, pp, tp, zeros, drops, ramps != "none"):
+                if plan.ramps() or ramps != "only":
+                    yield plan
+    if 1 not in pps or ramps == "only":
         return
     for dp, ep, t, accumulate in itertools.product((1, 2, 4), (1, 2, 4, 8), tp, (1, 2, 4)):
         if dp * ep * accumulate <= ROWS and dp * ep * t > 1:
@@ -172,12 +212,15 @@ def all_plans(name, tp, zeros, drops, pps):
                 yield Plan(dp, ep, t, accumulate, zero, drop)
 
 
-def all_pipelines(name, pp, tp, zeros, drops):
-    for dp, ep, t, count in itertools.product((1, 2), (1, 2, 4), tp, (2, 4, 8, 16)):
-        if dp * ep * count <= ROWS and pp * dp * ep * t <= 16:
+def all_pipelines(name, pp, tp, zeros, drops, ramps):
+    every = [(2,), (4,), (8,), (16,)]
+    if ramps:
+        every += [(2, 4), (4, 8), (8, 16), (2, 8, 4), (4, 16, 8)]
+    for dp, ep, t, counts in itertools.product((1, 2), (1, 2, 4), tp, every):
+        if dp * ep * max(counts) <= ROWS and pp * dp * ep * t <= 16:
             for zero, drop, kind in itertools.product(zeros if dp * ep > 1 else [0], drops,
-                                                      schedules(name, pp, count)):
-                yield Plan(dp, ep, t, count, zero, drop, pp, kind)
+                                                      schedules(name, pp, counts)):
+                yield Plan(dp, ep, t, counts, zero, drop, pp, kind)
 
 
 class Runs:
@@ -187,8 +230,8 @@ class Runs:
         self.args, self.scratch = args, scratch
         self.entry = reference.Entry(os.path.join(args.corpus, name))
         self.known, self.defect = {}, None
-        self.in_flight = {}  # by program: on each rank of pp
-        self.paths, self.tied = {}, {}  # by plan: directions of its schedule, tied parameters
+        self.in_flight = {}  # by program: on each rank of pp, by micro-batches of a step
+        self.paths, self.tied = {}, {}  # by plan: directions of its schedules, tied parameters
         self.trainer = None  # of plans of many ranks, where one is built already
 
     def spoil(self, path):
@@ -208,21 +251,24 @@ class Runs:
         sizes = {**self.entry.bindings(), "batch": plan.batch}
         return [self.entry.path("model.onnx"), "--bind",
                 ",".join(f"{d}={n}" for d, n in sizes.items()), "--optimizer",
-                optimizer.split()[-1], *plan.flags()]
+                optimizer.split()[-1], *plan.flags(), *plan.micro_batches(self.args.steps)]
 
-    def execute(self, plan, optimizer, data=None):
+    def execute(self, plan, optimizer, data=None, still=False):
         """Losses of all steps and, for SGD, the first step's gradients. None where nothing is run.
-        data: of plan_bits, of which one step is done."""
+        data: of plan_bits, of which one step is done. still: parameters stay as they are."""
         stem = os.path.join(self.scratch, f"{plan}.{optimizer.split()[-1]}".replace(" ", ".")
                             .replace(",", "."))
         compile_flags = self.compile_flags(plan, optimizer)
+        # Without a schedule and a ramp a program takes any number of micro-batches.
+        folder = re.sub(r"\.accumulate\.\d+", "", stem) if plan.pp == 1 and not plan.ramps() else stem
         if self.trainer and plan.ranks > 1:
+            folder = os.path.dirname(self.trainer)
             command = [self.trainer, "--ranks", str(plan.ranks)]
         elif self.args.binaries:
             # One program serves both: clipping is a flag of the trainer.
-            if self.args.stage != "run" and not os.path.exists(stem):
-                run([self.tool("moirec"), *compile_flags, "--target", self.target(plan), "-o", stem])
-            command = [os.path.join(stem, "trainer")]
+            if self.args.stage != "run" and not os.path.exists(folder):
+                run([self.tool("moirec"), *compile_flags, "--target", self.target(plan), "-o", folder])
+            command = [os.path.join(folder, "trainer")]
             if plan.ranks > 1:
                 command += ["--ranks", str(plan.ranks)]
                 if self.args.stage in ("compile", "build"):
@@ -244,8 +290,11 @@ class Runs:
         rounds, steps = plan.rounds(), self.args.steps
         if data:
             kept, steps = f"{stem}.{os.path.basename(data)}", 1
+        flags = FLAGS[optimizer]
+        if still:
+            kept, flags = stem + ".still", ["--lr", "0", *flags[2:]]
         command += ["--data", data or self.entry.path("batch16"), "--accumulate", str(rounds),
-                    "--steps", str(steps), *FLAGS[optimizer], "--log", kept + ".jsonl"]
+                    "--steps", str(steps), *flags, "--log", kept + ".jsonl"]
         if optimizer == "sgd":
             command += ["--dump-grads", kept + ".safetensors"]
         if self.is_trainer(plan):
@@ -254,7 +303,7 @@ class Runs:
         if plan.ranks > 1 or self.args.stage != "run":  # else what the other stage left
             run(command)
         log = reference.read_jsonl(kept + ".jsonl")
-        self.check_memory(plan, stem, kept, log)
+        self.check_memory(plan, folder, stem, kept, log)
         grads = {}
         if optimizer == "sgd":
             grads = {name: tensor.values
@@ -262,36 +311,45 @@ class Runs:
         return [row["loss"] for row in log], grads
 
     def predict_in_flight(self, plan, path):
-        """The most micro-batches that each rank of pp holds: as the compiler counts them, which
-        must be as this script does."""
+        """The most micro-batches that each rank of pp holds, by the micro-batches of a step: as the
+        compiler counts them, which must be as this script does."""
         run([self.tool("moire-plan"), path, "--json", path + ".json"])
         with open(path + ".json") as file:
-            said = [row["peak_activations"] for row in json.load(file)["schedules"][0]["per_rank"]]
+            said = {schedule["micro_batches"]: [row["peak_activations"] for row in schedule["per_rank"]]
+                    for schedule in json.load(file)["schedules"]}
         program = plan_memory.Program(path)
-        self.paths[str(plan)], self.tied[str(plan)] = program.paths, program.tied()
-        counted = [program.in_flight(rank) for rank in range(len(said))]
+        self.paths[str(plan)], self.tied[str(plan)] = program.paths(), program.tied()
+        counted = {count: [schedule.in_flight(rank) for rank in range(plan.pp)]
+                   for count, schedule in program.schedules.items()}
         if said != counted:
             raise Failure(f"moire-plan says that ranks hold {said} micro-batches, the schedule in "
                           f"{path} {counted}")
         return said
 
-    def check_memory(self, plan, stem, kept, log):
+    def check_memory(self, plan, folder, stem, kept, log):
         """Raises where a run took another memory than was predicted."""
         if self.is_trainer(plan):
             # One step alone has one pattern, which a value may equal; rows of experts that no
             # token came to are not touched.
             partly = self.entry.name not in DENSE or len(log) < 2
-            folder = os.path.dirname(self.trainer) if self.trainer else stem
             program = plan_memory.Program(os.path.join(folder, "program.mlir"))
-            self.paths[str(plan)], self.tied[str(plan)] = program.paths, program.tied()
-            found = plan_memory.differences(program, kept + ".memory", partly)
+            self.paths[str(plan)], self.tied[str(plan)] = program.paths(), program.tied()
+            found = plan_memory.differences(program, kept + ".memory", partly, len(log))
+            steps = range(1, len(log) + 1)
+            ramp = [program.of_step(step) for step in steps]
+            want = [plan.of_step(step, self.args.steps) for step in steps]
+            if ramp != want and (plan.ramps() or plan.pp > 1):
+                found.append(f"the program has {ramp} micro-batches in its steps, not {want}")
             if found:
                 raise Failure("memory: " + "; ".join(found[:3]))
         elif plan.pp > 1:
-            want = [count for count in self.in_flight[stem] for _ in range(plan.ranks // plan.pp)]
-            got = [row["in_flight"] for row in log]
-            if any(row != want for row in got):
-                raise Failure(f"{got[0]} micro-batches were in flight on the ranks, the schedule says {want}")
+            for step, row in enumerate(log, 1):
+                number = plan.of_step(step, self.args.steps)
+                want = [count for count in self.in_flight[stem][number]
+                        for _ in range(plan.ranks // plan.pp)]
+                if row["in_flight"] != want:
+                    raise Failure(f"in step {step} {row['in_flight']} micro-batches were in flight on "
+                                  f"the ranks, the schedule of {number} says {want}")
 
     def is_trainer(self, plan):
         return bool(self.args.binaries or (self.trainer and plan.ranks > 1))
@@ -312,6 +370,9 @@ class Runs:
         if self.args.stage == "compile":
             return 0.0, 0.0, problems
         want, want_grads = self.alone(plan, optimizer)
+        if plan.ramps() and optimizer != "clipped sgd":
+            problems += self.cached((str(plan.alone()), optimizer, "steps"),
+                                    lambda: self.check_ramp(plan.alone(), optimizer))
         if got is None:  # only built
             return 0.0, 0.0, problems
         losses, grads = got
@@ -326,7 +387,8 @@ class Runs:
             problems.append(f"the first loss {losses[0]!r} is not equal to {want[0]!r} of one rank")
         torch = self.entry.losses(optimizer.split()[-1], True)
         away = max(abs(x / y - 1) for x, y in zip(losses, torch))
-        if optimizer == "sgd" and not plan.drops() and not away <= reference.LOSS_TOLERANCE:
+        whole = not plan.drops() and not plan.ramps()  # PyTorch's steps have all sixteen rows
+        if optimizer == "sgd" and whole and not away <= reference.LOSS_TOLERANCE:
             problems.append(f"losses {losses} differ by {away:.1e} from PyTorch's {torch}")
         worst_grad = 0.0
         if want_grads.keys() != grads.keys():
@@ -351,16 +413,56 @@ class Runs:
             self.known[key] = make()
         return self.known[key]
 
+    def first_rows(self, number):
+        """A folder with so many of the sixteen."""
+        data = self.entry.path("batch16")
+        return data if number == ROWS else plan_bits.write_first(data, ROWS, number, self.scratch)
+
+    def check_ramp(self, alone, optimizer):
+        """Problems of the one rank with a ramp that plans are compared with: what each step's loss
+        would be at the first parameters is what runs without a ramp begin with."""
+        problems, steps = [], self.args.steps
+        still = self.execute(alone, optimizer, still=True)[0]
+        first = {count: self.cached(
+            (str(alone.constant(count)), optimizer, "first"),
+            lambda count=count: self.execute(alone.constant(count), optimizer,
+                                             self.first_rows(count * alone.batch))[0][0])
+            for count in set(alone.counts)}
+        want = [first[alone.of_step(step, steps)] for step in range(1, steps + 1)]
+        if still != want:
+            problems.append(f"{alone}: at the first parameters the steps' losses are {still}, of runs "
+                            f"without a ramp {want}")
+        if not alone.drops():
+            torch = self.entry.losses(optimizer, True)[0]
+            if not abs(first[alone.accumulate] / torch - 1) <= reference.LOSS_TOLERANCE:
+                problems.append(f"{alone}: a step of all rows has the loss {first[alone.accumulate]}, "
+                                f"PyTorch's is {torch}")
+        return problems
+
+    def check_first_step(self, plan, losses, grads):
+        """Problems of a ramp's first step, which is that of the same plan without a ramp."""
+        own = plan.constant(plan.counts[0])
+        there, want = self.cached((str(own), "first"), lambda: self.execute(
+            own, "sgd", self.first_rows(plan.counts[0] * plan.dp * plan.ep * plan.batch)))
+        found = plan_bits.differences("the same plan without a ramp", grads, want)
+        if losses[0] != there[0]:
+            found.append(f"the first loss {losses[0]!r} is not {there[0]!r} of the plan without a ramp")
+        return found
+
     def check_bits(self, plan, losses, grads):
         """Problems of numbers that another plan must give to the last bit."""
-        legal = schedules(self.entry.name, plan.pp, plan.accumulate)
+        legal = schedules(self.entry.name, plan.pp, plan.counts)
+        first = []
+        # What auto chooses depends on all numbers of the ramp.
+        if plan.ramps() and plan.schedule != "auto":
+            first = self.check_first_step(plan, losses, grads)
         kinds, other = [kind for kind in legal if kind in plan_bits.ONE_DIRECTION], None
         if plan.schedule in kinds:
             other = kinds[(kinds.index(plan.schedule) + 1) % len(kinds)]
         elif plan.schedule == "auto":
-            if self.paths[str(plan)] == 1:
+            if self.paths[str(plan)] == {1}:
                 other = kinds[0]
-            elif "dualpipe" in legal:
+            elif self.paths[str(plan)] == {2} and "dualpipe" in legal:
                 other = "dualpipe"
             elif plan.ranks > plan.pp:
                 return []
@@ -370,7 +472,9 @@ class Runs:
             found = plan_bits.differences(other, grads, want)
             if losses != there:
                 found.append(f"losses {losses} are not those of {other}, {there}")
-            return found
+            return first + found
+        if plan.ramps():
+            return first
         # The sum over ranks comes after that of the directions: only without one can the halves
         # be runs of their own.
         own = Plan(1, 1, 1, plan.accumulate, pp=plan.pp, schedule=plan.schedule)
@@ -455,6 +559,18 @@ def start_a_forward_early(text):
                   text, count=1)
 
 
+def start_a_forward_early_at_the_end(text):
+    """As above, in the last schedule of a ramp."""
+    at = text.rindex("  pipe.schedule ")
+    return text[:at] + start_a_forward_early(text[at:])
+
+
+def ramp_late(text):
+    """The second number of a ramp comes a step later."""
+    return re.sub(r"(pipe\.batch_ramp .*?, \d+ after )(\d+)",
+                  lambda match: match[1] + str(int(match[2]) + 1), text, count=1)
+
+
 # What is wrong, the model, the plan, and how the program is spoilt.
 PROGRAM_DEFECTS = [
     ("an expert's gradient scaled by ep", "mixtral_batched_dyn18", (1, 2, 1, 2),
@@ -469,6 +585,10 @@ PROGRAM_DEFECTS = [
      count_own_pairs_alone),
     ("one micro-batch more in flight", "llama_dyn18", (1, 1, 1, 4, 0, "none", 2, "1f1b"),
      start_a_forward_early),
+    ("one micro-batch more in flight after a ramp", "llama_dyn18",
+     (1, 1, 1, (4, 8), 0, "none", 2, "1f1b"), start_a_forward_early_at_the_end),
+    ("a ramp that comes a step late", "llama_dyn18", (1, 1, 1, (4, 8), 0, "none", 2, "1f1b"),
+     ramp_late),
 ]
 
 
@@ -546,10 +666,22 @@ def check_one_direction(args):
         return runs.check_bits(plan, [], {})
 
 
+def check_late_reference(args):
+    """What the comparison with runs without a ramp says of a reference whose ramp comes late."""
+    with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
+        alone, runs = Plan(1, 1, 1, (4, 8)), Runs(args, "llama_dyn18", scratch)
+        assert not runs.check_ramp(alone, "sgd"), "the sound reference differs, too"
+        late, compile_flags = f"8@{alone.steps_of_each(args.steps) + 1}", runs.compile_flags
+        runs.compile_flags = lambda plan, optimizer: [
+            re.sub(r"8@\d+", late, flag) for flag in compile_flags(plan, optimizer)]
+        return runs.check_ramp(alone, "sgd")
+
+
 def check_defects(args):
     """Number of defects that no comparison tells."""
     told = {what: check_program_defect(args, *rest) for what, *rest in PROGRAM_DEFECTS}
     told["DualPipe's gradients added as one direction's"] = check_one_direction(args)
+    told["a reference whose ramp comes a step late"] = check_late_reference(args)
     with tempfile.TemporaryDirectory(prefix="moire-plans-") as scratch:
         runtime = SpoiltRuntime(args, scratch)
         file, there = RUNTIME_DEFECTS[0][1:3]
@@ -627,6 +759,8 @@ def main():
     parser.add_argument("--tp", nargs="+", type=int, default=[1, 2, 4], help="sizes of the axis tp")
     parser.add_argument("--pp", nargs="+", type=int, default=[1],
                         help="sizes of the axis pp, each with every schedule (1: no pipelines)")
+    parser.add_argument("--ramps", default="also", choices=["also", "none", "only"],
+                        help="pipelines whose micro-batches of a step change, e.g. \"accumulate 4,8 1f1b\"")
     parser.add_argument("--zero", nargs="+", type=int, default=[0, 1, 2, 3],
                         help="what ranks of dp and ep divide")
     parser.add_argument("--drop-order", nargs="+", default=["none", "gshard", "switch"],
@@ -663,7 +797,7 @@ def main():
     if args.defects:
         sys.exit(1 if check_defects(args) else 0)
     plans = [(name, plan) for name in args.entry
-             for plan in all_plans(name, args.tp, args.zero, args.drop_order, args.pp)
+             for plan in all_plans(name, args.tp, args.zero, args.drop_order, args.pp, args.ramps)
              if all(f" {words} " in f" {plan} " for words in args.only)]
     if args.only and len(plans) < (args.sample or args.binaries or 1):
         sys.exit(f"error: {len(plans)} plans have {args.only} in their names, fewer than were asked for")

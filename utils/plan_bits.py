@@ -89,6 +89,22 @@ def write_halves(data, rows, folder):
     return folders
 
 
+def write_first(data, rows, number, folder):
+    """A folder with the first `number` of the rows, as they are."""
+    part = os.path.join(folder, f"first-{number}-rows")
+    os.makedirs(part, exist_ok=True)
+    for name in sorted(os.listdir(data)):
+        if not name.endswith(".pb") or name.startswith("output"):
+            continue
+        path = os.path.join(data, name)
+        tensor = reference.read_tensor_proto(path)
+        if tensor.shape and tensor.shape[0] == rows:
+            tensor.values = tensor.values[:len(tensor.values) // rows * number]
+            tensor.shape = (number, *tensor.shape[1:])
+        write_tensor_proto(os.path.join(part, name), tensor, *element_kind(path))
+    return part
+
+
 def sum_of_halves(first, second):
     """Gradients of the whole step from those of the two steps, in float32."""
     # Of two floats a sum in double precision, rounded to float, is the float sum.

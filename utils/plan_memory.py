@@ -7,12 +7,15 @@
 
 The prediction is made of what the text says alone: places of buffers in the functions
 that a rank runs, places of what stages keep, and the order of its tasks and messages. It
-shares no code with what lays out the arena, nor with the trainer.
+shares no code with what lays out the arena, nor with the trainer. With a batch ramp each
+number of micro-batches has a schedule: the arena has room for the largest, what is touched
+and in flight is that of the schedule which a step runs.
 
     plan_memory.py out/program.mlir memory.json      what a trainer wrote by --memory
 
-Prints one line a rank; exits 1 where one differs.
+Prints one line a rank, of a ramp one for each schedule; exits 1 where one differs.
 """
+import collections
 import json
 import math
 import re
@@ -62,12 +65,37 @@ MESSAGE = re.compile(r"(send|receive) (activation|cotangent) stage (\d+) micro_b
 GRADIENT = re.compile(r"(?:pipe\.accumulate| = exec\.grad) @([\w.]+)")
 
 
+class Schedule:
+    """Of one number of micro-batches, which is the sum of its paths'."""
+
+    def __init__(self):
+        self.ranks, self.paths, self.micro_batches = [], 0, 0
+
+    def in_flight(self, rank, stage=None):
+        """The most micro-batches of a rank (of its stage) from their forward to the end of their
+        backward; both tasks of an action are under way at once."""
+        now = most = 0
+        for action in self.ranks[rank][0]:
+            tasks = [task for task in action if stage in (None, task.stage)]
+            now += sum(task.forward for task in tasks)
+            most = max(most, now)
+            now -= sum(task.accumulates for task in tasks)
+        return most
+
+    def stages(self, rank):
+        return {task.stage for action in self.ranks[rank][0] for task in action}
+
+
 class Program:
-    """A program in the exec dialect, or a pipeline's of an earlier phase, for its schedule."""
+    """A program in the exec dialect, or a pipeline's of an earlier phase, for its schedules.
+
+    schedules: by their micro-batches; empty without a pipeline. ramp: (micro-batches, steps that
+    are done before), empty where all steps have equally many."""
 
     def __init__(self, path):
-        self.functions, self.stages, self.ranks, self.paths = {}, [], [], 0
-        function, actions, queue = None, None, None
+        self.functions, self.stages, self.schedules, self.ramp = {}, [], {}, []
+        function, schedule, actions, queue = None, None, None, None
+        found = []
         with open(path) as file:
             for line in file:
                 word = line.split(maxsplit=1)[0] if line.strip() else ""
@@ -88,11 +116,18 @@ class Program:
                 elif word == "pipe.stage":
                     self.stages.append(dict(re.findall(
                         r"(forward|backward|backward_input|backward_weight) @(\w+)", line)))
-                elif line.startswith("      path micro_batches "):
-                    self.paths += 1
-                elif word == "rank":
+                elif word == "pipe.batch_ramp":
+                    self.ramp = [(int(count), int(after)) for count, after
+                                 in re.findall(r"(\d+) after (\d+)", line)]
+                elif word == "pipe.schedule":
+                    schedule, actions, queue = Schedule(), None, None
+                    found.append(schedule)
+                elif schedule and line.startswith("      path micro_batches "):
+                    schedule.paths += 1
+                    schedule.micro_batches += int(line.split()[2])
+                elif schedule and word == "rank":
                     actions, queue = [], []
-                    self.ranks.append((actions, queue))
+                    schedule.ranks.append((actions, queue))
                 elif actions is not None and word in (
                         "overlap", "forward", "backward", "backward_input", "backward_weight"):
                     actions.append([Task(kind, int(stage), int(number), int(of or 0))
@@ -102,16 +137,31 @@ class Program:
                     queue.append((way == "send", (what == "cotangent", int(of or 0), int(stage),
                                                   int(number))))
 
-    def in_flight(self, rank, stage=None):
-        """The most micro-batches of a rank (of its stage) from their forward to the end of their
-        backward; both tasks of an action are under way at once."""
-        now = most = 0
-        for action in self.ranks[rank][0]:
-            tasks = [task for task in action if stage in (None, task.stage)]
-            now += sum(task.forward for task in tasks)
-            most = max(most, now)
-            now -= sum(task.accumulates for task in tasks)
-        return most
+        self.schedules = {schedule.micro_batches: schedule for schedule in found}
+        if len(found) != len(self.schedules):
+            raise ValueError(f"{path} has two schedules of one number of micro-batches")
+
+    def of_step(self, step):
+        """Micro-batches of a round of the step; 1 is the first step."""
+        if not self.ramp:
+            return next(iter(self.schedules), 1)
+        return [count for count, after in self.ramp if after < step][-1]
+
+    def of_steps(self, number):
+        """How many of the first steps have so many micro-batches."""
+        return collections.Counter(self.of_step(step) for step in range(1, number + 1))
+
+    def in_flight(self, rank, step=1):
+        """As in a schedule, of the one that the step runs."""
+        return self.schedules[self.of_step(step)].in_flight(rank)
+
+    def paths(self):
+        """Numbers of paths that its schedules have."""
+        return {schedule.paths for schedule in self.schedules.values()}
+
+    def num_ranks(self):
+        """Of pp."""
+        return max((len(schedule.ranks) for schedule in self.schedules.values()), default=1)
 
     def tied(self):
         """Parameters that several stages accumulate."""
@@ -122,11 +172,11 @@ class Program:
             found |= {name for name in every if every.count(name) > 1}
         return found
 
-    def functions_of(self, rank):
+    def functions_of(self, schedule, rank):
         """Those that a rank runs: of an action with two tasks the one of both, if there is one."""
         pairs = {function.pair: name for name, function in self.functions.items() if function.pair}
         found = set()
-        for action in self.ranks[rank][0]:
+        for action in schedule.ranks[rank][0]:
             names = tuple(self.stages[task.stage][task.kind] for task in action)
             found |= {pairs[names]} if names in pairs else set(names)
         return found
@@ -146,11 +196,11 @@ class Program:
                      in self.functions[name].kept.items() if found == role and not second}
         return sum(aligned(count) for count in kept.values())
 
-    def inboxes(self, rank):
+    def inboxes(self, schedule, rank):
         """(number, bytes of the largest) for messages that have come and wait, at the worst: the
         queue has got as far as the first message that has yet to be made. Both tasks of a pair
         take what they read when it begins; what each makes leaves in either order."""
-        actions, queue = self.ranks[rank]
+        actions, queue = schedule.ranks[rank]
         pairs = {function.pair for function in self.functions.values() if function.pair}
         most, own = 0, []
         for swap in (False, True):
@@ -176,38 +226,66 @@ class Program:
         came = [key for send, key in queue if not send] + own
         return most, max((self.message(key) for key in came), default=0)
 
-    def memory(self, rank):
-        """What --memory should say of a rank of pp."""
-        if not self.ranks:
+    def memory(self, rank, micro_batches=None):
+        """What --memory should say of a rank of pp in steps of so many micro-batches (those of the
+        first step)."""
+        if not self.schedules:
             end = max(function.temporaries for function in self.functions.values())
             return {"arena": aligned(end), "temporaries": end}
-        end = max(self.functions[name].temporaries for name in self.functions_of(rank))
-        stages = sorted({task.stage for action in self.ranks[rank][0] for task in action})
-        held = [{"stage": stage, "slots": self.in_flight(rank, stage), "slot": self.slot(stage),
-                 "in_flight": self.in_flight(rank, stage)} for stage in stages]
-        number, size = self.inboxes(rank)
-        return {"arena": aligned(end) + number * aligned(size)
-                         + sum(stage["slots"] * aligned(stage["slot"]) for stage in held),
-                "temporaries": end, "in_flight": self.in_flight(rank), "stages": held,
+        stages = sorted(set().union(*(schedule.stages(rank) for schedule in self.schedules.values())))
+        rows = {count: self.memory_of(schedule, rank, stages) for count, schedule in self.schedules.items()}
+
+        def most(what, held=None):
+            return max((row if held is None else row["stages"][held])[what] for row in rows.values())
+
+        # Room for the largest of each, whatever schedule has it.
+        arena = aligned(most("temporaries")) + most("inboxes") * aligned(most("inbox"))
+        arena += sum(most("slots", i) * aligned(self.slot(stage)) for i, stage in enumerate(stages))
+        return {"arena": arena, **rows[micro_batches or self.of_step(1)]}
+
+    def memory_of(self, schedule, rank, stages):
+        """What a schedule touches and counts."""
+        end = max(self.functions[name].temporaries for name in self.functions_of(schedule, rank))
+        held = []
+        for stage in stages:
+            count = schedule.in_flight(rank, stage)
+            held.append({"stage": stage, "slots": count, "slot": self.slot(stage) if count else 0,
+                         "in_flight": count})
+        number, size = self.inboxes(schedule, rank)
+        return {"temporaries": end, "in_flight": schedule.in_flight(rank), "stages": held,
                 "inboxes": number, "inbox": size, "messages_waiting": number}
 
 
-def differences(program, path, partly=False):
+def differences(program, path, partly=False, steps=None):
     """Sentences about what a trainer's --memory file says other than the program. partly: not all
-    of a tensor need be touched, such as rows of experts that no token came to. Messages wait at
-    the worst in as many inboxes as there are; how many do is a matter of time."""
+    of a tensor need be touched, such as rows of experts that no token came to; of a number of
+    micro-batches that one step had, neither: it has one pattern, which a value may equal. Messages
+    wait at the worst in as many inboxes as there are; how many do is a matter of time. steps: of
+    the run, by default as many as the rank with the most says."""
     with open(path) as file:
-        ranks = json.load(file)["ranks"]
-    found = []
+        rows = json.load(file)["ranks"]
+    found, ranks = [], {}
 
     def compare(rank, what, got, want, most=False):
         if got > want or (got < want and not most):
             found.append(f"rank {rank}: {what} {got}, {'at most ' if most else ''}{want} predicted")
 
-    for row in ranks:
-        want, rank = program.memory(row["pp"]), row["rank"]
+    for row in rows:
+        ranks.setdefault(row["rank"], {})[row["micro_batches"]] = row["steps"]
+    if not rows:
+        found.append("no rank says anything")
+    steps = steps or max((sum(had.values()) for had in ranks.values()), default=0)
+    want = dict(program.of_steps(steps))
+    for rank, had in ranks.items():
+        if had != want:
+            found.append(f"rank {rank}: steps by their micro-batches {had}, {want} predicted")
+    for row in rows if not found else []:
+        want, rank = program.memory(row["pp"], row["micro_batches"]), row["rank"]
+        if program.ramp:
+            rank = f"{rank} with {row['micro_batches']} micro-batches"
+        some = partly or row["steps"] < 2
         compare(rank, "bytes of the arena", row["arena"], want["arena"])
-        compare(rank, "bytes of temporaries touched", row["temporaries"], want["temporaries"], partly)
+        compare(rank, "bytes of temporaries touched", row["temporaries"], want["temporaries"], some)
         if "stages" not in want:
             continue
         compare(rank, "micro-batches in flight", row["in_flight"], want["in_flight"])
@@ -218,7 +296,7 @@ def differences(program, path, partly=False):
             compare(rank, "number " + name, got["stage"], stage["stage"])
             compare(rank, "slots touched " + name, got["slots"], stage["slots"])
             compare(rank, "micro-batches in flight " + name, got["in_flight"], stage["in_flight"])
-            compare(rank, "bytes touched of a slot " + name, got["slot"], stage["slot"], partly)
+            compare(rank, "bytes touched of a slot " + name, got["slot"], stage["slot"], some)
     return found
 
 
@@ -227,8 +305,10 @@ def main():
         sys.exit(__doc__.strip())
     program = Program(sys.argv[1])
     found = differences(program, sys.argv[2])
-    for rank in range(max(1, len(program.ranks))):
-        print(f"rank {rank}: {json.dumps(program.memory(rank))}")
+    for rank in range(program.num_ranks()):
+        for count in sorted(program.schedules) or [None]:
+            of = f" with {count} micro-batches" if len(program.schedules) > 1 else ""
+            print(f"rank {rank}{of}: {json.dumps(program.memory(rank, count))}")
     for sentence in found:
         print(sentence)
     sys.exit(1 if found else 0)

@@ -20,6 +20,7 @@ LogicalResult StageRunner::run(const pipe::PipelineProgram::Round &which,
                                ArrayRef<Arguments> microBatches,
                                MutableArrayRef<std::optional<double>> losses) {
   kept.clear();
+  most = 0;
   round = &which;
   const int64_t rank = membership.mesh().getCoordinate(membership.rank, "pp");
   for (const Action &action : round->schedule.ranks[rank]) {

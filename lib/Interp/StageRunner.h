@@ -27,7 +27,7 @@ public:
                           llvm::ArrayRef<Arguments> microBatches,
                           llvm::MutableArrayRef<std::optional<double>> losses);
 
-  /// The most micro-batches whose stages had kept something at one time, so far.
+  /// The most micro-batches whose stages had kept something at one time in the last run.
   int64_t mostInFlight() const { return most; }
 
 private:

@@ -56,14 +56,39 @@ void MemoryUse::fill(int64_t step) {
   copy.store();
 }
 
-void MemoryUse::look(int64_t step) {
+void MemoryUse::look(int64_t step, int64_t microBatches, const Pipeline *pipeline) {
   const HostCopy copy(ctx, ctx.arena, /*read=*/true);
-  for (Region &region : regions)
-    for (int64_t at = region.end; at > region.begin + region.touched; --at)
-      if (static_cast<unsigned char>(copy.data()[at - 1]) != pattern(step)) {
-        region.touched = at - region.begin;
-        break;
-      }
+  for (Region &region : regions) {
+    int64_t at = region.end;
+    while (at > region.begin && static_cast<unsigned char>(copy.data()[at - 1]) == pattern(step))
+      --at;
+    region.touched = at - region.begin;
+  }
+  add(taken[microBatches], pipeline);
+}
+
+void MemoryUse::add(Taken &taken, const Pipeline *pipeline) const {
+  auto most = [](int64_t &value, int64_t now) { value = std::max(value, now); };
+  ++taken.steps;
+  most(taken.temporaries, regions[0].touched);
+  const PipelineRankInfo *own = stagesOf(ctx, comm);
+  if (!own || !pipeline)
+    return;
+  most(taken.inFlight, pipeline->mostInFlight());
+  most(taken.waiting, pipeline->mostWaiting());
+  taken.stages.resize(own->numStages);
+  size_t next = 1;
+  for (int64_t i = 0; i < own->numStages; ++i) {
+    const HeldStageInfo &held = own->stages[i];
+    const auto [slots, bytes] = touchedOf(next, next + size_t(held.slots));
+    next += size_t(held.slots);
+    most(taken.stages[i].slots, slots);
+    most(taken.stages[i].slot, bytes);
+    most(taken.stages[i].inFlight, pipeline->mostInFlight(held.stage));
+  }
+  const auto [inboxes, bytes] = touchedOf(next, regions.size());
+  most(taken.inboxes, inboxes);
+  most(taken.inbox, bytes);
 }
 
 std::pair<int64_t, int64_t> MemoryUse::touchedOf(size_t begin, size_t end) const {
@@ -75,35 +100,34 @@ std::pair<int64_t, int64_t> MemoryUse::touchedOf(size_t begin, size_t end) const
   return {count, most};
 }
 
-std::string MemoryUse::textOf(const Pipeline *pipeline) const {
+std::string MemoryUse::textOf(int64_t microBatches, const Taken &taken) const {
   auto field = [](const char *name, int64_t value) {
     return std::string("\"") + name + "\": " + std::to_string(value);
   };
-  const PipelineRankInfo *own = stagesOf(ctx, comm);
   std::string text = "{" + field("rank", comm ? comm->rank() : 0) + ", " +
                      field("pp", comm ? comm->groupOver("pp").index : 0) + ", " +
-                     field("arena", ctx.arena.size()) + ", " +
-                     field("temporaries", regions[0].touched);
-  if (!own || !pipeline)
+                     field("micro_batches", microBatches) + ", " + field("steps", taken.steps) +
+                     ", " + field("arena", ctx.arena.size()) + ", " +
+                     field("temporaries", taken.temporaries);
+  if (taken.stages.empty())
     return text + "}";
-  text += ", " + field("in_flight", pipeline->mostInFlight()) + ", \"stages\": [";
-  size_t next = 1;
-  for (int64_t i = 0; i < own->numStages; ++i) {
-    const HeldStageInfo &held = own->stages[i];
-    const auto [slots, bytes] = touchedOf(next, next + size_t(held.slots));
-    next += size_t(held.slots);
-    text += std::string(i ? ", {" : "{") + field("stage", held.stage) + ", " +
-            field("slots", slots) + ", " + field("slot", bytes) + ", " +
-            field("in_flight", pipeline->mostInFlight(held.stage)) + "}";
+  text += ", " + field("in_flight", taken.inFlight) + ", \"stages\": [";
+  const PipelineRankInfo *own = stagesOf(ctx, comm);
+  for (size_t i = 0; i < taken.stages.size(); ++i) {
+    const Taken::Stage &stage = taken.stages[i];
+    text += std::string(i ? ", {" : "{") + field("stage", own->stages[i].stage) + ", " +
+            field("slots", stage.slots) + ", " + field("slot", stage.slot) + ", " +
+            field("in_flight", stage.inFlight) + "}";
   }
-  const auto [inboxes, bytes] = touchedOf(next, regions.size());
-  return text + "], " + field("inboxes", inboxes) + ", " + field("inbox", bytes) + ", " +
-         field("messages_waiting", pipeline->mostWaiting()) + "}";
+  return text + "], " + field("inboxes", taken.inboxes) + ", " + field("inbox", taken.inbox) +
+         ", " + field("messages_waiting", taken.waiting) + "}";
 }
 
-void MemoryUse::write(const Pipeline *pipeline) {
-  const std::vector<std::string> texts =
-      gatherTexts(comm, textOf(pipeline), "what memory ranks take");
+void MemoryUse::write() {
+  std::string own;
+  for (const auto &[microBatches, of] : taken)
+    own += (own.empty() ? "" : ",\n") + textOf(microBatches, of);
+  const std::vector<std::string> texts = gatherTexts(comm, own, "what memory ranks take");
   if (!file)
     return;
   std::string all;

@@ -8,13 +8,16 @@
 // equals one of them. Bits of one are NaNs, which a value that is read without having been
 // written would carry into the loss.
 //
-//     {"ranks": [{"rank": 0, "pp": 0, "arena": 184064, "temporaries": 14784, "in_flight": 3,
+//     {"ranks": [{"rank": 0, "pp": 0, "micro_batches": 4, "steps": 2, "arena": 184064,
+//                 "temporaries": 14784, "in_flight": 3,
 //                 "stages": [{"stage": 0, "slots": 2, "slot": 58048, "in_flight": 2}],
 //                 "inboxes": 3, "inbox": 2560, "messages_waiting": 2}]}
 //
-// arena is what was allocated. temporaries, slot and inbox are bytes up to the last one that
-// was touched, of the largest where there are several; slots and inboxes are numbers of those
-// that were touched; in_flight and messages_waiting were counted.
+// A rank has one entry for each number of micro-batches (of a round) that some step had, and
+// says how many steps had it. arena is what was allocated. temporaries, slot and inbox are bytes
+// up to the last one that was touched, of the largest where there are several; slots and inboxes
+// are numbers of those that were touched; in_flight and messages_waiting were counted: each in
+// the step where it was most.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,6 +29,7 @@
 #include "train/pipeline.h"
 
 #include <cstdio>
+#include <map>
 
 namespace moire::rt {
 
@@ -36,28 +40,39 @@ public:
   MemoryUse(const std::string &path, Context &ctx, Comm *comm);
   ~MemoryUse();
 
-  /// Before a step, and after it.
+  /// Before a step, and after it, which had so many micro-batches in each round. pipeline: null
+  /// where there is none.
   void fill(int64_t step);
-  void look(int64_t step);
-  /// All ranks together, after the last step. pipeline: null where there is none.
-  void write(const Pipeline *pipeline);
+  void look(int64_t step, int64_t microBatches, const Pipeline *pipeline);
+  /// All ranks together, after the last step.
+  void write();
 
 private:
   /// Bytes of the arena that have one purpose.
   struct Region {
     int64_t begin, end;
-    int64_t touched = 0; ///< from `begin` up to the last byte that was written
+    int64_t touched = 0; ///< in the last step: from `begin` up to the last byte that was written
+  };
+  /// The most of steps that had equally many micro-batches.
+  struct Taken {
+    struct Stage {
+      int64_t slots = 0, slot = 0, inFlight = 0;
+    };
+    int64_t steps = 0, temporaries = 0, inFlight = 0, inboxes = 0, inbox = 0, waiting = 0;
+    std::vector<Stage> stages; ///< empty: there is no pipeline
   };
   static int pattern(int64_t step) { return step % 2 ? 0xff : 0xa5; }
   /// How many of regions [begin, end) were touched, and the most bytes of one.
   std::pair<int64_t, int64_t> touchedOf(size_t begin, size_t end) const;
-  std::string textOf(const Pipeline *pipeline) const;
+  void add(Taken &taken, const Pipeline *pipeline) const;
+  std::string textOf(int64_t microBatches, const Taken &taken) const;
 
   const std::string path;
   Context &ctx;
   Comm *comm;
   std::FILE *file = nullptr;
-  std::vector<Region> regions; ///< temporaries, slots by held stage, inboxes
+  std::vector<Region> regions;    ///< temporaries, slots by held stage, inboxes
+  std::map<int64_t, Taken> taken; ///< by micro-batches
 };
 
 } // namespace moire::rt

@@ -123,7 +123,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                          ->capture_default_str();
   app.add_option("--memory", o.memory,
                  "what each rank takes of its memory, counted in all steps, which get slower: bytes "
-                 "of the arena that were touched, micro-batches in flight")
+                 "of the arena that were touched, micro-batches in flight; for each number of "
+                 "micro-batches of a step")
       ->type_name("FILE.json");
   app.add_option("--dump-grads", o.dumpGrads,
                  "the first step's gradients, before clipping")

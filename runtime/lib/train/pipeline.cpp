@@ -445,7 +445,16 @@ void Pipeline::runRound(int64_t round, const SetInputs &setInputs) {
     wait(jobs.back(), "for the last message");
 }
 
+void Pipeline::restartCounts() {
+  inFlight.restart();
+  for (Count &count : inStage)
+    count.restart();
+  std::lock_guard<std::mutex> hold(lock);
+  waiting.restart();
+}
+
 void Pipeline::runStep(int64_t which, int64_t rounds, const SetInputs &setInputs) {
+  restartCounts();
   if (which != chosen) { // all messages of the last step have moved
     chooseRound(which);
     // Of two paths: the loss of a micro-batch may have been this rank's, and now be another's.

@@ -55,8 +55,8 @@ public:
   /// Seconds for which tasks waited for messages so far.
   double waited() const { return waitedSeconds; }
 
-  /// The most that there were at once so far: micro-batches that this rank, or one of its stages,
-  /// kept something of, and messages that lay in inboxes.
+  /// The most that there were at once in the last step: micro-batches that this rank, or one of its
+  /// stages, kept something of, and messages that lay in inboxes.
   int64_t mostInFlight() const { return inFlight.most; }
   int64_t mostInFlight(int stage) const { return inStage[stage].most; }
   int64_t mostWaiting() const { return waiting.most; }
@@ -73,11 +73,14 @@ private:
   struct Count {
     int64_t now = 0, most = 0;
     void change(int64_t by) { most = std::max(most, now += by); }
+    void restart() { most = now; }
   };
 
   void checkTables();
   /// What runs from now on is the round of this index. Between steps alone.
   void chooseRound(int64_t number);
+  /// The most of a step, of everything that is counted.
+  void restartCounts();
   /// The task of this rank that makes or takes stage's cotangents or activations; -1: none.
   int find(bool backward, int path, int stage, int microBatch) const;
   void runRound(int64_t round, const SetInputs &setInputs);

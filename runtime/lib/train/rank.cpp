@@ -94,7 +94,7 @@ private:
       }
     }
     if (memory)
-      memory->write(pipeline.get());
+      memory->write();
     if (!comm)
       return;
     const double seconds = now() - begin;
@@ -257,7 +257,7 @@ private:
     startStep();
     const auto [loss, norm] = outcomeOfStep(*ctx); // the only time that the host waits
     if (memory)
-      memory->look(step);
+      memory->look(step, round.microBatches, pipeline.get());
     if (trace)
       trace->add(Trace::steps, "step " + std::to_string(step), traced, Trace::now());
     if (step == 1 && !o.dumpGrads.empty())
