@@ -14,6 +14,7 @@
 #include "moire/rt/gradients.h"
 
 #include <algorithm>
+#include <future>
 #include <thread>
 
 using namespace moire::rt;
@@ -113,9 +114,14 @@ TEST(GpuStages, WhatIsWrittenBeforeAMessageLeftGoesWithIt) {
 
 TEST(GpuStages, ARankThatLeavesEndsThoseThatWaitForItsMessage) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto errors = onTwo([](Context &ctx, StageMessages &messages) {
-    if (ctx.comm->rank() == 1)
+  // Rank 0 is past what both do before any message.
+  std::promise<void> waits;
+  const auto errors = onTwo([&](Context &ctx, StageMessages &messages) {
+    if (ctx.comm->rank() == 1) {
+      waits.get_future().wait();
       throw std::runtime_error("left");
+    }
+    waits.set_value();
     DeviceBlock in(64);
     messages.receive(0, "activation of stage 0, micro-batch 3", 1, {{in.data(), 64}}, 0);
     messages.followMessage(0);
