@@ -39,7 +39,8 @@ mlir::Value rootOf(mlir::Value place);
 
 /// Of an all_to_all_rows: in how many parts its rows are to move.
 inline constexpr llvm::StringLiteral kInPartsAttr = "exec.in_parts";
-/// Of a statement about rows of experts: of which part alone, and how many there are.
+/// Of a statement about rows of experts: of which part alone, how many there are, and of which
+/// exchange of the function.
 inline constexpr llvm::StringLiteral kPartAttr = "exec.part";
 struct Part {
   int64_t index = 0, count = 1;
