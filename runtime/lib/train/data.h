@@ -25,10 +25,13 @@ struct MicroBatch {
 class DataSource {
 public:
   virtual ~DataSource() = default;
-  /// Fills micro-batch `micro` of those of all shards of a step before which `before` of them
-  /// were read in all. Deterministic in its arguments. Throws InputError for a token or label
-  /// that is wrong.
-  virtual void read(int64_t before, int64_t micro, MicroBatch &batch) = 0;
+  /// Fills micro-batch `micro` of those of all shards of a step before which all ranks together
+  /// read `rowsBefore` rows (sequences): its rows are number rowsBefore + micro · batch and the
+  /// following ones of the run. That number is the whole position in the data: what row n is
+  /// depends on the files, the options and the seed alone, not on batch, accumulation or ranks,
+  /// so that a run which goes on under another plan reads on where this one stopped. Throws
+  /// InputError for a token or label that is wrong.
+  virtual void read(int64_t rowsBefore, int64_t micro, MicroBatch &batch) = 0;
   /// One line for the start of the run.
   virtual std::string describe() const = 0;
 };

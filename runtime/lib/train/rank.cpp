@@ -237,10 +237,9 @@ private:
     const double begin = now(), traced = Trace::now();
     round = roundAfter(p, step - 1);
     ctx->microBatches = micros = o.accumulate * round.microBatches;
-    const int64_t before = o.accumulate * microBatchesOfSteps(p, step - 1) * shards;
     int64_t own = 0;
     for (int64_t a = 0; a < micros; ++a) {
-      data->read(before, a * shards + shard, batches[a]);
+      data->read(rowsBefore, a * shards + shard, batches[a]);
       own += batches[a].counted;
     }
     const int64_t counted = count(step, own);
@@ -270,6 +269,7 @@ private:
       graphsTold = !graphs.empty();
     }
     report->step({step, loss, lr, norm, seconds, tokens});
+    rowsBefore += p.batch * micros * shards;
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
                        " of step " + std::to_string(step) +
@@ -391,6 +391,7 @@ private:
   int64_t micros = 0;            ///< those of this step
   RoundOfStep round;             ///< of this step
   int64_t shards = 1, shard = 0; ///< ranks with data of their own, and which this is
+  int64_t rowsBefore = 0;        ///< position in the data, of all ranks: see DataSource::read
   /// Of the ranks that read the same data one counts its labels.
   bool countsData = true;
   std::unique_ptr<DataSource> data;

@@ -46,7 +46,7 @@ public:
                        "; use a longer file or a smaller seq in --bind");
   }
 
-  void read(int64_t before, int64_t micro, MicroBatch &batch) override {
+  void read(int64_t rowsBefore, int64_t micro, MicroBatch &batch) override {
     int64_t tokens = -1, labels = -1;
     for (int64_t i = 0; i < program.numInputs; ++i) {
       const InputInfo &in = program.inputs[i];
@@ -59,7 +59,7 @@ public:
     }
     const int64_t seq = program.seq;
     for (int64_t row = 0; row < program.batch; ++row) {
-      const int64_t number = (before + micro) * program.batch + row;
+      const int64_t number = rowsBefore + micro * program.batch + row;
       const Permutation order(windows, seed, number / windows);
       const int64_t start = int64_t(order(number % windows)) * seq;
       for (int64_t t = 0; t <= seq; ++t) {
