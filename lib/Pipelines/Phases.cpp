@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Placement.h"
-#include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "moire/Conversion/Passes.h"
 #include "moire/Distribute/Explain.h"
@@ -17,6 +16,7 @@
 #include "moire/Program/Passes.h"
 #include "moire/Raise/Passes.h"
 #include "moire/Stages/Passes.h"
+#include "moire/Support/RunPasses.h"
 #include "moire/Train/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -170,7 +170,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       program::buildProgramPipeline(passes, options.logitsLimit << 20, options.epilogues);
       break;
     }
-    if (failed(passes.run(*module)) || failed(finishPhase(*module, phase, options)))
+    if (failed(runPasses(passes, *module, options.crashReproducer)) ||
+        failed(finishPhase(*module, phase, options)))
       return {};
     if (phase == Phase::overlap && plan && pipe::PipelineProgram::isIn(*module))
       if (auto program = pipe::PipelineProgram::read(*module); succeeded(program))

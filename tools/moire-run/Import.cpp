@@ -5,7 +5,7 @@
 #include "Import.h"
 #include "dialects/onnx/Onnx.h"
 #include "moire/Conversion/Passes.h"
-#include "mlir/Pass/PassManager.h"
+#include "moire/Support/RunPasses.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
@@ -53,12 +53,12 @@ static void bindFromData(func::FuncOp main, const interp::DataFolder &data,
 }
 
 LogicalResult convertImportedGraph(ModuleOp module, const interp::DataFolder *data,
-                                   std::vector<std::string> bind) {
+                                   std::vector<std::string> bind, StringRef crashReproducer) {
   if (data)
     bindFromData(findImportedGraph(module), *data, bind);
   conversion::ConversionOptions options;
   options.bind = std::move(bind);
   PassManager passes(module.getContext());
   conversion::buildConversionPipeline(passes, options);
-  return passes.run(module);
+  return runPasses(passes, module, crashReproducer);
 }

@@ -13,9 +13,11 @@
 mlir::func::FuncOp findImportedGraph(mlir::ModuleOp module);
 
 /// Converts it to nn in memory, without raising. Symbolic dimensions take the
-/// sizes of the data's tensors; `bind` ("batch=2") gives the others.
+/// sizes of the data's tensors; `bind` ("batch=2") gives the others. `crashReproducer`:
+/// of runPasses.
 mlir::LogicalResult convertImportedGraph(mlir::ModuleOp module,
                                          const moire::interp::DataFolder *data,
-                                         std::vector<std::string> bind);
+                                         std::vector<std::string> bind,
+                                         llvm::StringRef crashReproducer);
 
 #endif // MOIRE_TOOLS_MOIRE_RUN_IMPORT_H

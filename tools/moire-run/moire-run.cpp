@@ -68,6 +68,10 @@ static cl::opt<std::string> overlapRates(
              "bandwidth=GB/S, latency=US (default: moirec's)"));
 OPT(std::string, timelineFlag, "timeline", "",
     "of --virtual-time, what each rank does in the last step: a Chrome trace (for Perfetto)");
+OPT(std::string, crashReproducer, "crash-reproducer", "",
+    "where the conversion of phase import fails: the file for what it was given, which moire-opt FILE "
+    "--run-reproducer runs again (default: moire-crash-XXXXXX.mlir in the current folder, only where "
+    "the fault is the compiler's own)");
 OPT(std::string, dumpGrads, "dump-grads", "", "safetensors file for the first step's gradients");
 
 static int fail(const Twine &message, int code = kWrong) {
@@ -270,7 +274,8 @@ int main(int argc, char **argv) {
       return fail(error);
   }
   if (findImportedGraph(*module) &&
-      failed(convertImportedGraph(*module, data ? &*data : nullptr, {bind.begin(), bind.end()})))
+      failed(convertImportedGraph(*module, data ? &*data : nullptr, {bind.begin(), bind.end()},
+                                  crashReproducer)))
     return kWrong;
   const bool inStages = function.empty() && pipe::PipelineProgram::isIn(*module);
   func::FuncOp func = inStages ? func::FuncOp() : chooseFunction(*module);

@@ -221,6 +221,11 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("PHASE");
   app.add_option("--dump-phases", compile.dumpPhases, "Write the IR after each phase into DIR")
       ->type_name("DIR");
+  app.add_option("--crash-reproducer", compile.crashReproducer,
+                 "Where a pass fails: the file for what it was given, which moire-opt FILE "
+                 "--run-reproducer runs again. Without the flag it is moire-crash-XXXXXX.mlir in the "
+                 "current folder, and only where the fault is moirec's own")
+      ->type_name("FILE.mlir");
   app.add_option("--write-placement", compile.placement,
                  "With --mesh: write the model with the pipeline stage of each node and what ranks "
                  "hold of each divided tensor, as IR 11 says it; the weights stay where they are. Stop "
@@ -297,7 +302,7 @@ int main(int argc, char **argv) {
   CLI::App app("Moiré: compiles an ONNX model into a training program\n\n"
                "  moirec model.onnx --bind batch=2,seq=10 --optimizer adamw -o out/\n"
                "  out/trainer --data tokens.bin --steps 1000 --lr 3e-4\n\n"
-               "Exit codes: 0 done, 1 wrong input or usage, 2 a compiler failed.",
+               "Exit codes: 0 done, 1 wrong input or usage, 2 a compiler failed, this one or C++'s.",
                "moirec");
   CommandLine line;
   declareOptions(app, line);

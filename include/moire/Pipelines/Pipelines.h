@@ -52,6 +52,7 @@ struct CompileOptions {
   bool explainOverlap = false;      ///< print timetables of a pipeline's pairs after overlap
   bool explain = false;             ///< print the collectives after distribute
   std::string dumpPhases;           ///< folder for the IR after each phase; empty: none
+  std::string crashReproducer;      ///< of runPasses
 };
 
 /// Reads the model and runs the phases up to `options.stopAfter`. Errors go to
