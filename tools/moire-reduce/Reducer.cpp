@@ -28,7 +28,8 @@ bool Reducer::isInteresting(ModuleOp module) {
   }
   SmallString<128> path;
   int file;
-  if (std::error_code code = llvm::sys::fs::createTemporaryFile("moire-reduce", "mlir", file, path)) {
+  if (std::error_code code =
+          llvm::sys::fs::createTemporaryFile("moire-reduce", "mlir", file, path)) {
     error = "cannot write a temporary file: " + code.message();
     return false;
   }
@@ -74,11 +75,12 @@ bool Reducer::tryAll(EditsOf *editsOf) {
 }
 
 std::string Reducer::run() {
-  best->walk([&](Operation *op) { printLocations |= bool(op->getLoc()->findInstanceOf<NameLoc>()); });
+  best->walk(
+      [&](Operation *op) { printLocations |= bool(op->getLoc()->findInstanceOf<NameLoc>()); });
   if (!isInteresting(*best))
-    return !error.empty() ? error
-                          : "'" + script +
-                                "' does not exit with 0 for the module as it is: nothing to reduce";
+    return !error.empty()
+               ? error
+               : "'" + script + "' does not exit with 0 for the module as it is: nothing to reduce";
   if (printLocations) {
     printLocations = false;
     printLocations = !isInteresting(*best);

@@ -22,19 +22,20 @@ static int fail(const llvm::Twine &message) {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM initLLVM(argc, argv);
-  CLI::App app("Moiré: makes a module that shows a fault small\n\n"
-               "  cat > test.sh <<'END'\n"
-               "  #!/bin/sh\n"
-               "  moire-opt \"$1\" --run-reproducer 2>&1 | grep -q 'has no statement'\n"
-               "  END\n"
-               "  chmod +x test.sh\n"
-               "  moire-reduce moire-crash-1a2b3c.mlir --test ./test.sh -o small.mlir\n\n"
-               "The script gets a module's file as its argument and exits with 0 where the module still\n"
-               "shows the fault. It should look for the fault's own sentence: that some command fails\n"
-               "is true of many modules. Ops are left out, or become zeros or one of their operands, and\n"
-               "results, arguments and attributes are left out, as long as the script says 0. The\n"
-               "pipeline of a crash reproducer stays in the file.",
-               "moire-reduce");
+  CLI::App app(
+      "Moiré: makes a module that shows a fault small\n\n"
+      "  cat > test.sh <<'END'\n"
+      "  #!/bin/sh\n"
+      "  moire-opt \"$1\" --run-reproducer 2>&1 | grep -q 'has no statement'\n"
+      "  END\n"
+      "  chmod +x test.sh\n"
+      "  moire-reduce moire-crash-1a2b3c.mlir --test ./test.sh -o small.mlir\n\n"
+      "The script gets a module's file as its argument and exits with 0 where the module still\n"
+      "shows the fault. It should look for the fault's own sentence: that some command fails\n"
+      "is true of many modules. Ops are left out, or become zeros or one of their operands, and\n"
+      "results, arguments and attributes are left out, as long as the script says 0. The\n"
+      "pipeline of a crash reproducer stays in the file.",
+      "moire-reduce");
   std::string input, script, output = "-";
   app.get_formatter()->column_width(34);
   app.add_option("file", input, "The module")->required()->type_name("FILE.mlir");
@@ -50,7 +51,8 @@ int main(int argc, char **argv) {
     return fail(std::string(error.what()) + "; moire-reduce --help lists the options");
   }
   if (!llvm::sys::fs::can_execute(script))
-    return fail("--test '" + script + "' is not a file that can be executed; name a script, and chmod +x it");
+    return fail("--test '" + script +
+                "' is not a file that can be executed; name a script, and chmod +x it");
 
   DialectRegistry registry;
   moire::registerDialects(registry);

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Support/RunPasses.h"
-#include "moire/Support/Dialects.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
+#include "moire/Support/Dialects.h"
 #include "llvm/Support/FileSystem.h"
 #include <csignal>
 #include <fstream>
@@ -164,7 +164,8 @@ TEST_F(RunPasses, FaultsWriteAndLeave) {
 
 /// What --run-reproducer does with the file.
 TEST_F(RunPasses, TheFileFailsAgain) {
-  PassRegistration<FaultyPass> registration([] { return std::make_unique<FaultyPass>(End::refusal); });
+  PassRegistration<FaultyPass> registration(
+      [] { return std::make_unique<FaultyPass>(End::refusal); });
   registerTransformsPasses();
   EXPECT_TRUE(failed(run(End::refusal, "given.mlir")));
   said.clear();
