@@ -17,7 +17,8 @@ KernelTable::get(Location loc, ArrayRef<Type> arguments,
   b.setInsertionPointToStart(module.getBody());
   if (last)
     b.setInsertionPointAfter(last);
-  // Named last, so that equal kernels print alike.
+  // Named last, so that equal kernels print alike; so do their places in a file, whatever the
+  // tool prints.
   auto kernel = b.create<exec::KernelOp>(loc, "kernel");
   Operation *inserted = kernel;
   Block *block = new Block;
@@ -28,7 +29,7 @@ KernelTable::get(Location loc, ArrayRef<Type> arguments,
   inner.create<exec::YieldOp>(loc, build(inner, block->getArguments()));
   std::string text;
   llvm::raw_string_ostream os(text);
-  kernel.print(os, OpPrintingFlags().useLocalScope());
+  kernel.print(os, OpPrintingFlags().useLocalScope().enableDebugInfo(false));
   auto [it, isNew] = names.try_emplace(text, "kernel" + std::to_string(names.size()));
   if (isNew) {
     kernel.setSymName(it->second);

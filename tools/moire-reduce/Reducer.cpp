@@ -40,9 +40,10 @@ bool Reducer::isInteresting(ModuleOp module) {
   }
   ++scriptRuns;
   std::string why;
-  const std::optional<StringRef> nowhere("");
-  const int code = llvm::sys::ExecuteAndWait(script, {script, path}, std::nullopt,
-                                             {nowhere, nowhere, std::nullopt}, 0, 0, &why);
+  const std::optional<StringRef> nowhere(""), here; // what is wrong with the script shows once
+  const int code =
+      llvm::sys::ExecuteAndWait(script, {script, path}, std::nullopt,
+                                {nowhere, nowhere, scriptRuns > 1 ? nowhere : here}, 0, 0, &why);
   if (code == -1)
     error = "cannot run '" + script + "': " + why;
   return code == 0;
