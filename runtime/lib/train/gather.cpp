@@ -1,4 +1,4 @@
-//===- gather.cpp - What rank 0 writes of all ranks -----------------------===//
+//===- gather.cpp - What ranks tell each other ----------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -29,6 +29,31 @@ std::vector<std::string> gatherTexts(Comm *comm, std::string own, const char *wh
     }
   }
   return texts;
+}
+
+std::string tellAll(Comm *comm, std::string text, const char *what, int from) {
+  if (!comm)
+    return text;
+  const Group all = comm->groupOver("pp,dp,ep,tp");
+  int64_t bytes = int64_t(text.size());
+  comm->broadcast(all, what, &bytes, sizeof bytes, from);
+  text.resize(size_t(bytes));
+  if (bytes > 0)
+    comm->broadcast(all, what, text.data(), bytes, from);
+  return text;
+}
+
+Verdict agree(Comm *comm, int code, std::string text, const char *what) {
+  if (!comm)
+    return {code, 0, std::move(text)};
+  const Group all = comm->groupOver("pp,dp,ep,tp");
+  const int64_t mine = code;
+  std::vector<int64_t> codes(all.size());
+  comm->allGather(all, what, &mine, codes.data(), 1, sizeof mine);
+  for (int rank = 0; rank < all.size(); ++rank)
+    if (codes[rank] != 0)
+      return {int(codes[rank]), rank, tellAll(comm, std::move(text), what, rank)};
+  return {};
 }
 
 void closeWritten(std::FILE *&file, const char *flag, const std::string &path) {

@@ -114,11 +114,8 @@ void writeGradients(Context &ctx, const std::string &path) {
   for (size_t i = 0; i < all.size(); ++i) {
     if (!writes(*all[i]))
       continue;
-    std::string name = all[i]->torchName;
-    if (name.compare(0, prefix.size(), prefix) == 0)
-      name = name.substr(prefix.size());
-    tensors.push_back(
-        {name, globalShape(*all[i]), gathered[i].empty() ? values[i] : gathered[i].data()});
+    tensors.push_back({savedName(*all[i], prefix), globalShape(*all[i]),
+                       gathered[i].empty() ? values[i] : gathered[i].data()});
   }
   writeSafetensors(path, tensors);
 }

@@ -45,7 +45,12 @@ Ranks: a program compiled with --mesh runs as threads of one process, or as the
 processes that torchrun, mpirun or srun start, which meet at MASTER_ADDR:MASTER_PORT
 (with Open MPI: by MPI). Every (dp, ep) coordinate reads other micro-batches.
 
-Exit codes: 0 done, 1 wrong input or usage, 2 failed in the run.
+Checkpoints: DIR/step-N holds the parameters (weights.safetensors, by PyTorch's
+names) and the optimizer's state as whole tensors, and a manifest.json; any plan of
+the model resumes any other's. --steps counts from the first run's begin.
+
+Exit codes: 0 done, 1 wrong input or usage, 2 failed in the run, 3 stopped by SIGINT
+or SIGTERM with a checkpoint. A second signal ends the trainer at once.
 )";
 /// latency=MICROSECONDS,bandwidth=GB/S, either alone.
 Network parseNetwork(const std::string &text) {
@@ -110,9 +115,24 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  ".onnx, .safetensors, index.json or a folder of them, instead of "
                  "the weights that the program was compiled from")
       ->type_name("PATH");
+  auto *checkpoint =
+      app.add_option("--checkpoint", o.checkpoint,
+                     "write checkpoints into this folder: at the end, where SIGINT or SIGTERM "
+                     "stops the run, and as --checkpoint-every says")
+          ->type_name("DIR");
+  std::vector<CLI::Option *> ofCheckpoint = {
+      app.add_option("--checkpoint-every", o.checkpointEvery, "also after each so many steps"),
+      app.add_option("--keep", o.keep, "how many checkpoints stay")->capture_default_str(),
+      app.add_flag("--async-checkpoint", o.asyncCheckpoint,
+                   "write from a copy in the host's memory while training goes on")};
+  app.add_option("--resume", o.resume,
+                 "go on from the newest whole checkpoint of this folder, or from this checkpoint; "
+                 "auto: from --checkpoint's folder, where it has any")
+      ->type_name("DIR");
   app.add_option("--log", o.log,
                  "one JSON object a step: step, loss (before the update), lr, "
-                 "grad_norm (before clipping), tokens, tokens_per_second")
+                 "grad_norm (before clipping), tokens, tokens_per_second; with --resume the file's "
+                 "steps up to the checkpoint's stay")
       ->type_name("FILE.jsonl");
   app.add_option("--trace", o.trace,
                  "what each rank computes, waits for, sends and receives in the first steps, for "
@@ -203,6 +223,18 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                      std::to_string(Mesh(program).ranks()) +
                      "; the host takes part in their steps; leave it out");
   o.network = parseNetwork(network);
+  for (CLI::Option *option : ofCheckpoint) {
+    if (option->count() && !checkpoint->count())
+      throw InputError(option->get_name() + " is for --checkpoint; add that, or leave it out");
+  }
+  need(!ofCheckpoint[0]->count() || o.checkpointEvery >= 1, "--checkpoint-every",
+       std::to_string(o.checkpointEvery), "1 or more");
+  need(o.keep >= 1, "--keep", std::to_string(o.keep), "1 or more");
+  if (o.resume == "auto" && o.checkpoint.empty())
+    throw InputError("--resume auto looks in --checkpoint's folder; add that, or name a folder");
+  if (!o.resume.empty() && o.resume != "auto" && !o.weights.empty())
+    throw InputError("--weights '" + o.weights + "' has no effect with --resume '" + o.resume +
+                     "'; leave one of them out");
   need(o.traceSteps >= 1, "--trace-steps", std::to_string(o.traceSteps), "1 or more");
   if (traceSteps->count() && o.trace.empty())
     throw InputError("--trace-steps is for --trace; add that, or leave it out");
@@ -232,6 +264,12 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
         throw InputError(option->get_name() +
                          " has no meaning for SGD; compile with --optimizer adamw");
   return true;
+}
+
+const char *nameOf(Schedule schedule) {
+  return schedule == Schedule::linear   ? "linear"
+         : schedule == Schedule::cosine ? "cosine"
+                                        : "constant";
 }
 
 double learningRate(const Options &o, int64_t step) {

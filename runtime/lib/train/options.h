@@ -16,8 +16,14 @@ namespace moire::rt {
 
 enum class Schedule { constant, linear, cosine };
 
+const char *nameOf(Schedule schedule);
+
 struct Options {
   std::string data, weights, log, dumpGrads, trace, memory;
+  std::string checkpoint, resume; ///< folders; resume may be `auto`
+  int64_t checkpointEvery = 0;    ///< steps; 0: at the end alone
+  int64_t keep = 3;               ///< checkpoints
+  bool asyncCheckpoint = false;
   int64_t traceSteps = 3;
   int64_t steps = 100;
   double lr = 1e-3;

@@ -7,7 +7,9 @@
 #include "moire/rt/collectives.h"
 #include "moire/rt/device.h"
 #include "moire/rt/optimizer.h"
+#include "train/checkpoint.h"
 #include "train/data.h"
+#include "train/gather.h"
 #include "train/gradients_file.h"
 #include "train/memory_use.h"
 #include "train/pipeline.h"
@@ -81,18 +83,23 @@ private:
     setUp();
     double begin = now();
     CommTimes before = comm ? comm->times() : CommTimes();
-    for (int64_t step = 1; step <= o.steps; ++step) {
+    const int64_t traced = std::min(first + o.traceSteps - 1, o.steps);
+    for (int64_t step = first; step <= o.steps; ++step) {
       if (trace)
-        trace->setStep(step, step <= o.traceSteps);
+        trace->setStep(step, step <= traced);
       trainStep(step);
-      if (trace && step == std::min(o.traceSteps, o.steps))
+      if (trace && step == traced)
         trace->write();
       // The first step touches memory for the first time.
-      if (step == 1 && o.virtualTime && o.steps > 1) {
+      if (step == first && o.virtualTime && o.steps > first) {
         begin = now();
         before = comm->times();
       }
+      if (checkpoints->isDue(step))
+        save(step);
     }
+    if (!o.checkpoint.empty())
+      saveLast(std::max(o.steps, first - 1));
     if (memory)
       memory->write();
     if (!comm)
@@ -129,7 +136,7 @@ private:
       moving += theirs[3 * i + 1] / all.size();
       exposed += theirs[3 * i + 2] / all.size();
     }
-    const double steps = double(std::max<int64_t>(1, o.steps - 1));
+    const double steps = double(std::max<int64_t>(1, o.steps - first));
     report->virtualTimes(longest / steps, moving / steps, exposed / steps);
   }
 
@@ -140,50 +147,45 @@ private:
     if (comm) {
       finish();
       if (comm->rank() > 0)
-        throw SaidByAnother{std::is_same_v<Error, InputError> ? 1 : 2};
+        throw SaidByAnother{exitCode(Error(what))};
     }
     throw Error(what);
   }
 
-  /// Where one rank cannot start, none does, and the lowest that cannot says why.
-  void setUp() {
+  /// Does what each rank does by itself. Where one of them cannot, none goes on, and the lowest
+  /// that cannot says why.
+  template <typename Body> void together(Body &&body) {
     int code = 0;
     std::exception_ptr error;
     try {
-      prepare();
-    } catch (const InputError &) {
+      body();
+    } catch (const std::exception &e) {
       error = std::current_exception();
-      code = 1;
-    } catch (const std::exception &) {
-      error = std::current_exception();
-      code = 2;
+      code = exitCode(e);
     }
-    if (!comm) {
-      if (error)
-        std::rethrow_exception(error);
-      if (trace)
-        trace->meet();
-      if (pipeline)
-        pipeline->connect();
+    const Verdict verdict = agree(comm, code, "", "the start of the run");
+    if (verdict.code == 0)
       return;
-    }
-    // The largest is the lowest rank's.
-    const double mine = code ? 4.0 * (comm->size() - comm->rank()) + code : 0;
-    double first = 0;
-    const Group all = comm->groupOver("pp,dp,ep,tp");
-    comm->allReduce(all, "the start of the run", &mine, &first, 1, Reduction::max);
+    if (comm)
+      finish();
+    if (!comm || comm->rank() == verdict.rank)
+      std::rethrow_exception(error);
+    throw SaidByAnother{verdict.code};
+  }
+
+  void setUp() {
+    together([&] { prepare(); });
+    const FoundCheckpoint found = checkpoints->find(rowsOfStep(1));
+    if (!found.error.empty())
+      endAll<InputError>(found.error);
+    together([&] { load(found); });
     if (trace)
       trace->meet();
-    if (first == 0) {
+    if (comm)
       connected = connectDevices(*ctx, o.gpuLink);
-      if (pipeline)
-        pipeline->connect();
-      return report->connected(connected.how);
-    }
-    finish();
-    if (mine == first)
-      std::rethrow_exception(error);
-    throw SaidByAnother{int(first) % 4};
+    if (pipeline)
+      pipeline->connect();
+    report->connected(connected.how);
   }
 
   void prepare() {
@@ -202,8 +204,8 @@ private:
       ctx->losses = DeviceBlock(most * int64_t(sizeof(double)));
     if (p.pipeline)
       pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get());
-    loadWeights(*ctx, o.weights, o.seed, s.executable);
-    report->start(*ctx, data->describe(), s.ranks);
+    checkpoints = std::make_unique<Checkpoints>(
+        *ctx, o, [this](const std::string &text) { report->say(text); });
     // All micro-batches of a step are read first: the seed of the backward is 1/N,
     // and N counts the labels of all of them.
     for (int64_t i = 0; i < most; ++i)
@@ -214,21 +216,74 @@ private:
   /// to any rank stops all of them, after the same step.
   int64_t count(int64_t step, int64_t own) {
     int64_t sum = countsData ? own : 0, signal = s.stopSignal ? s.stopSignal() : 0;
+    int64_t written = checkpoints->partIsWritten();
     if (comm) {
       const Group all = comm->groupOver("pp,dp,ep,tp");
-      const int64_t mine[2] = {sum, signal};
-      std::vector<int64_t> theirs(2 * all.size());
+      const int64_t mine[3] = {sum, signal, written};
+      std::vector<int64_t> theirs(3 * all.size());
       comm->allGather(all, "the count of labels", mine, theirs.data(), 1, sizeof mine);
       sum = signal = 0;
       for (int i = 0; i < all.size(); ++i) {
-        sum += theirs[2 * i];
-        signal = std::max(signal, theirs[2 * i + 1]);
+        sum += theirs[3 * i];
+        signal = std::max(signal, theirs[3 * i + 1]);
+        written = std::min(written, theirs[3 * i + 2]);
       }
     }
-    if (signal && step > 1)
-      endAll<RunError>("stopped by signal " + std::to_string(signal) + " after step " +
-                       std::to_string(step - 1) + "; nothing was saved");
+    if (written)
+      endOn(checkpoints->finish());
+    if (signal && step > first) {
+      const std::string stopped =
+          "stopped by signal " + std::to_string(signal) + " after step " + std::to_string(step - 1);
+      if (o.checkpoint.empty())
+        endAll<RunError>(stopped + "; nothing was saved, for want of --checkpoint");
+      saveLast(step - 1);
+      endAll<Stopped>(stopped + "; go on with --resume '" + checkpoints->pathOfLast() + "'");
+    }
     return sum;
+  }
+
+  //===--- checkpoints ---===//
+
+  void endOn(const std::string &error) {
+    if (!error.empty())
+      endAll<RunError>(error);
+  }
+
+  int64_t rowsOfStep(int64_t step) const {
+    return p.batch * o.accumulate * roundAfter(p, step - 1).microBatches * shards;
+  }
+
+  /// With all other ranks. The state is that after `step`.
+  void save(int64_t step) {
+    if (checkpoints->lastStep() != step)
+      endOn(checkpoints->write({step, rowsBefore}, rowsOfStep(step + 1)));
+  }
+  void saveLast(int64_t step) {
+    save(step);
+    endOn(checkpoints->finish());
+  }
+
+  /// What the run begins with, and the log.
+  void load(const FoundCheckpoint &found) {
+    if (found.path.empty())
+      loadWeights(*ctx, o.weights, o.seed, s.executable);
+    else
+      loadCheckpoint(*ctx, found.path, s.executable);
+    if (!comm || comm->rank() == 0)
+      checkpoints->prepare(found);
+    report->openLog(found.manifest.progress.step);
+    report->start(*ctx, data->describe(), s.ranks);
+    first = found.manifest.progress.step + 1;
+    rowsBefore = found.manifest.progress.rows;
+    for (const std::string &note : found.notes)
+      report->warn(note);
+    if (found.path.empty())
+      return;
+    const std::string other = found.manifest.differences(
+        Manifest::of(p, o, found.manifest.progress, rowsOfStep(first)));
+    if (!other.empty())
+      report->warn("the checkpoint's run had other options: " + other);
+    report->say("resumed: " + found.path + (first > o.steps ? ", which has all --steps" : ""));
   }
 
   //===--- a step ---===//
@@ -259,7 +314,7 @@ private:
       memory->look(step, round.microBatches, pipeline.get());
     if (trace)
       trace->add(Trace::steps, "step " + std::to_string(step), traced, Trace::now());
-    if (step == 1 && !o.dumpGrads.empty())
+    if (step == first && !o.dumpGrads.empty())
       writeGradients(*ctx, o.dumpGrads);
     const double seconds = now() - begin;
     const int64_t tokens = p.batch * micros * shards * std::max<int64_t>(1, p.seq);
@@ -399,6 +454,8 @@ private:
   std::unique_ptr<Trace> trace; ///< null: none is asked for
   std::unique_ptr<Context> ctx;
   std::unique_ptr<MemoryUse> memory; ///< null: none is asked for
+  std::unique_ptr<Checkpoints> checkpoints; ///< behind ctx, which its thread uses
+  int64_t first = 1; ///< step
   std::vector<MicroBatch> batches;
   /// Those of the step's parts, which a GPU may still have to read.
   std::deque<std::vector<int64_t>> partLabels;
@@ -408,6 +465,12 @@ private:
   std::unique_ptr<Pipeline> pipeline; ///< last: its thread uses the rest
 };
 } // namespace
+
+int exitCode(const std::exception &error) {
+  return dynamic_cast<const InputError *>(&error) ? 1
+         : dynamic_cast<const Stopped *>(&error)  ? 3
+                                                  : 2;
+}
 
 void trainRank(const RankSetup &setup) { Rank(setup).run(); }
 

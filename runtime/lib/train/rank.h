@@ -18,6 +18,14 @@ struct SaidByAnother {
   int code; ///< exit code
 };
 
+/// A signal stopped the run, and all of it is saved.
+struct Stopped : RunError {
+  using RunError::RunError;
+};
+
+/// The exit code of a run that ended with this error.
+int exitCode(const std::exception &error);
+
 struct RankSetup {
   const Program &program;
   const Options &options; ///< threads: this rank's
@@ -30,7 +38,7 @@ struct RankSetup {
   double patience = 0; ///< CommOptions::patience
 };
 
-/// Trains. Throws InputError, RunError or SaidByAnother. On many ranks the caller then
+/// Trains. Throws InputError, RunError, Stopped or SaidByAnother. On many ranks the caller then
 /// calls the transports' abort(): it has no effect where all ranks ended alike.
 void trainRank(const RankSetup &setup);
 

@@ -6,6 +6,7 @@
 #include "train/report.h"
 #include "moire/rt/device.h"
 #include "moire/rt/pipeline.h"
+#include "train/cut_log.h"
 #include "train/shards.h"
 
 #include <cerrno>
@@ -37,17 +38,41 @@ std::string number(double v) {
 } // namespace
 
 Report::Report(const Options &o, const Program &p, bool silent)
-    : options(o), program(p), silent(silent), terminal(isatty(STDERR_FILENO)) {
-  if (silent || o.log.empty())
+    : options(o), program(p), silent(silent), terminal(isatty(STDERR_FILENO)) {}
+
+void Report::openLog(int64_t done) {
+  if (silent || options.log.empty())
     return;
-  log = std::fopen(o.log.c_str(), "w");
+  if (done > 0)
+    cutLog(options.log, done);
+  log = std::fopen(options.log.c_str(), done > 0 ? "a" : "w");
   if (!log)
-    throw InputError("cannot write --log '" + o.log + "': " + std::strerror(errno));
+    throw InputError("cannot write --log '" + options.log + "': " + std::strerror(errno));
+}
+
+void Report::endLine() {
+  if (lineOpen)
+    std::fputc('\n', stderr);
+  lineOpen = false;
+}
+
+void Report::say(const std::string &text) {
+  if (silent)
+    return;
+  endLine();
+  std::printf("%s\n", text.c_str());
+  std::fflush(stdout);
+}
+
+void Report::warn(const std::string &text) {
+  if (silent)
+    return;
+  endLine();
+  std::fprintf(stderr, "warning: %s\n", text.c_str());
 }
 
 Report::~Report() {
-  if (lineOpen)
-    std::fputc('\n', stderr);
+  endLine();
   if (log)
     std::fclose(log);
 }

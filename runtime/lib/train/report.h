@@ -22,10 +22,15 @@ struct StepResult {
 /// The progress line and the log of one run.
 class Report {
 public:
-  /// Opens the log; throws InputError where it cannot be written. silent: of a rank that
-  /// leaves the talking to rank 0.
+  /// silent: of a rank that leaves the talking to rank 0.
   Report(const Options &options, const Program &program, bool silent = false);
   ~Report();
+  /// Opens the log; throws InputError where it cannot be written. done: steps of the run that
+  /// this one goes on from, which stay in it.
+  void openLog(int64_t done);
+  /// A line of text.
+  void say(const std::string &text);
+  void warn(const std::string &text);
   /// Parameters, memory, data and, where there are several, ranks, before the first
   /// step.
   void start(const Context &ctx, const std::string &data, const std::string &ranks);
@@ -45,6 +50,7 @@ public:
   void stagesEnd(double waited, double seconds);
 
 private:
+  void endLine();
   void largestOfStages(const Context &ctx);
   const Options &options;
   const Program &program;

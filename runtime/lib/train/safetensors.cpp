@@ -97,28 +97,43 @@ Safetensors::Safetensors(const std::string &path) {
   }
 }
 
-void writeSafetensors(const std::string &path,
-                      const std::vector<NamedTensor> &tensors) {
+SafetensorsLayout::SafetensorsLayout(
+    const std::vector<std::pair<std::string, std::vector<int64_t>>> &tensors) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   int64_t at = 0;
-  std::vector<int64_t> sizes;
-  for (const NamedTensor &t : tensors) {
+  for (auto &[name, shape] : tensors) {
     int64_t n = 4;
-    for (int64_t d : t.shape)
+    for (int64_t d : shape)
       n *= d;
-    header[t.name] = {{"dtype", "F32"}, {"shape", t.shape}, {"data_offsets", {at, at + n}}};
-    sizes.push_back(n);
+    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {at, at + n}}};
+    places.push_back(at);
     at += n;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' '); // the data start aligned
+  const uint64_t length = text.size();
+  head.assign(reinterpret_cast<const char *>(&length), sizeof length);
+  head += text;
+  for (int64_t &place : places)
+    place += int64_t(head.size());
+  bytes = at + int64_t(head.size());
+}
+
+void writeSafetensors(const std::string &path,
+                      const std::vector<NamedTensor> &tensors) {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> shapes;
+  for (const NamedTensor &t : tensors)
+    shapes.emplace_back(t.name, t.shape);
+  const SafetensorsLayout layout(shapes);
   const std::string temporary = path + ".tmp";
   FILE *f = std::fopen(temporary.c_str(), "wb");
-  const uint64_t length = text.size();
-  bool ok = f && std::fwrite(&length, 8, 1, f) == 1 &&
-            std::fwrite(text.data(), 1, text.size(), f) == text.size();
-  for (size_t i = 0; ok && i < tensors.size(); ++i)
-    ok = std::fwrite(tensors[i].data, 1, sizes[i], f) == size_t(sizes[i]);
+  bool ok =
+      f && std::fwrite(layout.head.data(), 1, layout.head.size(), f) == layout.head.size();
+  for (size_t i = 0; ok && i < tensors.size(); ++i) {
+    const int64_t end = i + 1 < tensors.size() ? layout.places[i + 1] : layout.bytes;
+    const size_t bytes = size_t(end - layout.places[i]);
+    ok = std::fwrite(tensors[i].data, 1, bytes, f) == bytes;
+  }
   if (f && std::fclose(f) != 0)
     ok = false;
   if (!ok || std::rename(temporary.c_str(), path.c_str()) != 0) {

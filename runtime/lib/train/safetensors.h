@@ -34,6 +34,14 @@ private:
   std::map<std::string, TensorView> all;
 };
 
+/// Where float32 tensors lie in a file, one behind another.
+struct SafetensorsLayout {
+  explicit SafetensorsLayout(const std::vector<std::pair<std::string, std::vector<int64_t>>> &tensors);
+  std::string head;            ///< the file's first bytes, a multiple of 8
+  std::vector<int64_t> places; ///< of each tensor, in bytes of the file
+  int64_t bytes;               ///< of the file
+};
+
 struct NamedTensor {
   std::string name;
   std::vector<int64_t> shape;

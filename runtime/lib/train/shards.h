@@ -8,6 +8,7 @@
 
 #include "moire/rt/comm.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace moire::rt {
@@ -70,6 +71,16 @@ template <typename Body> void eachPiece(const Part &part, Body &&body) {
     if (d == 0)
       return;
   }
+}
+
+/// The same for places [begin, end) of the part.
+template <typename Body>
+void eachPieceWithin(const Part &part, int64_t begin, int64_t end, Body &&body) {
+  eachPiece(part, [&](int64_t at, int64_t whole, int64_t count) {
+    const int64_t first = std::max(at, begin), last = std::min(at + count, end);
+    if (first < last)
+      body(first, whole + first - at, last - first);
+  });
 }
 
 /// The shape of the logical parameter.

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <csignal>
+#include <ctime>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -28,7 +29,23 @@ namespace moire::rt {
 namespace {
 /// The only state of the process: a signal handler has no other way.
 volatile std::sig_atomic_t stopSignal = 0;
-void onSignal(int number) { stopSignal = number; }
+volatile int64_t stopTime = 0; ///< when the first one came, in nanoseconds
+
+/// The first one is heard after the step, a second one ends the process. Launchers pass on what
+/// a terminal has sent to all processes already: that is one signal.
+void onSignal(int number) {
+  constexpr int64_t kOne = 100'000'000;
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  const int64_t now = time.tv_sec * int64_t(1'000'000'000) + time.tv_nsec;
+  if (stopSignal == 0) {
+    stopTime = now;
+    stopSignal = number;
+  } else if (now - stopTime >= kOne) {
+    std::signal(number, SIG_DFL);
+    std::raise(number);
+  }
+}
 
 std::string executablePath(const char *argv0) {
   char path[4096];
@@ -144,7 +161,7 @@ void runThreads(const RankSetup &setup, int ranks) {
     } catch (const std::exception &e) {
       std::fprintf(stderr, "error: %s\n", e.what());
       std::fflush(stderr);
-      std::_Exit(dynamic_cast<const InputError *>(&e) ? 1 : 2);
+      std::_Exit(exitCode(e));
     }
   }
   hold.unlock();
@@ -248,8 +265,9 @@ int trainerMain(int argc, char **argv, const Program &program) {
   Launch launch;
   // Before the ranks are connected all of them find the same: rank 0 says it.
   auto say = [&](const std::exception &e) {
+    const bool isError = exitCode(e) != 3;
     if (launch.rank == 0)
-      std::fprintf(stderr, "error: %s\n", e.what());
+      std::fprintf(stderr, "%s%s\n", isError ? "error: " : "", e.what());
   };
   try {
     Options options;
@@ -259,16 +277,14 @@ int trainerMain(int argc, char **argv, const Program &program) {
     stopSignal = 0;
     std::signal(SIGINT, onSignal);
     std::signal(SIGTERM, onSignal);
+    std::signal(SIGXFSZ, SIG_IGN); // a file beyond `ulimit -f` is an error like a full disk
     train(program, options, launch, executablePath(argv[0]));
     return 0;
   } catch (const SaidByAnother &e) {
     return e.code;
-  } catch (const InputError &e) {
-    say(e);
-    return 1;
   } catch (const std::exception &e) {
     say(e);
-    return 2;
+    return exitCode(e);
   }
 }
 

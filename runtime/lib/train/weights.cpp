@@ -38,6 +38,11 @@ std::string commonPrefix(const Program &p) {
   return head;
 }
 
+std::string savedName(const ParameterInfo &p, const std::string &prefix) {
+  const std::string name = p.torchName;
+  return name.compare(0, prefix.size(), prefix) == 0 ? name.substr(prefix.size()) : name;
+}
+
 namespace {
 bool endsWith(const std::string &s, const std::string &end) {
   return s.size() >= end.size() &&
@@ -58,16 +63,6 @@ struct Values {
     return p.zero >= 3 ? owned(ctx, p) : Owned{0, shardElements(p)};
   }
 };
-
-/// Calls body(at, whole, count) as eachPiece() does, for places [begin, end) of the part.
-template <typename Body>
-void eachPieceWithin(const Part &part, int64_t begin, int64_t end, Body &&body) {
-  eachPiece(part, [&](int64_t at, int64_t whole, int64_t count) {
-    const int64_t first = std::max(at, begin), last = std::min(at + count, end);
-    if (first < last)
-      body(first, whole + first - at, last - first);
-  });
-}
 
 /// Row 2i of the file is row i of the parameter, row 2i + 1 is row rows/2 + i.
 Runs interleaved(const Runs &runs, int64_t rows) {

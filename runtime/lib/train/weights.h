@@ -21,6 +21,8 @@ void loadWeights(Context &ctx, const std::string &weights, uint64_t seed,
 
 /// The leading component ("m.") that all names share, see Program::namePrefix.
 std::string commonPrefix(const Program &program);
+/// What files that the trainer writes call a parameter: its PyTorch name without that prefix.
+std::string savedName(const ParameterInfo &parameter, const std::string &prefix);
 
 } // namespace moire::rt
 

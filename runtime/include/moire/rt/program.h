@@ -290,7 +290,8 @@ struct Program {
 std::shared_ptr<DeviceLink> linkByNccl(Context &ctx);
 
 /// Parses the command line, trains, returns the exit code: 0 done, 1 wrong
-/// input or usage, 2 failed in the run. Errors go to stderr as `error: …`.
+/// input or usage, 2 failed in the run, 3 stopped by a signal with a checkpoint. Errors go to
+/// stderr as `error: …`.
 int trainerMain(int argc, char **argv, const Program &program);
 
 } // namespace moire::rt
