@@ -28,13 +28,12 @@ Checkpoints::~Checkpoints() {
 FoundCheckpoint Checkpoints::find(int64_t rowsOfStep) {
   if (options.resume.empty())
     return {};
-  if (isAuto(options) && tellAll(ctx.comm, folder.steps().empty() ? "" : "there are some",
-                                 "a checkpoint to resume")
-                             .empty())
+  if (isAuto(options) &&
+      tellAll(ctx.comm, folder.steps().empty() ? "" : "there are some", "a checkpoint to resume")
+          .empty())
     return {};
-  FoundCheckpoint found =
-      findCheckpoint(ctx, isAuto(options) ? options.checkpoint : options.resume,
-                     Manifest::of(*ctx.program, options, {}, rowsOfStep));
+  FoundCheckpoint found = findCheckpoint(ctx, isAuto(options) ? options.checkpoint : options.resume,
+                                         Manifest::of(*ctx.program, options, {}, rowsOfStep));
   if (isInFolder(found))
     last = found.manifest.progress.step;
   return found;
@@ -56,8 +55,8 @@ void Checkpoints::prepare(const FoundCheckpoint &resumed) {
                      std::to_string(steps.back()) + " of another run; add --resume auto to go on " +
                      "from it, or give another folder");
   // Those behind it that the search passed over are damaged, and will be replaced.
-  const int64_t passedOver = std::count_if(steps.begin(), steps.end(),
-                                           [&](int64_t step) { return step > from; });
+  const int64_t passedOver =
+      std::count_if(steps.begin(), steps.end(), [&](int64_t step) { return step > from; });
   if (passedOver > int64_t(resumed.notes.size()))
     throw InputError("--checkpoint '" + folder.path() + "' holds the checkpoint of step " +
                      std::to_string(steps.back()) + ", later than step " + std::to_string(from) +

@@ -34,8 +34,8 @@ uint64_t parametersPrint(const Program &p) {
   std::vector<std::string> lines;
   for (const ParameterInfo *parameter : allParameters(p))
     if (parameter->trainable)
-      lines.push_back(std::string(parameter->torchName) + " " +
-                      shapeText(globalShape(*parameter)) + "\n");
+      lines.push_back(std::string(parameter->torchName) + " " + shapeText(globalShape(*parameter)) +
+                      "\n");
   std::sort(lines.begin(), lines.end());
   uint64_t print = fnv1a(nullptr, 0);
   for (const std::string &line : lines)
@@ -44,14 +44,10 @@ uint64_t parametersPrint(const Program &p) {
 }
 
 std::string Manifest::text() const {
-  json content = {{"model", model},
-                  {"parameters", hex(parameters)},
-                  {"optimizer", optimizer},
-                  {"seed", seed},
-                  {"step", progress.step},
-                  {"rows", progress.rows},
-                  {"files", json::array()},
-                  {"options", json::array()}};
+  json content = {{"model", model},         {"parameters", hex(parameters)},
+                  {"optimizer", optimizer}, {"seed", seed},
+                  {"step", progress.step},  {"rows", progress.rows},
+                  {"files", json::array()}, {"options", json::array()}};
   for (const File &f : files)
     content["files"].push_back({{"name", f.name}, {"bytes", f.bytes}, {"sum", hex(f.sum)}});
   for (auto &[flag, value] : options)
@@ -129,8 +125,8 @@ Manifest Manifest::of(const Program &p, const Options &o, const Progress &progre
 }
 
 void Manifest::mustMatch(const Manifest &run, const std::string &path) const {
-  const std::string weights = "; or begin with its weights by --weights '" + path +
-                              "/weights.safetensors'";
+  const std::string weights =
+      "; or begin with its weights by --weights '" + path + "/weights.safetensors'";
   if (parameters != run.parameters)
     throw InputError("checkpoint '" + path + "' is of the model '" + model +
                      "' with other trained parameters (fingerprint " + hex(parameters) +

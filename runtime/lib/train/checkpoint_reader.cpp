@@ -115,7 +115,8 @@ Verdict look(const Context &ctx, const std::string &path, const Manifest &run, M
     for (size_t i = f; i < theirs.size(); i += sums.size())
       sum += theirs[i];
     if (sum != manifest.files[f].sum)
-      return {damaged, 0, "'" + manifest.files[f].name + "' has another checksum than its manifest says"};
+      return {damaged, 0,
+              "'" + manifest.files[f].name + "' has another checksum than its manifest says"};
   }
   return verdict;
 }
@@ -151,10 +152,10 @@ FoundCheckpoint findCheckpoint(const Context &ctx, const std::string &folder, co
     }
     found.notes.push_back("checkpoint '" + path + "' is damaged: " + verdict.text);
   }
-  found.error = "no checkpoint in --resume '" + folder + "' is whole: " + found.notes.front() +
-                (found.notes.size() > 1
-                     ? "; and " + std::to_string(found.notes.size() - 1) + " before it"
-                     : "");
+  found.error =
+      "no checkpoint in --resume '" + folder + "' is whole: " + found.notes.front() +
+      (found.notes.size() > 1 ? "; and " + std::to_string(found.notes.size() - 1) + " before it"
+                              : "");
   return found;
 }
 

@@ -49,8 +49,7 @@ static bool isDivided(const CheckpointFile &file, const ParameterInfo &p) {
 }
 
 Held heldOf(const Context &ctx, const CheckpointFile &file, const ParameterInfo &p) {
-  return {ctx.comm ? Part::ofRank(p, ctx.comm->mesh, ctx.comm->rank())
-                   : Part::ofRank(p, Mesh(), 0),
+  return {ctx.comm ? Part::ofRank(p, ctx.comm->mesh, ctx.comm->rank()) : Part::ofRank(p, Mesh(), 0),
           isDivided(file, p) ? owned(ctx, p) : Owned{0, shardElements(p)},
           file.state ? ownedStateAt(p) : p.offset};
 }
@@ -64,7 +63,9 @@ Owned writtenOf(const Context &ctx, const CheckpointFile &file, const ParameterI
   const Mesh &mesh = ctx.comm->mesh;
   // The axes whose ranks hold the same.
   std::vector<int> same = mesh.axesNamed("dp,ep,tp");
-  auto drop = [&](int axis) { same.erase(std::remove(same.begin(), same.end(), axis), same.end()); };
+  auto drop = [&](int axis) {
+    same.erase(std::remove(same.begin(), same.end(), axis), same.end());
+  };
   for (int64_t i = 0; i < p.numShards; ++i)
     drop(p.shards[i].axis);
   if (!isDivided(file, p)) {

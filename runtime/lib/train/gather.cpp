@@ -60,7 +60,8 @@ void closeWritten(std::FILE *&file, const char *flag, const std::string &path) {
   const bool bad = std::ferror(file) != 0;
   const bool closed = std::fclose(std::exchange(file, nullptr)) == 0;
   if (bad || !closed)
-    throw RunError(std::string("cannot write ") + flag + " '" + path + "': " + std::strerror(errno));
+    throw RunError(std::string("cannot write ") + flag + " '" + path +
+                   "': " + std::strerror(errno));
 }
 
 } // namespace moire::rt

@@ -23,8 +23,8 @@ std::string tellAll(Comm *comm, std::string text, const char *what, int from = 0
 
 /// What became of something that all ranks did.
 struct Verdict {
-  int code = 0; ///< 0: it went well on all of them
-  int rank = 0; ///< the lowest one where it did not
+  int code = 0;     ///< 0: it went well on all of them
+  int rank = 0;     ///< the lowest one where it did not
   std::string text; ///< of that rank
 };
 /// By all ranks at the same time, each with what became of its part; the same on all of them.

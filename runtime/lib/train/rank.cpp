@@ -324,7 +324,7 @@ private:
       graphsTold = !graphs.empty();
     }
     report->step({step, loss, lr, norm, seconds, tokens});
-    rowsBefore += p.batch * micros * shards;
+    rowsBefore += rowsOfStep(step);
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
                        " of step " + std::to_string(step) +

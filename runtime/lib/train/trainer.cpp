@@ -15,9 +15,9 @@
 #include <algorithm>
 #include <condition_variable>
 #include <csignal>
-#include <ctime>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <mutex>
 #include <omp.h>
 #include <sched.h>

@@ -4,7 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // rank-program battery FILE       every collective; what came out to FILE.RANK
-// rank-program MESH ARGUMENTS…    the trainer of RankProgram for the mesh
+// rank-program MESH ARGUMENTS…    the trainer of RankProgram for the mesh, which may end in
+//                                 ",zero=N"
 // rank-program stages:PLACEMENT ARGUMENTS…    that of StageProgram
 //
 //===----------------------------------------------------------------------===//
@@ -51,6 +52,8 @@ int main(int argc, char **argv) {
   if (const std::string stages = "stages:"; what.compare(0, stages.size(), stages) == 0)
     return trainerMain(argc - 1, argv + 1,
                        StageProgram(placementOf(what.substr(stages.size()))).p);
-  const RankProgram program(what);
+  const size_t zero = what.find(",zero=");
+  const RankProgram program(what,
+                            zero == std::string::npos ? 0 : std::atoi(what.c_str() + zero + 6));
   return trainerMain(argc - 1, argv + 1, program.p);
 }
