@@ -5,51 +5,36 @@
 #===----------------------------------------------------------------------===//
 """Exports the benchmark's models with weights: gpt2-124m.onnx and moe-512.onnx.
 
-    export_bench_models.py FOLDER [--models gpt2-124m moe-512] [--check]
+    export_bench_models.py FOLDER [--models gpt2-124m moe-512]
 
-Weights go to NAME.onnx.data beside the graph. --check compares onnxruntime
-with PyTorch. Needs the environment of docs/reference-environment.md; about one
-minute and 3 GB of memory a model.
+Weights go to NAME.onnx.data beside the graph. Needs the environment of docs/
+reference-environment.md; about one minute and 3 GB of memory a model.
 """
 import argparse
 import os
-import warnings
+import sys
 
 import torch
 
+import onnx_export
 import reference_models
 
 MODELS = {"gpt2-124m": reference_models.gpt2_124m, "moe-512": reference_models.moe_512}
-
-
-def difference(file, model):
-    """Largest difference of the logits between onnxruntime and PyTorch."""
-    import onnxruntime
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    inputs = reference_models.example(3, 37, model.config.vocab_size)
-    with torch.no_grad():
-        want = model(**inputs).logits.numpy()
-    got = session.run(None, {k: v.numpy() for k, v in inputs.items()})[0]
-    return abs(got - want).max()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder")
     parser.add_argument("--models", nargs="+", choices=sorted(MODELS), default=sorted(MODELS))
-    parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    os.makedirs(args.folder, exist_ok=True)
     for name in args.models:
         torch.manual_seed(0)
         model = MODELS[name]()
-        reference_models.untie_norms(model)
-        file = os.path.join(args.folder, name + ".onnx")
-        reference_models.export(model).save(file, external_data=True)
-        count = sum(p.numel() for p in model.parameters())
-        told = f"; onnxruntime differs by {difference(file, model):.1e}" if args.check else ""
-        print(f"{file}: {count / 1e6:.1f} million parameters{told}")
+        inputs = onnx_export.padded_batch(model.config.vocab_size)
+        try:
+            print(onnx_export.write(model, inputs, os.path.join(args.folder, name + ".onnx")))
+        except onnx_export.ExportError as error:
+            sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-#===-- reference_models.py - The PyTorch models of demo and bench --*- python -*-===//
+#===-- reference_models.py - The PyTorch models of the benchmark ---*- python -*-===//
 #
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #===----------------------------------------------------------------------===//
-"""The models that demo and benchmark use, as PyTorch users have them, and their
-export to ONNX. Needs the environment of docs/reference-environment.md."""
-import torch
+"""The models of the benchmark, as PyTorch users have them. Needs the environment of
+docs/reference-environment.md."""
 import transformers
 
 
@@ -19,13 +18,6 @@ def mixtral(experts, **sizes):
     config._attn_implementation = "sdpa"
     config._experts_implementation = experts
     return transformers.MixtralForCausalLM(config)
-
-
-def moe_bytes(experts="batched_mm"):
-    """The demo: a byte-level mixture of experts with 3.4 million parameters."""
-    return mixtral(experts, vocab_size=256, hidden_size=128, intermediate_size=256,
-                   num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
-                   num_local_experts=8, max_position_embeddings=1024)
 
 
 def moe_512(experts="batched_mm"):
@@ -43,35 +35,6 @@ def gpt2_124m():
                                      attn_pdrop=0.0)
     config._attn_implementation = "sdpa"
     return transformers.GPT2LMHeadModel(config)
-
-
-def untie_norms(model):
-    """Moves the norms' weights off one. The exporter merges equal tensors, and
-    fresh norms are all equal: the file would tie them."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() == 1:
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.add_(0.01 * noise)
-
-
-def example(batch, seq, vocab):
-    """Inputs as a tokenizer gives them; the last row is padded on the right."""
-    ids = torch.randint(vocab, (batch, seq), generator=torch.Generator().manual_seed(2))
-    mask = torch.ones(batch, seq, dtype=torch.int64)
-    mask[-1, seq - 2:] = 0
-    positions = torch.arange(seq).repeat(batch, 1)
-    return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-
-
-def export(model, opset=18):
-    """The ONNX program of `model` with symbolic batch and seq."""
-    dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
-    inputs = example(2, 10, model.config.vocab_size)
-    return torch.onnx.export(
-        model.eval(), (), kwargs=inputs, dynamo=True, opset_version=opset,
-        dynamic_shapes={name: dims for name in inputs})
 
 
 def products(model, batch, seq):

@@ -7,6 +7,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Node.h"
+#include "moire/Support/Recipes.h"
 
 using namespace mlir;
 using namespace moire;
@@ -168,7 +169,8 @@ static LogicalResult convertDropout(Node &n) {
   bool training = n.has(2) && n.number(2).value_or(1) != 0 && ratio != 0;
   if (training)
     return n.fail("the training form needs random numbers, which this version does not have; "
-                  "export the model with dropout 0 or in eval mode");
+                  "export the model with dropout 0 or in eval mode" +
+                  recipe("dropout"));
   n.set(1, n.e.splat(n.shape(0), n.e.i1(), 1));
   return n.give(n.in(0));
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Node.h"
+#include "moire/Support/Recipes.h"
 
 using namespace mlir;
 using namespace moire;
@@ -101,7 +102,8 @@ static Value cappedAttention(Emitter &e, Value q, Value k, Value v, Value mask, 
 static LogicalResult convertAttention(Node &n) {
   Emitter &e = n.e;
   if (n.has(4) || n.has(5) || n.has(6))
-    return n.fail("past keys and values are inference only; export the model with use_cache=False");
+    return n.fail("past keys and values are inference only; export the model with use_cache=False" +
+                  recipe("cache"));
   if (n.wants(3))
     return n.fail("its fourth output, the product of queries and keys, is not supported");
   bool flat = n.rank(0) == 3;
@@ -189,7 +191,8 @@ static LogicalResult convertContribRotary(Node &n) {
 
 static LogicalResult refuseCachedAttention(Node &n) {
   return n.fail("it works on a key-value cache and is inference only; export the model from "
-                "PyTorch with use_cache=False instead of by a model builder");
+                "PyTorch with use_cache=False instead of by a model builder" +
+                recipe("cache"));
 }
 
 void conversion::addAttention(HandlerTable &t) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Conversion/Conversion.h"
+#include "moire/Support/Recipes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -165,7 +166,8 @@ LogicalResult conversion::bindDimensions(ModuleOp module, const Bindings &bindin
     types.push_back(arg.getType());
     if (isa<UnrankedTensorType>(arg.getType()))
       return emitError(main.getLoc())
-             << "input '" << name << "' has no rank in the file; export it with a shape";
+             << "input '" << name << "' has no rank in the file; export it with a shape"
+             << recipe("dimensions");
     auto type = dyn_cast<RankedTensorType>(arg.getType());
     if (!type)
       continue; // refused by the conversion where it is used

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Node.h"
 #include "dialects/pipe/Pipe.h"
+#include "moire/Support/Recipes.h"
 
 using namespace mlir;
 using namespace moire;
@@ -221,8 +222,8 @@ static LogicalResult convertNonZero(Node &n) {
   auto values = constantOf(n.in(0));
   if (!values)
     return n.fail("how many elements are not zero depends on the data, so that the result has no "
-                  "shape at compile time; export the model in a form without it (experts: "
-                  "batched_mm)");
+                  "shape at compile time" +
+                  recipe("shapes-from-data"));
   SmallVector<DimVector> columns;
   DimVector index(n.rank(0), 0);
   auto visit = [&](bool nonZero) {
@@ -249,7 +250,8 @@ static LogicalResult convertOneHot(Node &n) {
   auto depth = n.number(1);
   if (!depth)
     return n.fail("the depth is computed from data, but only what follows from the shapes can be "
-                  "compiled");
+                  "compiled" +
+                  recipe("shapes-from-data"));
   if (*depth < 0)
     return n.fail("the depth must not be negative");
   auto axis = n.axis(n.getInt("axis", -1), n.rank(0) + 1);

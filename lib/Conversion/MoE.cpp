@@ -7,6 +7,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Node.h"
+#include "moire/Support/Recipes.h"
 
 using namespace mlir;
 using namespace moire;
@@ -144,7 +145,8 @@ static LogicalResult convertMoE(Node &n) {
 }
 
 static LogicalResult refuseQuantized(Node &n) {
-  return n.fail("quantized experts cannot be trained; export the model in float32");
+  return n.fail("quantized experts cannot be trained; export the model in float32" +
+                recipe("weights"));
 }
 
 void conversion::addMoE(HandlerTable &t) {

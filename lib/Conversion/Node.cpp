@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Node.h"
+#include "moire/Support/Recipes.h"
 #include <charconv>
 
 using namespace mlir;
@@ -29,8 +30,10 @@ FailureOr<DimVector> Node::constInts(unsigned i, StringRef what) {
     return fail(what + " is missing");
   if (auto ints = conversion::intsOf(in(i)))
     return *ints;
-  return fail(what + " is computed from data, but only what follows from the shapes can be "
-                     "compiled");
+  return fail(what +
+              " is computed from data, but only what follows from the shapes can be "
+              "compiled" +
+              recipe("shapes-from-data"));
 }
 
 FailureOr<int64_t> Node::constInt(unsigned i, StringRef what) {

@@ -12,9 +12,11 @@
 //===----------------------------------------------------------------------===//
 #include "Node.h"
 #include "ParameterReads.h"
-#include "moire/Conversion/Conversion.h"
 #include "dialects/pipe/Pipe.h"
 #include "mlir/IR/Diagnostics.h"
+#include "moire/Conversion/Conversion.h"
+#include "moire/Support/Recipes.h"
+#include <set>
 
 using namespace mlir;
 using namespace moire;
@@ -29,6 +31,16 @@ std::vector<std::string> conversion::getSupportedOpTypes() {
     names.push_back(entry.getKey().str());
   llvm::sort(names);
   return names;
+}
+
+/// The recipe of an export without ops of `type`; empty where there is none.
+static std::string recipeFor(StringRef type) {
+  if (type == "Loop" || type == "Scan" || type == "Compress" || type == "Unique" ||
+      type.contains("Sequence"))
+    return recipe("shapes-from-data");
+  if (type.contains("QuantizeLinear") || type.contains("QLinear") || type.ends_with("NBits"))
+    return recipe("weights");
+  return type.starts_with("com.microsoft::") ? recipe("fused-ops") : "";
 }
 
 /// One error for all op types without a handler.
@@ -51,8 +63,9 @@ static LogicalResult checkOpTypes(func::FuncOp main) {
         m.first = name.getName().str();
   });
   if (opset > 0 && opset < oldestOpset)
-    return emitError(main.getLoc()) << "opset " << opset << " is older than " << oldestOpset
-                                    << ", the oldest that is supported; export the model anew";
+    return emitError(main.getLoc())
+           << "opset " << opset << " is older than " << oldestOpset
+           << ", the oldest that is supported; export the model anew" << recipe("opset");
   if (missing.empty())
     return success();
   auto error = emitError(main.getLoc());
@@ -68,6 +81,11 @@ static LogicalResult checkOpTypes(func::FuncOp main) {
         error << ")";
       },
       [&] { error << ", "; });
+  std::set<std::string> recipes;
+  for (auto &[type, nodes] : missing)
+    recipes.insert(recipeFor(type));
+  for (const std::string &recipe : recipes)
+    error << recipe;
   return error;
 }
 
@@ -117,7 +135,8 @@ void Walk::convertIf(onnx::NodeOp op) {
   auto chosen = uniformOf(condition);
   if (!chosen)
     return (void)(emitError(op.getLoc()) << "If: the condition is computed from data, but only "
-                                            "what follows from the shapes can be compiled");
+                                            "what follows from the shapes can be compiled"
+                                         << recipe("shapes-from-data"));
   StringRef name = *chosen != 0 ? "then_branch" : "else_branch";
   for (auto [branch, region] : llvm::zip(*op.getGraphNames(), op.getGraphs())) {
     if (cast<StringAttr>(branch).getValue() != name)

@@ -5,8 +5,9 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-#include "moire/Conversion/Conversion.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "moire/Conversion/Conversion.h"
+#include "moire/Support/Recipes.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -57,7 +58,8 @@ static LogicalResult checkCache(func::FuncOp main) {
       return emitError(main.getLoc())
              << "input '" << name << "' is a key-value cache of earlier tokens, which training "
              << "does not have and cannot send gradients through; export the model with "
-                "use_cache=False";
+                "use_cache=False"
+             << recipe("cache");
   }
   return success();
 }
@@ -119,7 +121,8 @@ static LogicalResult checkTracedExperts(func::FuncOp main) {
   if (experts)
     error << " (here " << parts << " of " << experts << ")";
   return error << " and is wrong for other tokens; export it with "
-                  "experts_implementation=\"batched_mm\"";
+                  "experts_implementation=\"batched_mm\""
+               << recipe("experts");
 }
 
 //===----------------------------------------------------------------------===//
@@ -161,9 +164,11 @@ static LogicalResult checkScatter(NodeOp scatter) {
   if (isa<IntegerType>(element) || !dividesPairs(scatter.getInput(1)))
     return success();
   return emitError(scatter.getLoc())
-         << describe(scatter) << " writes the outputs of a token's experts to one row without reduction=\"add\", so "
+         << describe(scatter)
+         << " writes the outputs of a token's experts to one row without reduction=\"add\", so "
             "that all but one are lost; the exporter lost an index_add, export with "
-            "torch.onnx.export(dynamo=True)";
+            "torch.onnx.export(dynamo=True)"
+         << recipe("experts");
 }
 
 LogicalResult conversion::checkTrainable(func::FuncOp main) {

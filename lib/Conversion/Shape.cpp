@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Node.h"
+#include "moire/Support/Recipes.h"
 
 using namespace mlir;
 using namespace moire;
@@ -163,9 +164,12 @@ static LogicalResult convertRange(Node &n) {
   std::optional<double> v[3];
   for (int i = 0; i < 3; ++i)
     if (!(v[i] = n.number(i)))
-      return n.fail(Twine(i == 0 ? "start" : i == 1 ? "limit" : "delta") +
+      return n.fail(Twine(i == 0   ? "start"
+                          : i == 1 ? "limit"
+                                   : "delta") +
                     " is computed from data, but only what follows from the shapes can be "
-                    "compiled");
+                    "compiled" +
+                    recipe("shapes-from-data"));
   if (*v[2] == 0)
     return n.fail("delta must not be 0");
   int64_t size = std::max(0.0, std::ceil((*v[1] - *v[0]) / *v[2]));

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "TableBuilder.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "moire/Support/Recipes.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -72,7 +73,7 @@ void TableBuilder::classify(Weight &weight) {
                        (parameters.size() > 1 ? parameters[1] : buffers[0]))
                           .str();
       warn("'" + op.getName() + "' was computed from several tensors of the model (" +
-           weight.reason + ") and is trained as it is");
+           weight.reason + ") and is trained as it is" + recipe("names"));
     } else {
       weight.reason = buffers.empty() ? "computed from constants" : "PyTorch buffer, folded";
     }
@@ -155,7 +156,7 @@ void TableBuilder::fold(Weight &weight) {
   case Folding::expand:
   case Folding::unknown:
     warn("'" + op.getName() + "' was computed from parameter '" + weight.torchName +
-         "' in a way that cannot be undone, and is trained as it is");
+         "' in a way that cannot be undone, and is trained as it is" + recipe("names"));
     weight.reason = "computed from PyTorch parameter " + weight.torchName;
     weight.torchName.clear();
     weight.symbol = op.getName().str();
@@ -333,7 +334,7 @@ void TableBuilder::checkTies() {
     if (!differs)
       continue;
     warn("'" + weight.op.getName() + "' and '" + first.op.getName() + "' both stand for '" +
-         weight.torchName + "', but differ in the file; they are trained apart");
+         weight.torchName + "', but differ in the file; they are trained apart" + recipe("names"));
     weight.torchName.clear();
     weight.symbol = weight.op.getName().str();
     weight.reason = "differs from " + first.op.getName().str() + ", which has the same PyTorch name";

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "ExternalFiles.h"
+#include "moire/Support/Recipes.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -41,13 +42,15 @@ ExternalFiles::File ExternalFiles::open(const std::string &location) {
   };
   // 1. The name alone.
   if (location.empty() || location.find('\0') != std::string::npos)
-    return refuse("has no proper file name; export the model again");
+    return refuse("has no proper file name; export the model again" + recipe("weights"));
   if (sys::path::is_absolute(location, sys::path::Style::posix) ||
       sys::path::is_absolute(location, sys::path::Style::windows))
-    return refuse("is an absolute path; weights must lie in the model's own folder");
+    return refuse("is an absolute path; weights must lie in the model's own folder" +
+                  recipe("weights"));
   for (StringRef part : split(location, '/'))
     if (part == "..")
-      return refuse("climbs out of the model's folder with \"..\"; weights must lie inside it");
+      return refuse("climbs out of the model's folder with \"..\"; weights must lie inside it" +
+                    recipe("weights"));
 
   // 2. What it leads to.
   std::string path = folder.empty() ? location : folder + "/" + location;

@@ -6,15 +6,16 @@
 #include "Importer.h"
 #include "StageCuts.h"
 #include "Types.h"
-#include "moire/Frontend/Parameters.h"
-#include "moire/Support/Dialects.h"
-#include "moire/Support/StageCuts.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Tools/mlir-translate/Translation.h"
+#include "moire/Frontend/Parameters.h"
+#include "moire/Support/Dialects.h"
+#include "moire/Support/Recipes.h"
+#include "moire/Support/StageCuts.h"
+#include "runtime/include/moire/rt/checksum.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
-#include "runtime/include/moire/rt/checksum.h"
 
 using namespace mlir;
 using namespace moire;
@@ -36,12 +37,13 @@ LogicalResult Importer::fail(const Twine &message) {
 LogicalResult Importer::readOpsets() {
   if (model.ir_version() < minIr || model.ir_version() > maxIr)
     return fail("IR version " + Twine(model.ir_version()) + " is not supported; versions " +
-                Twine(minIr) + " to " + Twine(maxIr) + " are");
+                Twine(minIr) + " to " + Twine(maxIr) + " are" + recipe("opset"));
   for (const pb::OperatorSetIdProto &opset : model.opset_import()) {
     StringRef domain = getDomainKey(opset.domain());
     if (domain == "ai.onnx" && (opset.version() < minOpset || opset.version() > maxOpset))
       return fail("opset " + Twine(opset.version()) + " is not supported; " + Twine(minOpset) +
-                  " to " + Twine(maxOpset) + " are: export with opset_version=18");
+                  " to " + Twine(maxOpset) + " are: export with opset_version=18" +
+                  recipe("opset"));
     mainBody.opsets[domain] = opset.version();
   }
   return success();

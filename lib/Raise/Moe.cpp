@@ -6,6 +6,7 @@
 #include "dialects/pipe/Pipe.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "moire/Raise/Passes.h"
+#include "moire/Support/Recipes.h"
 
 namespace moire::raise {
 #define GEN_PASS_DEF_RAISEMOE
@@ -162,7 +163,8 @@ struct RaiseMoePass : raise::impl::RaiseMoeBase<RaiseMoePass> {
                            << read.getParameter() << "' are copied for each of "
                            << tensorType(gather.getIndices()).getNumElements()
                            << " tokens and choices, because what follows is not recognised as a "
-                              "mixture of experts; export the model with batched experts";
+                              "mixture of experts; export the model with batched experts"
+                           << recipe("experts");
   }
 };
 } // namespace

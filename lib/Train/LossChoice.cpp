@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "LossChoice.h"
 #include "dialects/nn/NN.h"
+#include "moire/Support/Recipes.h"
 #include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
@@ -144,13 +145,15 @@ FailureOr<LossChoice> Chooser::automatic(ArrayRef<Output> among) {
     return one(LossKind::classes, logits);
   return error() << "none of the outputs " << list(among)
                  << " has the rank of logits (3 for tokens, 2 for classes); choose the loss with "
-                    "--loss mse or --loss output:NAME",
+                    "--loss mse or --loss output:NAME"
+                 << recipe("outputs"),
          failure();
 }
 
 FailureOr<LossChoice> Chooser::choose(StringRef loss) {
   if (outputs.empty())
-    return error() << "the model has no output of float type, so there is nothing to train",
+    return error() << "the model has no output of float type, so there is nothing to train"
+                   << recipe("outputs"),
            failure();
   if (loss == "auto")
     return automatic(outputs);

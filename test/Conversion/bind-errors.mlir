@@ -21,7 +21,7 @@ func.func @main(%a: tensor<?xf32> {onnx.dims = ["batch-2"], onnx.name = "x"}) {
 
 // -----
 
-// expected-error @+1 {{input 'x' has no rank in the file; export it with a shape}}
+// expected-error @+1 {{input 'x' has no rank in the file; export it with a shape (recipe: docs/exporting.md#dimensions)}}
 func.func @main(%a: tensor<*xf32> {onnx.name = "x"}) {
   return
 }

@@ -7,7 +7,7 @@ pipe.parameter @experts : tensor<8x4x4xf32> from [#pipe.source<"e", "m.onnx", 0,
 func.func @mixes_rows(%x: tensor<6x4xf32>, %logits: tensor<6x8xf32>) -> tensor<6x4xf32> {
   %e = pipe.read @experts : tensor<8x4x4xf32>
   %w, %ids = nn.top_k %logits k 2 : tensor<6x8xf32> -> tensor<6x2xf32>, tensor<6x2xi64>
-  // expected-warning @+1 {{the matrices of the 8 experts in 'experts' are copied for each of 12 tokens and choices}}
+  // expected-warning @+1 {{the matrices of the 8 experts in 'experts' are copied for each of 12 tokens and choices, because what follows is not recognised as a mixture of experts; export the model with batched experts (recipe: docs/exporting.md#experts)}}
   %m = nn.gather %e[%ids] : tensor<8x4x4xf32>, tensor<6x2xi64> -> tensor<6x2x4x4xf32>
   %xb = nn.broadcast %x [0, 3] : tensor<6x4xf32> -> tensor<6x2x1x4xf32>
   %y1 = nn.matmul %xb, %m : tensor<6x2x1x4xf32>, tensor<6x2x4x4xf32> -> tensor<6x2x1x4xf32>
