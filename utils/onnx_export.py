@@ -106,8 +106,12 @@ def difference(file, module, make_inputs, limit=None):
     worst = 0.0
     for batch, seq in CHECKED:
         inputs = make_inputs(batch, min(seq, limit or seq))
-        with torch.no_grad():
-            want = logits_of(module, inputs).numpy()
+        try:
+            with torch.no_grad():
+                want = logits_of(module, inputs).numpy()
+        except RuntimeError as error:
+            raise ExportError(f"{type(module).__name__} cannot be computed at batch {batch} and sequence "
+                              f"length {seq}: {reason(error)}") from error
         got = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
         if got.shape != want.shape:
             raise ExportError(f"onnxruntime gives {got.shape} where PyTorch gives {want.shape}; "
@@ -158,7 +162,7 @@ def write(module, make_inputs, file, weights=True, traces=True, opset=18, limit=
             logger.setLevel(logging.ERROR)
         try:
             program = trace(module, make_inputs, opset)
-        except (torch.onnx.OnnxExporterError, torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode) as error:
+        except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"PyTorch cannot export {type(module).__name__}: {reason(error)}") from error
         finally:
             for logger, level in zip(quiet, levels):
@@ -191,6 +195,6 @@ def reason(error):
         error = error.__cause__
     if "data-dependent" in str(error).lower():
         return ("its code branches on data, as experts in a loop do; write it with fixed shapes "
-                "(docs/exporting.md#experts)")
+                "(recipe: docs/exporting.md#experts)")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
