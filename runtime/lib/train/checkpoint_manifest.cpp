@@ -104,7 +104,12 @@ Manifest Manifest::of(const Program &p, const Options &o, const Progress &progre
     std::snprintf(text, sizeof text, "%.9g", value);
     m.options.emplace_back(flag, text);
   };
-  m.options.emplace_back("--data", o.data);
+  m.options.emplace_back("--data", o.data.path);
+  std::string mix;
+  for (const std::string &change : o.data.mix)
+    mix += (mix.empty() ? "" : " ") + change;
+  m.options.emplace_back("--mix", mix.empty() ? "none" : mix);
+  m.options.emplace_back("--documents", o.data.keepDocuments ? "keep" : "join");
   add("rows of a step", double(rows));
   add("--lr", o.lr);
   m.options.emplace_back("--lr-schedule", nameOf(o.schedule));

@@ -4,7 +4,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/data.h"
+#include "moire/rt/pipeline.h"
 #include "train/convert.h"
+#include "train/data_names.h"
 #include "train/sources.h"
 
 #include <sys/stat.h>
@@ -21,8 +23,7 @@ int64_t elements(const InputInfo &input) {
 MicroBatch::MicroBatch(const Program &p) : blocks(new Block[p.numInputs]) {
   for (int64_t i = 0; i < p.numInputs; ++i)
     if (p.inputs[i].role != Role::scale)
-      blocks[i] = Block(std::max<int64_t>(
-          64, elements(p.inputs[i]) * bytesOf(p.inputs[i].dtype)));
+      blocks[i] = Block(std::max<int64_t>(64, elements(p.inputs[i]) * bytesOf(p.inputs[i].dtype)));
 }
 
 namespace {
@@ -82,33 +83,48 @@ int64_t countLabels(const Program &p, const MicroBatch &batch) {
   return 1;
 }
 
-void checkLabels(const Program &p, const InputInfo &input, const int64_t *labels,
-                 int64_t first, const std::string &where) {
+void checkLabels(const Program &p, const InputInfo &input, const int64_t *labels, int64_t n,
+                 const std::string &where) {
   if (p.vocab <= 0)
     return;
   const int64_t row = input.rank > 1 ? elements(input) / input.shape[0] : 1;
-  for (int64_t i = 0; i < elements(input); ++i) {
+  for (int64_t i = 0; i < n; ++i) {
     if (labels[i] == -100 || (labels[i] >= 0 && labels[i] < p.vocab))
       continue;
-    std::string at = "row " + std::to_string(first + i / row);
+    std::string at = "row " + std::to_string(i / row);
     if (input.rank > 1)
       at += ", position " + std::to_string(i % row);
-    throw InputError("label " + std::to_string(labels[i]) + " at " + at + " of '" +
-                     where + "' is outside the model's " +
-                     std::to_string(p.vocab) + " classes; use 0.." +
-                     std::to_string(p.vocab - 1) +
-                     ", or -100 for a label that does not count");
+    throw InputError("label " + std::to_string(labels[i]) + " at " + at + " of '" + where +
+                     "' is outside the model's " + std::to_string(p.vocab) + " classes; use 0.." +
+                     std::to_string(p.vocab - 1) + ", or -100 for a label that does not count");
   }
 }
 
-std::unique_ptr<DataSource> openData(const std::string &path, const Program &p,
-                                     int64_t accumulate, uint64_t seed, int64_t shards) {
+int64_t rowsOfSteps(const Program &p, int64_t rounds, int64_t shards, int64_t steps) {
+  return p.batch * rounds * microBatchesOfSteps(p, steps) * shards;
+}
+
+void checkMixOfSteps(const DataOptions &options, int64_t steps, int64_t rows, int64_t own) {
+  for (const std::string &change : options.mix)
+    if (rows != own && !countsRows(change))
+      throw InputError("--mix '" + change + "' counts steps, " + std::to_string(steps) +
+                       " steps were " + std::to_string(rows) + " rows and are " +
+                       std::to_string(own) +
+                       " now; use as many rows a step, or @ROWSrows in "
+                       "--mix");
+}
+
+std::unique_ptr<DataSource> openData(const DataOptions &o, const Program &p, int64_t rounds,
+                                     int64_t shards) {
   struct stat st;
-  if (stat(path.c_str(), &st) != 0)
-    throw InputError("--data '" + path + "' does not exist");
-  if (S_ISDIR(st.st_mode))
-    return openFolder(path, p, accumulate, shards);
-  return openTokens(path, p, seed);
+  if (stat(o.path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
+    return openTokens(o, p, rounds, shards);
+  if (!o.mix.empty() || o.keepDocuments)
+    throw InputError(std::string(o.keepDocuments ? "--documents keep" : "--mix") +
+                     " is for token files, and '" + o.path + "' is a folder; leave it out");
+  if (isFolderOfFolders(o.path))
+    return openFolders(o.path, p, o.seed);
+  return openFolder(o.path, p, rounds * mostMicroBatches(p), shards);
 }
 
 } // namespace moire::rt

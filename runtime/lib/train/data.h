@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace moire::rt {
 
@@ -36,12 +37,27 @@ public:
   virtual std::string describe() const = 0;
 };
 
-/// A folder of tensors, an llm.c .bin or a text file. Checks all that can be
-/// checked before the first step. The largest step has accumulate · shards micro-batches:
-/// shard s of `shards` reads number a · shards + s in accumulation a.
-std::unique_ptr<DataSource> openData(const std::string &path,
-                                     const Program &program, int64_t accumulate,
-                                     uint64_t seed, int64_t shards = 1);
+/// What --data, --mix, --documents and --seed say.
+struct DataOptions {
+  std::string path;
+  std::vector<std::string> mix;
+  bool keepDocuments = false;
+  uint64_t seed = 0;
+};
+
+/// Token files, a text file, a folder of tensors or a folder of such folders. Checks all that can
+/// be checked before the first step. A step has `rounds` (--accumulate) times the program's
+/// micro-batches of a round and `shards` ranks with data of their own: shard s reads number
+/// a · shards + s in accumulation a.
+std::unique_ptr<DataSource> openData(const DataOptions &options, const Program &program,
+                                     int64_t rounds, int64_t shards = 1);
+
+/// What all ranks read in the first `steps` steps.
+int64_t rowsOfSteps(const Program &program, int64_t rounds, int64_t shards, int64_t steps);
+/// Throws where a run that goes on after `steps` steps and `rows` rows has a --mix that counts
+/// steps, and so many steps of its own plan are `own` rows: it would read other rows than were
+/// left.
+void checkMixOfSteps(const DataOptions &options, int64_t steps, int64_t rows, int64_t own);
 
 /// Number of elements of one micro-batch's input.
 int64_t elements(const InputInfo &input);
@@ -50,10 +66,9 @@ int64_t countLabels(const Program &program, const MicroBatch &batch);
 /// Writes a role's default (mask 1, positions 0, 1, …, type 0); false where the
 /// role has none.
 bool fillDefault(const InputInfo &input, void *to);
-/// Throws unless every label is -100 or a class below program.vocab. `first` is
-/// the number of the micro-batch's first row, for the message.
-void checkLabels(const Program &program, const InputInfo &input,
-                 const int64_t *labels, int64_t first, const std::string &where);
+/// Throws unless each of n labels of whole rows is -100 or a class below program.vocab.
+void checkLabels(const Program &program, const InputInfo &input, const int64_t *labels, int64_t n,
+                 const std::string &where);
 
 } // namespace moire::rt
 

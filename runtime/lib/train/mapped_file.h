@@ -56,17 +56,31 @@ public:
   const unsigned char *data() const { return bytes; }
   int64_t size() const { return length; }
 
+  /// Reading here and there: the kernel reads what is asked for and nothing around it.
+  void readInAnyOrder() const {
+    if (bytes)
+      madvise(const_cast<unsigned char *>(bytes), length, MADV_RANDOM);
+  }
+
+  /// Begins to read bytes that are needed soon, which lie in this file.
+  void willRead(const unsigned char *from, int64_t count) const {
+    advise(from, count, MADV_WILLNEED);
+  }
+
   /// Lets go of the memory of bytes that were read, which lie in this file. They can be
   /// read again.
   void forget(const unsigned char *from, int64_t count) const {
-    const int64_t page = sysconf(_SC_PAGESIZE);
-    const int64_t begin = (from - bytes) / page * page;
-    if (from >= bytes && count > 0 && from + count <= bytes + length)
-      madvise(const_cast<unsigned char *>(bytes) + begin, from - bytes + count - begin,
-              MADV_DONTNEED);
+    advise(from, count, MADV_DONTNEED);
   }
 
 private:
+  void advise(const unsigned char *from, int64_t count, int advice) const {
+    const int64_t page = sysconf(_SC_PAGESIZE);
+    const int64_t begin = (from - bytes) / page * page;
+    if (from >= bytes && count > 0 && from + count <= bytes + length)
+      madvise(const_cast<unsigned char *>(bytes) + begin, from - bytes + count - begin, advice);
+  }
+
   std::string name;
   const unsigned char *bytes = nullptr;
   int64_t length = 0;

@@ -26,16 +26,26 @@ const char *const kFooter = R"(
 Data, by what --data names:
   FILE.bin    llm.c tokens: header of 256 int32 (magic 20240520, version 1, count;
               then uint16 tokens; or magic 20240801, version 7, count; uint32).
+  P.idx       Megatron's tokens, P.bin, of 8 to 64 bits; P.bin and P name them, too.
+  FILE.npy    integers, little-endian, [tokens] or [documents, tokens].
+  u16:FILE    uint16 tokens without a header (nanoGPT's .bin); u32:FILE: uint32.
   FILE        any other file: its bytes are the tokens (vocabulary of 256 or more).
   FOLDER      input_0.pb, input_1.pb, ... (TensorProto, N is the graph's input) and
               labels.pb: one fixed batch used at every step. Its leading dimension
               is batch x accumulation, cut in order into micro-batches (of a batch
               ramp: those of the largest step; others take the first ones). Labels of
               -100 do not count; next-token labels are shifted here.
-  Tokens are cut into windows of seq + 1 (the last token of one is the first of the
-  next). An epoch visits every window once in an order shuffled by --seed.
-  What the data does not give: attention_mask is 1, position_ids count from 0,
-  token_type_ids are 0.
+  FOLDER      of such folders, all of the same number of rows, whatever that is: rows
+              are read folder by folder; an epoch takes each folder once.
+Several token files:
+  A,B,...     are read as one; 'train_*.bin' stands for the files that match.
+  A:0.7,B:0.3 rows of A and B in these shares. --mix 0.2,0.8@1000 changes them once
+              1000 steps are done. Each of A and B may be a pattern.
+Tokens are cut into windows of seq + 1 (the last token of one is the first of the
+next). An epoch of A visits every window of A once; the order of windows and of
+folders is shuffled by --seed and does not depend on batch, accumulation or ranks.
+What the data does not give: attention_mask is 1, position_ids count from 0,
+token_type_ids are 0.
 
 Rates: with --warmup W the rate of step t <= W is lr * t / W. Then, c = t - 1 - W
 steps later and T = steps - W: constant lr; linear lr * (1 - c / T); cosine
@@ -77,14 +87,24 @@ Network parseNetwork(const std::string &text) {
 bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   const bool adamw = program.optimizer == OptimizerKind::adamw;
   o.hyper.weightDecay = adamw ? 1e-2 : 0;
-  std::string schedule = "constant", decay = "all", network;
+  std::string schedule = "constant", decay = "all", documents = "join", network;
 
   CLI::App app(description(program), "trainer");
   app.footer(kFooter);
   app.get_formatter()->column_width(34);
-  app.add_option("--data", o.data, "token file, text file or folder of tensors")
+  app.add_option("--data", o.data.path,
+                 "token files, text file or folder of tensors; see below for formats, several "
+                 "files and weights")
       ->required()
       ->type_name("PATH");
+  app.add_option("--mix", o.data.mix,
+                 "other weights of the files of --data once so many steps are done, e.g. "
+                 "0.5,0.5@1000 0.1,0.9@5000; or so many rows: 0.5,0.5@64000rows")
+      ->type_name("W,W@STEPS");
+  app.add_option("--documents", documents,
+                 "join: windows of tokens run on over the ends of documents; keep: each document is "
+                 "cut by itself, and what its last window lacks does not count")
+      ->capture_default_str();
   app.add_option("--steps", o.steps, "optimizer steps")->capture_default_str();
   app.add_option("--accumulate", o.accumulate,
                  program.pipeline ? "rounds of a step: each runs the pipeline's schedule once"
@@ -208,6 +228,10 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   need(decay == "all" || decay == "matrices", "--decay", "'" + decay + "'",
        "all or matrices");
   o.hyper.decayMatricesOnly = decay == "matrices";
+  need(documents == "join" || documents == "keep", "--documents", "'" + documents + "'",
+       "join or keep");
+  o.data.keepDocuments = documents == "keep";
+  o.data.seed = o.seed;
   need(o.steps >= 1, "--steps", std::to_string(o.steps), "1 or more");
   need(o.accumulate >= 1, "--accumulate", std::to_string(o.accumulate), "1 or more");
   need(!threads->count() || (o.threads >= 1 && o.threads <= 1024), "--threads",

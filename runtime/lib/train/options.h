@@ -9,6 +9,7 @@
 #include "moire/rt/comm.h"
 #include "moire/rt/context.h"
 #include "moire/rt/device.h"
+#include "train/data.h"
 
 #include <string>
 
@@ -19,7 +20,8 @@ enum class Schedule { constant, linear, cosine };
 const char *nameOf(Schedule schedule);
 
 struct Options {
-  std::string data, weights, log, dumpGrads, trace, memory;
+  DataOptions data;
+  std::string weights, log, dumpGrads, trace, memory;
   std::string checkpoint, resume; ///< folders; resume may be `auto`
   int64_t checkpointEvery = 0;    ///< steps; 0: at the end alone
   int64_t keep = 3;               ///< checkpoints
@@ -31,7 +33,7 @@ struct Options {
   int64_t warmup = 0;
   double clip = 0; ///< 0: none
   int64_t accumulate = 1;
-  uint64_t seed = 0;
+  uint64_t seed = 0; ///< also data.seed
   int threads = 0;        ///< of all ranks that are threads, of one that is a process; 0: not given
   int ranks = 0;          ///< 0: not given
   double commTimeout = 10; ///< seconds

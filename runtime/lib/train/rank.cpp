@@ -8,11 +8,11 @@
 #include "moire/rt/device.h"
 #include "moire/rt/optimizer.h"
 #include "train/checkpoint.h"
-#include "train/data.h"
 #include "train/gather.h"
 #include "train/gradients_file.h"
 #include "train/memory_use.h"
 #include "train/pipeline.h"
+#include "train/prefetch.h"
 #include "train/report.h"
 #include "train/trace.h"
 #include "train/weights.h"
@@ -191,7 +191,8 @@ private:
   void prepare() {
     checkLink(o.gpuLink);
     checkGraphNodes(o.graphNodes);
-    data = openData(o.data, p, most, o.seed, shards);
+    data = std::make_unique<Prefetch>(openData(o.data, p, o.accumulate, shards), p, most, shard,
+                                      shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     if (!o.trace.empty())
       trace = std::make_unique<Trace>(o.trace, comm);
@@ -206,10 +207,6 @@ private:
       pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get());
     checkpoints = std::make_unique<Checkpoints>(
         *ctx, o, [this](const std::string &text) { report->say(text); });
-    // All micro-batches of a step are read first: the seed of the backward is 1/N,
-    // and N counts the labels of all of them.
-    for (int64_t i = 0; i < most; ++i)
-      batches.emplace_back(p);
   }
 
   /// N of the step: the labels that count, of all ranks. Also where a signal that came
@@ -265,22 +262,25 @@ private:
 
   /// What the run begins with, and the log.
   void load(const FoundCheckpoint &found) {
+    const Progress &done = found.manifest.progress;
+    checkMixOfSteps(o.data, done.step, done.rows,
+                    rowsOfSteps(p, o.accumulate, shards, done.step));
     if (found.path.empty())
       loadWeights(*ctx, o.weights, o.seed, s.executable);
     else
       loadCheckpoint(*ctx, found.path, s.executable);
     if (!comm || comm->rank() == 0)
       checkpoints->prepare(found);
-    report->openLog(found.manifest.progress.step);
+    report->openLog(done.step);
     report->start(*ctx, data->describe(), s.ranks);
-    first = found.manifest.progress.step + 1;
-    rowsBefore = found.manifest.progress.rows;
+    first = done.step + 1;
+    rowsBefore = done.rows;
     for (const std::string &note : found.notes)
       report->warn(note);
     if (found.path.empty())
       return;
     const std::string other = found.manifest.differences(
-        Manifest::of(p, o, found.manifest.progress, rowsOfStep(first)));
+        Manifest::of(p, o, done, rowsOfStep(first)));
     if (!other.empty())
       report->warn("the checkpoint's run had other options: " + other);
     report->say("resumed: " + found.path + (first > o.steps ? ", which has all --steps" : ""));
@@ -292,11 +292,14 @@ private:
     const double begin = now(), traced = Trace::now();
     round = roundAfter(p, step - 1);
     ctx->microBatches = micros = o.accumulate * round.microBatches;
+    const int64_t rowsAfter = rowsBefore + rowsOfStep(step);
+    const int64_t next = step < o.steps ? o.accumulate * roundAfter(p, step).microBatches : 0;
+    // All micro-batches of a step are read first: the seed of the backward is 1/N,
+    // and N counts the labels of all of them.
+    batches = data->take({rowsBefore, micros}, {rowsAfter, next});
     int64_t own = 0;
-    for (int64_t a = 0; a < micros; ++a) {
-      data->read(rowsBefore, a * shards + shard, batches[a]);
+    for (int64_t a = 0; a < micros; ++a)
       own += batches[a].counted;
-    }
     const int64_t counted = count(step, own);
     if (counted == 0)
       endAll<InputError>("no label of step " + std::to_string(step) + " counts: all are -100");
@@ -324,7 +327,7 @@ private:
       graphsTold = !graphs.empty();
     }
     report->step({step, loss, lr, norm, seconds, tokens});
-    rowsBefore += rowsOfStep(step);
+    rowsBefore = rowsAfter;
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
                        " of step " + std::to_string(step) +
@@ -449,14 +452,14 @@ private:
   int64_t rowsBefore = 0;        ///< position in the data, of all ranks: see DataSource::read
   /// Of the ranks that read the same data one counts its labels.
   bool countsData = true;
-  std::unique_ptr<DataSource> data;
   std::unique_ptr<Report> report;
   std::unique_ptr<Trace> trace; ///< null: none is asked for
   std::unique_ptr<Context> ctx;
   std::unique_ptr<MemoryUse> memory; ///< null: none is asked for
   std::unique_ptr<Checkpoints> checkpoints; ///< behind ctx, which its thread uses
   int64_t first = 1; ///< step
-  std::vector<MicroBatch> batches;
+  std::unique_ptr<Prefetch> data;
+  const MicroBatch *batches = nullptr; ///< of this step
   /// Those of the step's parts, which a GPU may still have to read.
   std::deque<std::vector<int64_t>> partLabels;
   int64_t overflows = 0, parts = 0;

@@ -1,4 +1,4 @@
-//===- sources.h - The two kinds of data ----------------------------------===//
+//===- sources.h - The kinds of data --------------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -10,14 +10,18 @@
 
 namespace moire::rt {
 
-/// input_N.pb and labels.pb: one batch of batch × accumulate × shards rows, of which a step
-/// with fewer micro-batches takes the first ones.
-std::unique_ptr<DataSource> openFolder(const std::string &path,
-                                       const Program &program,
+/// input_N.pb and labels.pb: one batch of batch × accumulate × shards rows, used at every step, of
+/// which one with fewer micro-batches takes the first ones.
+std::unique_ptr<DataSource> openFolder(const std::string &path, const Program &program,
                                        int64_t accumulate, int64_t shards);
-/// Windows of seq + 1 tokens of an llm.c .bin file or of a file's bytes.
-std::unique_ptr<DataSource> openTokens(const std::string &path, const Program &program,
-                                       uint64_t seed);
+/// Whether there are folders and no input_N.pb in it.
+bool isFolderOfFolders(const std::string &path);
+/// Folders of that kind, each of the same number of rows, in an order shuffled each epoch.
+std::unique_ptr<DataSource> openFolders(const std::string &path, const Program &program,
+                                        uint64_t seed);
+/// Windows of seq + 1 tokens of token files.
+std::unique_ptr<DataSource> openTokens(const DataOptions &options, const Program &program,
+                                       int64_t rounds, int64_t shards);
 
 } // namespace moire::rt
 

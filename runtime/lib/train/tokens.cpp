@@ -1,173 +1,174 @@
-//===- tokens.cpp - Windows of a token file -------------------------------===//
+//===- tokens.cpp - Rows of token files -----------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// llm.c's files: a header of 256 int32 (magic, version, number of tokens), then
-// the tokens: magic 20240520, version 1: uint16 (GPT-2); magic 20240801,
-// version 7: uint32 (Llama 3).
+// Row n of a run is of a stream, number k there (mixture.h); of the stream's W windows it is
+// number π(k mod W), where π is the permutation of epoch ⌊k / W⌋.
 //
 //===----------------------------------------------------------------------===//
 
-#include "train/mapped_file.h"
+#include "train/convert.h"
+#include "train/data_names.h"
+#include "train/mixture.h"
 #include "train/philox.h"
 #include "train/sources.h"
+#include "train/windows.h"
+
+#include <sstream>
 
 namespace moire::rt {
 
 namespace {
-constexpr int32_t kMagic16 = 20240520, kMagic32 = 20240801;
-constexpr int64_t kHeader = 1024;
+/// No stream has so many epochs: its seeds are its own.
+constexpr uint64_t kEpochs = uint64_t(1) << 40;
 
 class Tokens final : public DataSource {
 public:
-  Tokens(const std::string &path, const Program &program, uint64_t seed)
-      : file(path), program(program), seed(seed) {
-    open();
-    if (program.seq <= 0 || program.batch <= 0)
-      throw InputError("the model has no token sequence; '" + path +
-                       "' is a token file, use a folder of tensors");
-    if (program.loss == Loss::classes || program.loss == Loss::mse)
-      throw InputError("token file '" + path +
-                       "' gives no labels for this loss; use a folder with "
-                       "labels.pb");
-    for (int64_t i = 0; i < program.numInputs; ++i) {
-      const InputInfo &in = program.inputs[i];
-      if (in.role == Role::other)
-        throw InputError("token file '" + path + "' does not give the input '" +
-                         in.name + "'; use a folder with input_" +
-                         std::to_string(in.graphIndex) + ".pb");
+  Tokens(const DataOptions &options, const Program &program, int64_t rounds, int64_t shards)
+      : program(program), seed(options.seed), names(parseDataNames(options.path)) {
+    std::vector<std::vector<std::unique_ptr<TokenFile>>> opened;
+    for (const StreamName &name : names) {
+      std::vector<std::unique_ptr<TokenFile>> &files = opened.emplace_back();
+      for (const std::string &file : name.files) {
+        files.push_back(openTokenFile(file));
+        checkText(*files.back());
+      }
     }
-    windows = (count - 1) / program.seq;
-    if (windows < 1)
-      throw InputError("'" + path + "' holds " + std::to_string(count) +
-                       " tokens, one window needs seq + 1 = " +
-                       std::to_string(program.seq + 1) +
-                       "; use a longer file or a smaller seq in --bind");
+    checkProgram(options.path);
+    for (auto &files : opened)
+      streams.emplace_back(std::move(files), program.seq,
+                           options.keepDocuments ? Documents::keep : Documents::join);
+    phases.push_back({0, {}});
+    for (const StreamName &name : names)
+      phases[0].weights.push_back(name.weight);
+    const auto rows = [&](int64_t steps) { return rowsOfSteps(program, rounds, shards, steps); };
+    for (const MixChange &change : parseMix(options.mix, int64_t(streams.size()), rows))
+      phases.push_back({change.firstRow, change.weights});
+    mixture = std::make_unique<Mixture>(phases, seed);
+    row.resize(program.seq + 1);
   }
 
   void read(int64_t rowsBefore, int64_t micro, MicroBatch &batch) override {
-    int64_t tokens = -1, labels = -1;
-    for (int64_t i = 0; i < program.numInputs; ++i) {
-      const InputInfo &in = program.inputs[i];
-      if (in.role == Role::tokens)
-        tokens = i;
-      else if (in.role == Role::labels)
-        labels = i;
-      else if (in.role != Role::scale)
-        fillDefault(in, batch.blocks[i].data());
+    for (int64_t i = 0; i < program.numInputs; ++i)
+      fillDefault(program.inputs[i], batch.blocks[i].data());
+    std::vector<Windows::Window> windows;
+    for (int64_t r = 0; r < program.batch; ++r) {
+      windows.push_back(windowOf(rowsBefore + micro * program.batch + r));
+      windows[r].file->willRead(windows[r].begin, windows[r].tokens);
     }
-    const int64_t seq = program.seq;
-    for (int64_t row = 0; row < program.batch; ++row) {
-      const int64_t number = rowsBefore + micro * program.batch + row;
-      const Permutation order(windows, seed, number / windows);
-      const int64_t start = int64_t(order(number % windows)) * seq;
-      for (int64_t t = 0; t <= seq; ++t) {
-        const int64_t id = token(start + t);
-        if (tokens >= 0 && t < seq)
-          put(tokens, batch, row * seq + t, id);
-        if (labels < 0)
-          continue;
-        // A graph that shifts by itself gets the tokens as labels.
-        const int64_t at = program.labels == Labels::asIs && program.count == Count::skipFirst
-                               ? t
-                               : t - 1;
-        if (at >= 0 && at < seq)
-          put(labels, batch, row * seq + at, id);
-      }
+    for (int64_t r = 0; r < program.batch; ++r) {
+      const Windows::Window &window = windows[r];
+      window.file->read(window.begin, window.tokens, row.data());
+      check(window);
+      for (int64_t i = 0; i < program.numInputs; ++i)
+        fill(i, r, window.tokens, batch);
     }
     batch.counted = countLabels(program, batch);
   }
 
   std::string describe() const override {
-    return std::to_string(count) + " tokens, " + std::to_string(windows) +
-           " windows of " + std::to_string(program.seq) + " + 1";
+    std::ostringstream s;
+    for (size_t i = 0; i < streams.size(); ++i) {
+      if (streams.size() > 1)
+        s << (i ? "; '" : "'") << names[i].text << "', weight " << names[i].weight << ": ";
+      s << streams[i].tokens() << " tokens, ";
+      if (streams[i].numFiles() > 1)
+        s << "of " << streams[i].numFiles() << " files, ";
+      s << streams[i].count() << " windows of " << program.seq << " + 1";
+    }
+    for (size_t i = 1; i < phases.size(); ++i) {
+      s << "; from row " << phases[i].firstRow << " on weights";
+      for (double w : phases[i].weights)
+        s << " " << w;
+    }
+    return s.str();
   }
 
 private:
-  void open() {
-    const std::string &path = file.path();
-    int32_t header[3] = {0, 0, 0};
-    if (file.size() >= 12)
-      std::memcpy(header, file.data(), 12);
-    const bool known = header[0] == kMagic16 || header[0] == kMagic32;
-    const bool named =
-        path.size() >= 4 && path.compare(path.size() - 4, 4, ".bin") == 0;
-    if (!named && !known) { // text
-      width = 1;
-      data = file.data();
-      count = file.size();
-      if (program.tokenVocab > 0 && program.tokenVocab < 256)
-        throw InputError("'" + path + "' is read as bytes, which need a "
-                         "vocabulary of 256, the model has " +
-                         std::to_string(program.tokenVocab) +
-                         "; use a .bin file of its own tokens");
-      return;
-    }
-    if (file.size() < kHeader)
-      throw InputError("'" + path + "' has " + std::to_string(file.size()) +
-                       " bytes, an llm.c token file starts with a header of " +
-                       std::to_string(kHeader));
-    if (!known)
-      throw InputError("'" + path + "' has magic " + std::to_string(header[0]) +
-                       "; an llm.c token file has " + std::to_string(kMagic16) +
-                       " (uint16) or " + std::to_string(kMagic32) + " (uint32)");
-    const int32_t version = header[0] == kMagic16 ? 1 : 7;
-    if (header[1] != version)
-      throw InputError("'" + path + "' has version " + std::to_string(header[1]) +
-                       ", a file of magic " + std::to_string(header[0]) + " has " +
-                       std::to_string(version));
-    width = header[0] == kMagic16 ? 2 : 4;
-    count = header[2];
-    data = file.data() + kHeader;
-    if (count < 0 || kHeader + count * width != file.size())
-      throw InputError("'" + path + "' has " + std::to_string(file.size()) +
-                       " bytes, its header's " + std::to_string(count) +
-                       " tokens of " + std::to_string(width) + " bytes need " +
-                       std::to_string(kHeader + count * width));
+  void checkProgram(const std::string &path) const {
+    if (program.seq <= 0 || program.batch <= 0)
+      throw InputError("the model has no token sequence; '" + path +
+                       "' is a token file, use a folder of tensors");
+    if (program.loss == Loss::classes || program.loss == Loss::mse)
+      throw InputError("token file '" + path +
+                       "' gives no labels for this loss; use a folder "
+                       "with labels.pb");
+    for (int64_t i = 0; i < program.numInputs; ++i)
+      if (const InputInfo &in = program.inputs[i]; in.role == Role::other)
+        throw InputError("token file '" + path + "' does not give the input '" + in.name +
+                         "'; use a folder with input_" + std::to_string(in.graphIndex) + ".pb");
   }
 
-  int64_t token(int64_t at) const {
-    int64_t id = 0;
-    if (width == 1) {
-      id = data[at];
-    } else if (width == 2) {
-      uint16_t v;
-      std::memcpy(&v, data + 2 * at, 2);
-      id = v;
-    } else {
-      uint32_t v;
-      std::memcpy(&v, data + 4 * at, 4);
-      id = v;
-    }
+  void checkText(const TokenFile &file) const {
+    if (file.isText() && program.tokenVocab > 0 && program.tokenVocab < 256)
+      throw InputError("'" + file.path() +
+                       "' is read as bytes, which need a vocabulary of 256, "
+                       "the model has " +
+                       std::to_string(program.tokenVocab) + "; use a .bin file of its own tokens");
+  }
+
+  Windows::Window windowOf(int64_t number) const {
+    const auto [stream, ordinal] = mixture->at(number);
+    const Windows &windows = streams[stream];
+    const int64_t epoch = ordinal / windows.count();
+    const Permutation order(windows.count(), seed, stream * kEpochs + epoch);
+    return windows.at(int64_t(order(ordinal % windows.count())));
+  }
+
+  /// That all tokens of the row are the model's.
+  void check(const Windows::Window &window) const {
     const int64_t bound = program.tokenVocab > 0 ? program.tokenVocab : program.vocab;
-    if (bound > 0 && id >= bound)
-      throw InputError("token " + std::to_string(id) + " at position " +
-                       std::to_string(at) + " of '" + file.path() +
-                       "' is outside the model's vocabulary of " +
-                       std::to_string(bound) +
-                       "; use a file made with the model's tokenizer");
-    return id;
+    for (int64_t t = 0; t < window.tokens; ++t)
+      if (row[t] < 0 || (bound > 0 && row[t] >= bound))
+        throw InputError("token " + std::to_string(row[t]) + " at position " +
+                         std::to_string(window.begin + t) + " of '" + window.file->path() +
+                         "' is outside the model's vocabulary of " + std::to_string(bound) +
+                         "; use a file made with the model's tokenizer");
   }
 
-  void put(int64_t input, MicroBatch &batch, int64_t at, int64_t id) const {
-    if (program.inputs[input].dtype == DType::i32)
-      batch.blocks[input].as<int32_t>()[at] = int32_t(id);
+  /// Row r of an input, where `tokens` of the window's seq + 1 are there.
+  void fill(int64_t input, int64_t r, int64_t tokens, MicroBatch &batch) const {
+    const InputInfo &in = program.inputs[input];
+    const int64_t seq = program.seq;
+    if (in.role == Role::tokens) {
+      for (int64_t t = 0; t < seq; ++t)
+        put(in, batch.blocks[input], r * seq + t, t < tokens ? row[t] : 0);
+    } else if (in.role == Role::labels) {
+      // A graph that shifts by itself gets the tokens as labels.
+      const bool shifts = program.labels == Labels::asIs && program.count == Count::skipFirst;
+      for (int64_t t = 0; t < seq; ++t) {
+        const int64_t from = shifts ? t : t + 1;
+        put(in, batch.blocks[input], r * seq + t, from < tokens ? row[from] : -100);
+      }
+    } else if (in.role == Role::attentionMask && tokens < seq &&
+               elements(in) == program.batch * seq) {
+      const int64_t width = bytesOf(in.dtype);
+      std::memset(batch.blocks[input].data() + (r * seq + tokens) * width, 0,
+                  (seq - tokens) * width);
+    }
+  }
+
+  static void put(const InputInfo &in, Block &block, int64_t at, int64_t id) {
+    if (in.dtype == DType::i32)
+      block.as<int32_t>()[at] = int32_t(id);
     else
-      batch.blocks[input].as<int64_t>()[at] = id;
+      block.as<int64_t>()[at] = id;
   }
 
-  MappedFile file;
   const Program &program;
   uint64_t seed;
-  const unsigned char *data = nullptr;
-  int64_t width = 1, count = 0, windows = 0;
+  std::vector<StreamName> names;
+  std::vector<Windows> streams; ///< one per name
+  std::vector<Mixture::Phase> phases;
+  std::unique_ptr<Mixture> mixture;
+  std::vector<int64_t> row; ///< the tokens of a window
 };
 } // namespace
 
-std::unique_ptr<DataSource> openTokens(const std::string &path, const Program &program,
-                                       uint64_t seed) {
-  return std::make_unique<Tokens>(path, program, seed);
+std::unique_ptr<DataSource> openTokens(const DataOptions &options, const Program &program,
+                                       int64_t rounds, int64_t shards) {
+  return std::make_unique<Tokens>(options, program, rounds, shards);
 }
 
 } // namespace moire::rt

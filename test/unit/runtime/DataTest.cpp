@@ -1,11 +1,9 @@
-//===- DataTest.cpp - Token files, text, folders of tensors ---------------===//
+//===- DataTest.cpp - Rows of tokens, folders of tensors -------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "FileUtil.h"
-#include "TestUtil.h"
-#include "train/data.h"
+#include "DataUtil.h"
 #include "train/philox.h"
 #include "train/tensor_file.h"
 
@@ -17,44 +15,7 @@ using namespace moire::rt::test;
 
 namespace {
 constexpr int kFloat = 1, kInt64 = 7;
-const int64_t kBatchSeq[] = {2, 4};
 const int64_t kBatch[] = {2};
-
-/// tokens, mask, positions, labels, scale; batch 2, seq 4, vocabulary 300.
-struct LanguageModel {
-  InputInfo inputs[5] = {
-      {"input_ids", DType::i64, 2, kBatchSeq, Role::tokens, 0},
-      {"attention_mask", DType::i1, 2, kBatchSeq, Role::attentionMask, 1},
-      {"position_ids", DType::i64, 2, kBatchSeq, Role::positionIds, 2},
-      {"labels", DType::i64, 2, kBatchSeq, Role::labels, -1},
-      {"scale", DType::f32, 0, nullptr, Role::scale, -1}};
-  Program p = {};
-  LanguageModel() {
-    p.batch = 2;
-    p.seq = 4;
-    p.vocab = p.tokenVocab = 300;
-    p.inputs = inputs;
-    p.numInputs = 5;
-  }
-};
-
-std::vector<int64_t> ints(const MicroBatch &b, int input, int64_t n) {
-  const auto *p = b.blocks[input].as<int64_t>();
-  return std::vector<int64_t>(p, p + n);
-}
-
-/// The error of opening and reading one step.
-std::string errorOf(const std::string &path, const Program &p, int64_t accumulate = 1) {
-  try {
-    auto data = openData(path, p, accumulate, 0);
-    MicroBatch b(p);
-    for (int64_t i = 0; i < accumulate; ++i)
-      data->read(0, i, b);
-  } catch (const InputError &e) {
-    return e.what();
-  }
-  return "";
-}
 } // namespace
 
 TEST(Tokens, BothVariantsGiveWindowsOfSeqPlusOneOnceAnEpoch) {
@@ -66,7 +27,7 @@ TEST(Tokens, BothVariantsGiveWindowsOfSeqPlusOneOnceAnEpoch) {
   write(dir / "a.bin", tokenFile(20240520, 1, 41, t16));
   write(dir / "b.bin", tokenFile(20240801, 7, 41, t32));
   for (const char *name : {"a.bin", "b.bin"}) {
-    auto data = openData(dir / name, m.p, 1, 7);
+    auto data = dataOf(dir / name, m.p, 1, 7);
     std::multiset<int64_t> starts;
     for (int64_t step = 1; step <= 10; ++step) { // 10 windows, 2 a step: 2 epochs
       MicroBatch b(m.p);
@@ -95,9 +56,9 @@ TEST(Tokens, OrderDependsOnTheSeedAlone) {
     text += char(i * 7);
   write(dir / "text.txt", text);
   MicroBatch a(m.p), b(m.p), c(m.p);
-  openData(dir / "text.txt", m.p, 1, 1)->read(6, 0, a);
-  openData(dir / "text.txt", m.p, 1, 1)->read(6, 0, b);
-  openData(dir / "text.txt", m.p, 1, 2)->read(6, 0, c);
+  dataOf(dir / "text.txt", m.p, 1, 1)->read(6, 0, a);
+  dataOf(dir / "text.txt", m.p, 1, 1)->read(6, 0, b);
+  dataOf(dir / "text.txt", m.p, 1, 2)->read(6, 0, c);
   EXPECT_EQ(ints(a, 0, 8), ints(b, 0, 8));
   EXPECT_NE(ints(a, 0, 8), ints(c, 0, 8));
 }
@@ -110,34 +71,9 @@ TEST(Tokens, AGraphThatShiftsGetsTheTokensAsLabels) {
   m.p.count = Count::skipFirst;
   write(dir / "t", "abcdefghi");
   MicroBatch b(m.p);
-  openData(dir / "t", m.p, 1, 0)->read(0, 0, b);
+  dataOf(dir / "t", m.p, 1, 0)->read(0, 0, b);
   EXPECT_EQ(ints(b, 0, 8), ints(b, 3, 8));
   EXPECT_EQ(b.counted, 6);
-}
-
-TEST(Tokens, BrokenFilesAreRefused) {
-  TempFolder dir;
-  LanguageModel m;
-  std::vector<uint16_t> t(20, 5);
-  write(dir / "short.bin", "abc");
-  EXPECT_NE(errorOf(dir / "short.bin", m.p).find("has 3 bytes"), std::string::npos);
-  write(dir / "magic.bin", tokenFile(1234, 1, 20, t));
-  EXPECT_NE(errorOf(dir / "magic.bin", m.p).find("has magic 1234"), std::string::npos);
-  write(dir / "version.bin", tokenFile(20240520, 2, 20, t));
-  EXPECT_NE(errorOf(dir / "version.bin", m.p).find("has version 2"), std::string::npos);
-  write(dir / "size.bin", tokenFile(20240520, 1, 21, t));
-  EXPECT_NE(errorOf(dir / "size.bin", m.p).find("21 tokens of 2 bytes need 1066"), std::string::npos);
-  write(dir / "few.bin", tokenFile(20240520, 1, 4, std::vector<uint16_t>(4)));
-  EXPECT_NE(errorOf(dir / "few.bin", m.p).find("holds 4 tokens, one window needs seq + 1 = 5"),
-            std::string::npos);
-  t[3] = 300;
-  write(dir / "range.bin", tokenFile(20240520, 1, 5, std::vector<uint16_t>(t.begin(), t.begin() + 5)));
-  EXPECT_NE(errorOf(dir / "range.bin", m.p).find("token 300 at position 3"), std::string::npos);
-  EXPECT_NE(errorOf(dir / "none.bin", m.p).find("does not exist"), std::string::npos);
-  m.p.tokenVocab = 96;
-  write(dir / "text", "hello world");
-  EXPECT_NE(errorOf(dir / "text", m.p).find("need a vocabulary of 256, the model has 96"),
-            std::string::npos);
 }
 
 namespace {
@@ -156,7 +92,7 @@ TEST(Folder, RowsAreCutInOrderAndLabelsShifted) {
   TempFolder dir;
   LanguageModel m;
   writeFolder(dir);
-  auto data = openData(dir.path, m.p, 2, 0);
+  auto data = dataOf(dir.path, m.p, 2, 0);
   MicroBatch b(m.p);
   data->read(20, 1, b);
   EXPECT_EQ(ints(b, 0, 8), (std::vector<int64_t>{8, 9, 10, 11, 12, 13, 14, 15}));
@@ -172,7 +108,7 @@ TEST(Folder, LabelsAsTheyAre) {
   m.p.labels = Labels::asIs;
   m.p.count = Count::skipFirst;
   MicroBatch b(m.p);
-  openData(dir.path, m.p, 2, 0)->read(4, 1, b);
+  dataOf(dir.path, m.p, 2, 0)->read(4, 1, b);
   EXPECT_EQ(ints(b, 3, 8), (std::vector<int64_t>{108, 109, 110, 111, 112, 113, 114, -100}));
   EXPECT_EQ(b.counted, 5);
 }
@@ -217,13 +153,77 @@ TEST(Folder, ClassLabelsAndFloatInputs) {
   write(dir / "input_0.pb", tensorProto("x", kFloat, {2, 3}, bytes(Floats{1, 2, 3, 4, 5, 6})));
   write(dir / "labels.pb", tensorProto("", kInt64, {2}, bytes(std::vector<int64_t>{9, -100})));
   MicroBatch b(p);
-  openData(dir.path, p, 1, 0)->read(0, 0, b);
+  dataOf(dir.path, p, 1, 0)->read(0, 0, b);
   EXPECT_EQ(b.blocks[0].as<float>()[5], 6.0f);
   EXPECT_EQ(b.counted, 1);
   std::filesystem::remove(dir / "input_0.pb");
   EXPECT_NE(errorOf(dir.path, p).find("gives the input 'x', does not exist"), std::string::npos);
   write(dir / "text", "abcdef");
   EXPECT_NE(errorOf(dir / "text", p), "");
+}
+
+namespace {
+/// Folder k of `dir`: three rows of the token 10 k + row.
+void writeFolders(const TempFolder &dir, int folders) {
+  for (int k = 0; k < folders; ++k) {
+    std::filesystem::create_directory(dir / std::to_string(k));
+    std::vector<int64_t> ids;
+    for (int i = 0; i < 12; ++i)
+      ids.push_back(10 * k + i / 4);
+    const std::string raw = bytes(ids);
+    write(dir / (std::to_string(k) + "/input_0.pb"), tensorProto("input_ids", kInt64, {3, 4}, raw));
+    write(dir / (std::to_string(k) + "/labels.pb"), tensorProto("labels", kInt64, {3, 4}, raw));
+  }
+}
+} // namespace
+
+TEST(Folders, EveryFolderOnceAnEpochRowByRowWhateverTheBatch) {
+  TempFolder dir;
+  LanguageModel m;
+  writeFolders(dir, 5);
+  auto data = dataOf(dir.path, m.p, 1, 3);
+  std::vector<int64_t> rows; // two epochs
+  for (int64_t n = 0; n < 30; n += 2) {
+    MicroBatch b(m.p);
+    data->read(n, 0, b);
+    EXPECT_EQ(b.counted, 6);
+    rows.push_back(ints(b, 0, 8)[0]);
+    rows.push_back(ints(b, 0, 8)[4]);
+  }
+  std::vector<int64_t> order;
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    std::set<int64_t> seen;
+    for (int k = 0; k < 5; ++k) {
+      const int64_t first = rows[15 * epoch + 3 * k];
+      seen.insert(first);
+      order.push_back(first);
+      for (int r = 0; r < 3; ++r)
+        EXPECT_EQ(rows[15 * epoch + 3 * k + r], first + r);
+    }
+    EXPECT_EQ(seen, (std::set<int64_t>{0, 10, 20, 30, 40}));
+  }
+  EXPECT_NE(order, (std::vector<int64_t>{0, 10, 20, 30, 40, 0, 10, 20, 30, 40}));
+  for (int64_t n = 0; n < 29; ++n) { // from any row on
+    MicroBatch b(m.p);
+    dataOf(dir.path, m.p, 1, 3)->read(n, 0, b);
+    EXPECT_EQ(ints(b, 0, 8)[0], rows[n]);
+    EXPECT_EQ(ints(b, 0, 8)[4], rows[n + 1]);
+  }
+}
+
+TEST(Folders, WrongOnesAreRefusedAtTheStart) {
+  TempFolder dir;
+  LanguageModel m;
+  writeFolders(dir, 3);
+  EXPECT_NE(errorOf(DataOptions{dir.path, {}, true, 0}, m.p)
+                .find("--documents keep is for token files"), std::string::npos);
+  const std::vector<int64_t> ids(8, 1);
+  write(dir / "2/input_0.pb", tensorProto("input_ids", kInt64, {2, 4}, bytes(ids)));
+  EXPECT_NE(errorOf(dir.path, m.p).find("/2/input_0.pb' has a leading dimension of 2, those in '" +
+                                        dir.path + "/0' one of 3"), std::string::npos);
+  std::filesystem::remove(dir / "2/input_0.pb");
+  EXPECT_NE(errorOf(dir.path, m.p).find("gives the input 'input_ids', does not exist"),
+            std::string::npos);
 }
 
 TEST(TensorFile, TypedFieldsInsteadOfRawData) {

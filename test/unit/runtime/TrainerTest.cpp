@@ -236,6 +236,8 @@ TEST(Trainer, WrongUsageIsCodeOneWithOneSentence) {
   EXPECT_NE(error({"--data", t.dir.path, "--stepz", "3"}).find("--stepz"), std::string::npos);
   EXPECT_NE(error({"--data", t.dir.path, "--steps", "0"}).find("--steps is 0; use 1 or more"), std::string::npos);
   EXPECT_NE(error({"--data", t.dir.path, "--lr-schedule", "step"}).find("constant, linear or cosine"), std::string::npos);
+  EXPECT_NE(error({"--data", t.dir.path, "--documents", "cut"}).find("--documents is 'cut'; use join or keep"), std::string::npos);
+  EXPECT_NE(error({"--data", t.dir.path, "--mix", "1@3"}).find("--mix is for token files"), std::string::npos);
   EXPECT_NE(error({"--data", t.dir.path, "--momentum", "0.9"}).find("no meaning for AdamW"), std::string::npos);
   EXPECT_NE(error({"--data", t.dir.path}).find("leading dimension of 4"), std::string::npos);
   EXPECT_NE(error({"--data", t.dir / "nothing"}).find("does not exist"), std::string::npos);
@@ -253,7 +255,7 @@ TEST(Trainer, HelpNamesEveryFlagOfTheContract) {
   for (const char *flag :
        {"--data", "--steps", "--lr", "--lr-schedule", "--warmup", "--beta1", "--beta2", "--eps",
         "--weight-decay", "--decay", "--momentum", "--clip", "--accumulate", "--seed", "--log",
-        "--weights", "--dump-grads", "--threads"})
+        "--weights", "--dump-grads", "--threads", "--mix", "--documents"})
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
 }
 
@@ -279,4 +281,25 @@ TEST(Trainer, SameSeedSameBits) {
   for (size_t i = 0; i < a.log.size(); ++i)
     EXPECT_EQ(a.log[i]["loss"], b.log[i]["loss"]);
   EXPECT_LT(a.log.back()["loss"], a.log.front()["loss"]);
+}
+
+TEST(Trainer, WeightsOfFilesChangeWhenSoManyStepsAreDone) {
+  Trainer t(OptimizerKind::sgd);
+  const std::string a = t.dir / "a.bin", b = t.dir / "b.bin";
+  write(a, tokenFile(20240520, 1, 40, std::vector<uint16_t>(40, 1)));
+  write(b, tokenFile(20240520, 1, 40, std::vector<uint16_t>(40, 2)));
+  auto losses = [&](const std::string &data, std::vector<std::string> more) {
+    std::vector<std::string> args = {"--data", data, "--lr", "0", "--steps", "5", "--accumulate", "2"};
+    args.insert(args.end(), more.begin(), more.end());
+    auto r = t.run(args);
+    EXPECT_EQ(r.code, 0) << r.err;
+    Doubles v;
+    for (auto &line : r.log)
+      v.push_back(line["loss"]);
+    return v;
+  };
+  const double ofA = losses(a, {})[0], ofB = losses(b, {})[0];
+  EXPECT_GT(std::abs(ofA - ofB), 0.01);
+  expectNear(losses(a + ":1," + b + ":0", {"--mix", "0,1@2", "1,0@4"}),
+             Doubles{ofA, ofA, ofB, ofB, ofA}, 1e-6);
 }
