@@ -54,9 +54,23 @@ struct SplitParts : program::impl::SplitPartsBase<SplitParts> {
 
   void splitIn(Block &block) {
     SmallVector<Chain> chains;
-    for (auto async : block.getOps<exec::AsyncOp>())
-      if (std::optional<Chain> chain = findChain(async))
+    for (auto async : block.getOps<exec::AsyncOp>()) {
+      exec::AllToAllRowsOp move = moveOf(async);
+      if (!move || move.getBack())
+        continue;
+      Operation *between = nullptr;
+      if (std::optional<Chain> chain = findChain(async, move, between)) {
         chains.push_back(*chain);
+        continue;
+      }
+      // The program is right all the same, but slower than --explain says.
+      InFlightDiagnostic warning = move.emitWarning("rows of experts were to move in ")
+                                   << partsOf(move) << " parts and move as a whole: ";
+      if (between)
+        warning << between->getName() << " between their two ways is not about each expert's rows";
+      else
+        warning << "nothing computes them between their two ways";
+    }
     if (chains.empty())
       return;
     for (auto [i, chain] : llvm::enumerate(chains))
@@ -72,14 +86,18 @@ struct SplitParts : program::impl::SplitPartsBase<SplitParts> {
     return {};
   }
 
-  static std::optional<Chain> findChain(exec::AsyncOp come) {
-    exec::AllToAllRowsOp move = moveOf(come);
-    if (!move || move.getBack())
-      return {};
+  static int64_t partsOf(exec::AllToAllRowsOp move) {
+    return move->getAttrOfType<IntegerAttr>(exec::kInPartsAttr).getInt();
+  }
+
+  /// What belongs to the rows that come by `move`; else, if there is one, the statement `between`
+  /// that cannot be done for some of them.
+  static std::optional<Chain> findChain(exec::AsyncOp come, exec::AllToAllRowsOp move,
+                                        Operation *&between) {
     Chain chain;
     chain.come = come;
     chain.waitCome = waitOf(come);
-    chain.parts = move->getAttrOfType<IntegerAttr>(exec::kInPartsAttr).getInt();
+    chain.parts = partsOf(move);
     for (Operation *op = chain.waitCome ? chain.waitCome->getNextNode() : nullptr; op;
          op = op->getNextNode()) {
       if (exec::AllToAllRowsOp back = moveOf(op);
@@ -89,12 +107,14 @@ struct SplitParts : program::impl::SplitPartsBase<SplitParts> {
         chain.waitBack = waitOf(chain.back);
         break;
       }
-      if (isPure(op))
+      if (isPure(op)) {
         chain.places.push_back(op);
-      else if (const int64_t experts = expertsOf(op); experts > 0 && experts % chain.parts == 0)
+      } else if (const int64_t experts = expertsOf(op); experts > 0 && experts % chain.parts == 0) {
         chain.statements.push_back(op);
-      else
+      } else {
+        between = op;
         return {};
+      }
     }
     return chain.waitBack && !chain.statements.empty() ? std::optional(chain) : std::nullopt;
   }

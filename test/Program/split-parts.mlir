@@ -1,4 +1,4 @@
-// RUN: moire-opt %s --split-parts | FileCheck %s
+// RUN: moire-opt %s --split-parts --verify-diagnostics | FileCheck %s
 // RUN: moire-opt %s --split-parts --pack-arena --verify-arena -o %t.mlir
 //
 // Another part may be touched while one is on the way, not the same one, nor all.
@@ -36,7 +36,7 @@ module attributes {dist.mesh = #dist.mesh<ep = 2>} {
   // CHECK: exec.wait 2
   // CHECK-NEXT: exec.wait 3
   //
-  // A statement that is about all rows stands between: it moves as a whole.
+  // A statement that is about all rows stands between, and then nothing at all: they move as a whole.
   // CHECK: exec.async 4 {
   // CHECK-NEXT: exec.all_to_all_rows %{{.*}} over ["ep"] to %{{.*}} : memref
   // CHECK: exec.async 5 {
@@ -71,6 +71,7 @@ module attributes {dist.mesh = #dist.mesh<ep = 2>} {
     exec.wait 1
     %z = exec.buffer : memref<24x8xf32>
     exec.async 2 {
+      // expected-warning @+1 {{rows of experts were to move in 2 parts and move as a whole: exec.launch between their two ways is not about each expert's rows}}
       exec.all_to_all_rows %b, %n over ["ep"] to %z {exec.in_parts = 2 : i64} : memref<12x8xf32>, memref<9xi32> to memref<24x8xf32>
     }
     exec.wait 2
@@ -79,6 +80,15 @@ module attributes {dist.mesh = #dist.mesh<ep = 2>} {
       exec.all_to_all_rows %z, %n over ["ep"] back to %b {exec.in_parts = 2 : i64} : memref<24x8xf32>, memref<9xi32> to memref<12x8xf32>
     }
     exec.wait 3
+    exec.async 4 {
+      // expected-warning @+1 {{rows of experts were to move in 2 parts and move as a whole: nothing computes them between their two ways}}
+      exec.all_to_all_rows %b, %n over ["ep"] to %z {exec.in_parts = 2 : i64} : memref<12x8xf32>, memref<9xi32> to memref<24x8xf32>
+    }
+    exec.wait 4
+    exec.async 5 {
+      exec.all_to_all_rows %z, %n over ["ep"] back to %b {exec.in_parts = 2 : i64} : memref<24x8xf32>, memref<9xi32> to memref<12x8xf32>
+    }
+    exec.wait 5
     return
   }
 }

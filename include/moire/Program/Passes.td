@@ -118,7 +118,8 @@ def SplitParts : Pass<"split-parts", "::mlir::ModuleOp"> {
     From an all_to_all_rows with `exec.in_parts` to the one that brings the same rows back: all
     parts start on their way; then for each one its wait, the statements in between for its rows
     alone, and its start back. Places stay whole, and so do the bits. Where a statement in
-    between is not about rows of experts, the exchange moves as a whole.
+    between is not about rows of experts, the exchange moves as a whole, and a warning says so, since
+    the order of the step and `--explain` took it in parts.
 
     ```mlir
     exec.async 0 { exec.all_to_all_rows %a, %n over ["ep"] to %x {exec.in_parts = 2 : i64} : … }
