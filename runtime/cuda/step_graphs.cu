@@ -5,10 +5,9 @@
 
 #include "cuda/step_graphs.h"
 #include "cuda/fault.h"
-#include "moire/rt/gradients.h"
-#include "moire/rt/optimizer.h"
 #include "train/convert.h"
 #include "train/data.h"
+#include "train/micro_step.h"
 
 #ifdef MOIRE_CUDA_MODEL
 #include "cuda/model/jobs.h"
@@ -24,17 +23,6 @@ bool runWholeStep(Context &ctx, int64_t graphNodes, const SetInputs &setInputs) 
 void runMicroStep(Context &ctx, bool last) { ctx.device->steps.runMicroStep(ctx, last); }
 std::string describeGraphs(const Context &ctx) { return ctx.device->steps.describe(ctx); }
 void checkGraphNodes(int64_t) {}
-
-static void runProgram(Context &ctx, bool last) {
-  if (ctx.first() && ctx.program->prepare)
-    ctx.program->prepare(ctx);
-  ctx.last = last;
-  ctx.program->microStep(ctx);
-  if (last && ctx.comm)
-    reduceStep(ctx);
-  if (last)
-    endStep(ctx);
-}
 
 void StepGraphs::checkScratch(Context &ctx) {
   if (scratch == ctx.scratch(0))
@@ -72,7 +60,7 @@ cudaGraph_t StepGraphs::captureWhole(Context &ctx, int64_t most) {
   limit = most;
   // 1. One micro-batch, for a step of thousands would be captured for nothing.
   choose(ctx, 0);
-  cudaGraph_t one = captureGraph(ctx, [&] { runProgram(ctx, false); });
+  cudaGraph_t one = captureGraph(ctx, [&] { startMicroStep(ctx, false); });
   nodes = nodesOf(one) * ctx.microBatches;
   estimated = true;
   MOIRE_CUDA(cudaGraphDestroy(one));
@@ -82,7 +70,7 @@ cudaGraph_t StepGraphs::captureWhole(Context &ctx, int64_t most) {
   cudaGraph_t all = captureGraph(ctx, [&] {
     for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
       choose(ctx, micro);
-      runProgram(ctx, /*last=*/micro + 1 == ctx.microBatches);
+      startMicroStep(ctx, /*last=*/micro + 1 == ctx.microBatches);
     }
   });
   nodes = nodesOf(all);
@@ -140,15 +128,15 @@ bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs
 void StepGraphs::runMicroStep(Context &ctx, bool last) {
   // The host takes part in collectives.
   if (ctx.comm || state == State::ranPlainly)
-    return runProgram(ctx, last);
+    return startMicroStep(ctx, last);
   checkScratch(ctx);
   Graph &graph = micros[(ctx.first() ? 0 : 1) + (last ? 2 : 0)];
   if (!graph.ran) {
     graph.ran = true;
-    return runProgram(ctx, last);
+    return startMicroStep(ctx, last);
   }
   if (!graph.exec) {
-    cudaGraph_t captured = captureGraph(ctx, [&] { runProgram(ctx, last); });
+    cudaGraph_t captured = captureGraph(ctx, [&] { startMicroStep(ctx, last); });
     if (ctx.microBatches == 1)
       nodes = nodesOf(captured);
     MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));

@@ -5,9 +5,8 @@
 
 #include "moire/rt/device.h"
 #include "kernels/bgemm.h"
-#include "moire/rt/gradients.h"
 #include "moire/rt/loss.h"
-#include "moire/rt/optimizer.h"
+#include "train/micro_step.h"
 
 #ifdef MOIRE_CUDA_MODEL
 #include "cuda/link.h"
@@ -115,16 +114,7 @@ void checkGraphNodes(int64_t wish) {
     throw InputError("--graph-nodes is of programs for GPUs; compile with --target cuda, or leave "
                      "it out");
 }
-void runMicroStep(Context &ctx, bool last) {
-  if (ctx.first() && ctx.program->prepare)
-    ctx.program->prepare(ctx);
-  ctx.last = last;
-  ctx.program->microStep(ctx);
-  if (last && ctx.comm)
-    reduceStep(ctx);
-  if (last)
-    endStep(ctx);
-}
+void runMicroStep(Context &ctx, bool last) { startMicroStep(ctx, last); }
 #endif
 
 static void addLoss(const float *value, double *sum, bool first, double *own, bool firstOfOwn) {
