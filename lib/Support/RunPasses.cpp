@@ -9,6 +9,7 @@
 #include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Process.h"
+#include <csignal>
 
 using namespace mlir;
 
@@ -88,6 +89,16 @@ std::string writeReproducer(StringRef path, const PassManager &passes, ModuleOp 
   return std::string(name);
 }
 
+/// Where a stack has overflown there is no room on it for the handler: it takes the other one,
+/// which llvm::InitLLVM made.
+void handleOverflows() {
+  struct sigaction action;
+  if (sigaction(SIGSEGV, nullptr, &action) == 0) {
+    action.sa_flags |= SA_ONSTACK;
+    (void)sigaction(SIGSEGV, &action, nullptr);
+  }
+}
+
 } // namespace
 
 LogicalResult moire::runPasses(PassManager &passes, ModuleOp module, StringRef reproducer) {
@@ -98,6 +109,7 @@ LogicalResult moire::runPasses(PassManager &passes, ModuleOp module, StringRef r
   LogicalResult result = failure();
   llvm::CrashRecoveryContext recovery;
   llvm::CrashRecoveryContext::Enable();
+  handleOverflows();
   bool crashed;
   {
     ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
