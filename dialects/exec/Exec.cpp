@@ -40,6 +40,10 @@ Part moire::exec::partOf(Operation *op) {
 }
 
 LogicalResult ExecDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  if (attribute.getName() == kTrainingAttr &&
+      (!isa<UnitAttr>(attribute.getValue()) || isPure(op) || isa<LossOp>(op)))
+    return op->emitError("'") << kTrainingAttr
+                              << "' is a unit, of a statement that is not the loss";
   if (attribute.getName() == kInPartsAttr) {
     auto parts = dyn_cast<IntegerAttr>(attribute.getValue());
     if (!isa<AllToAllRowsOp>(op) || !parts || parts.getInt() < 2)

@@ -33,6 +33,8 @@ def Exec_Dialect : Dialect {
     all_to_all_rows says in how many, `exec.part = array<i64: I, N, E>` of an all_to_all_rows,
     grouped_gemm, per_expert or launch that it is about the rows of part I of exchange E alone,
     those of the local experts [I, I + 1) * experts / N.
+
+    `exec.training` (pass `mark-training`) marks what the loss does not need.
   }];
   let dependentDialects = ["::moire::nn::NNDialect"];
   let useDefaultAttributePrinterParser = 1;

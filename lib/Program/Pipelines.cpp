@@ -23,6 +23,7 @@ void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit
   if (epilogues)
     pm.addPass(createFuseEpilogues());
   pm.addPass(createSplitParts());
+  pm.addPass(createMarkTraining());
   pm.addPass(createPackArena());
   pm.addPass(createPackSlots());
   pm.addPass(createVerifyArena());

@@ -3,49 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "VerifyAsyncs.h"
-#include "llvm/ADT/DenseSet.h"
+#include "Memory.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 using namespace moire;
 using namespace moire::program;
-
-namespace {
-/// What of memory counts as one: a parameter's block by its name, else the root's value.
-using Memory = std::pair<const void *, int64_t>;
-
-Memory memoryOf(Value place) {
-  Value root = exec::rootOf(place);
-  if (auto grad = root.getDefiningOp<exec::GradOp>())
-    return {grad.getParameterAttr().getAsOpaquePointer(), 1};
-  if (auto param = root.getDefiningOp<exec::ParamOp>())
-    return {param.getParameterAttr().getAsOpaquePointer(), 0};
-  if (auto kept = root.getDefiningOp<exec::KeptOp>()) // with its number and task
-    return {kept.getRoleAttr().getAsOpaquePointer(),
-            2 + 2 * int64_t(kept.getNumber()) + kept->hasAttr("pipe.second")};
-  return {root.getAsOpaquePointer(), 0};
-}
-
-struct Touched {
-  llvm::DenseSet<Memory> reads, writes;
-
-  explicit Touched(Operation &op) {
-    auto memory = dyn_cast<MemoryEffectOpInterface>(op);
-    if (!memory)
-      return;
-    SmallVector<MemoryEffects::EffectInstance> effects;
-    memory.getEffects(effects);
-    for (const auto &effect : effects)
-      if (effect.getValue())
-        (isa<MemoryEffects::Write>(effect.getEffect()) ? writes : reads)
-            .insert(memoryOf(effect.getValue()));
-  }
-};
-
-bool meet(const llvm::DenseSet<Memory> &a, const llvm::DenseSet<Memory> &b) {
-  return llvm::any_of(a, [&](const Memory &memory) { return b.contains(memory); });
-}
-} // namespace
 
 LogicalResult program::verifyAsyncs(func::FuncOp func) {
   llvm::MapVector<int64_t, exec::AsyncOp> open;  // started and not waited for

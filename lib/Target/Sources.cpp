@@ -26,6 +26,8 @@ using namespace moire::target;
 /// Statements a function and a file may have: compile time grows faster than
 /// the length of a function.
 static constexpr size_t kFunctionStatements = 250, kFileStatements = 750;
+/// So many for training alone become a part that evaluation leaves out; fewer stand in a block.
+static constexpr size_t kTrainingStatements = 20;
 /// So many make a CUDA graph of their own worth its launch.
 static constexpr size_t kGraphStatements = 4;
 /// Loops a file may have; one takes g++ about 0.2 s.
@@ -57,6 +59,7 @@ private:
     std::string name, file, comment, body;
     size_t statements = 0;
     bool isGraph = false; ///< it may run as a CUDA graph
+    bool trains = false;  ///< evaluation leaves it out
   };
   std::vector<Part> parts;
   std::vector<FunctionEntry> functions; ///< and of how many parts each is
@@ -96,6 +99,36 @@ static bool needsHost(Operation &op) {
   return isa<exec::AllReduceOp, exec::ReduceScatterOp, exec::AllGatherOp, exec::AxisIndexOp,
              exec::ExchangeOp, exec::AllToAllRowsOp, exec::AsyncOp, exec::WaitOp,
              exec::StartReduceOp, exec::PublishOp, exec::LossOp>(op);
+}
+
+/// Statements for training alone, how many of them follow one another. Those at the end are as
+/// many as can be.
+static DenseMap<Operation *, size_t> trainingRuns(func::FuncOp func) {
+  DenseMap<Operation *, size_t> runs;
+  SmallVector<Operation *> run;
+  auto finish = [&](size_t length) {
+    for (Operation *op : run)
+      runs[op] = length;
+    run.clear();
+  };
+  for (Operation &op : func.getBody().front())
+    if (op.hasAttr(exec::kTrainingAttr))
+      run.push_back(&op);
+    else if (!isPure(&op) && !op.hasTrait<OpTrait::IsTerminator>())
+      finish(run.size());
+  finish(std::numeric_limits<size_t>::max());
+  return runs;
+}
+
+/// Two columns further right.
+static std::string indented(StringRef lines) {
+  std::string text;
+  for (StringRef rest = lines; !rest.empty();) {
+    auto [line, behind] = rest.split('\n');
+    text += (line.empty() ? "" : "  ") + line.str() + "\n";
+    rest = behind;
+  }
+  return text;
 }
 
 LogicalResult SourceWriter::readSteps() {
@@ -161,10 +194,18 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
   // Of a pipeline on GPUs what the stream alone does is a part by itself.
   const bool cutsGraphs = info.pipeline && info.options.target != TargetKind::cpu;
   bool ofHost = false; // what body holds
+  const DenseMap<Operation *, size_t> training = trainingRuns(func);
+  bool trains = false, inBlock = false, askedInForward = false;
+  auto setBlock = [&](bool on) {
+    if (inBlock != on)
+      body += on ? "  if (ctx.trains) {\n" : "  }\n";
+    inBlock = on;
+  };
   auto finish = [&](bool isLast) {
+    setBlock(false);
     const bool isGraph = cutsGraphs && !ofHost && count >= kGraphStatements;
     if (!isGraph && !body.empty() && number > 0 && !parts.back().isGraph &&
-        parts.back().statements + count <= kFunctionStatements) {
+        parts.back().trains == trains && parts.back().statements + count <= kFunctionStatements) {
       parts.back().body += body;
       parts.back().statements += count;
     } else if (!body.empty() || (isLast && number == 0)) {
@@ -174,7 +215,7 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
                                : info.pipeline                ? name.substr(0, name.find('_'))
                                                               : name;
       parts.push_back(
-          {name + std::to_string(number), file, comment, std::move(body), count, isGraph});
+          {name + std::to_string(number), file, comment, std::move(body), count, isGraph, trains});
     }
     body.clear();
     last.clear();
@@ -190,9 +231,18 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
       finish(false);
       ofHost = !ofHost;
     }
-    if (asks && !asked && writesGradient(op)) {
+    const size_t run = training.lookup(&op);
+    if ((run >= kTrainingStatements) != trains) {
+      finish(false);
+      trains = !trains;
+    }
+    // Evaluation asks before it takes the loss.
+    const bool changesGradient = !asked && writesGradient(op);
+    if (asks && (changesGradient || (isa<exec::LossOp>(op) && !askedInForward))) {
+      setBlock(false);
       body += "  checkSlots(ctx);\n";
-      asked = true;
+      asked |= changesGradient;
+      askedInForward |= !trains;
     }
     if (asked && op.walk([](exec::ExchangeOp) { return WalkResult::interrupt(); }).wasInterrupted())
       return op.emitError("sends rows to experts, where --expert-slots must know before the first "
@@ -201,17 +251,20 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
     // What has no node was added by the train phase: the loss and its like.
     if (node.empty())
       node = "not in the graph";
-    if (node != last)
-      body += "  // " + node + "\n";
+    const bool block = run > 0 && !trains;
+    setBlock(block);
+    const std::string lines = (node != last ? "  // " + node + "\n" : std::string()) + *statement;
     last = node;
-    body += *statement;
+    body += block ? indented(lines) : lines;
     if (++count == kFunctionStatements)
       finish(false);
   }
   finish(true);
-  FunctionEntry &function = functions.emplace_back(FunctionEntry{name, {}});
-  for (const Part &part : ArrayRef<Part>(parts).take_back(number))
+  FunctionEntry &function = functions.emplace_back(FunctionEntry{name, {}, {}});
+  for (const Part &part : ArrayRef<Part>(parts).take_back(number)) {
     function.isGraph.push_back(part.isGraph);
+    function.trains.push_back(part.trains);
+  }
   return success();
 }
 

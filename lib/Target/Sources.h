@@ -19,6 +19,7 @@ std::string banner(const ProgramInfo &info, llvm::StringRef what);
 struct FunctionEntry {
   std::string name;
   std::vector<bool> isGraph; ///< by part: whether it may run as a CUDA graph
+  std::vector<bool> trains;  ///< by part: whether evaluation leaves it out
 };
 
 /// program.cpp: constants, parameters, inputs, files, peak, program.

@@ -259,12 +259,19 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     text += "    {nullptr, 0, 0},\n";
   text += "};\n\n";
   for (const FunctionEntry &function : functions) {
-    text += "static void " + (info.pipeline ? function.name : "microStep") + "(Context &ctx) {\n";
-    for (auto [i, isGraph] : llvm::enumerate(function.isGraph)) {
-      const std::string part = function.name + std::to_string(i + 1);
-      text += isGraph ? "  replay(ctx, " + part + ");\n" : "  " + part + "(ctx);\n";
-    }
-    text += "}\n\n";
+    auto define = [&](const std::string &name, bool trains) {
+      text += "static void " + name + "(Context &ctx) {\n";
+      for (auto [i, isGraph] : llvm::enumerate(function.isGraph)) {
+        if (function.trains[i] && !trains)
+          continue;
+        const std::string part = function.name + std::to_string(i + 1);
+        text += isGraph ? "  replay(ctx, " + part + ");\n" : "  " + part + "(ctx);\n";
+      }
+      text += "}\n\n";
+    };
+    define(info.pipeline ? function.name : "microStep", true);
+    if (!info.pipeline)
+      define("forward", false);
   }
   if (info.mesh)
     text += meshTables(info);
@@ -314,8 +321,10 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   }
   number("numInputs", info.inputs.size());
   field("inputs", "inputTable");
-  if (!info.pipeline)
+  if (!info.pipeline) {
     field("microStep", "microStep");
+    field("forward", "forward");
+  }
   if (info.prepare && !info.pipeline) {
     field("prepare", "prepare");
     number("shadowBytes", info.shadowBytes);

@@ -257,6 +257,8 @@ template <typename T> bool alike(const T *a, const T *b) {
 template <typename T>
 void crossEntropy(Context &ctx, const CrossEntropy &c, const T *logits, const int64_t *labels,
                   float *losses, float *lse) {
+  if (ctx.tap)
+    tapLogits(ctx, c, logits);
   withForm<T, 512>(c.vocab, true, [&](auto form) {
     using Form = decltype(form);
     MOIRE_LAUNCH(streamOf(ctx), rowGrid<Form>(c.rows), Form::kBlock, 0, lossKernel<T, Form>, c,
@@ -280,6 +282,8 @@ template <typename T>
 void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c, const T *logits,
                           const int64_t *labels, const float *dloss, float *losses, float *lse,
                           T *dlogits) {
+  if (ctx.tap)
+    tapLogits(ctx, c, logits);
   // A row in shared memory may leave room for one block only: a large one.
   withForm<T, 1024>(c.vocab, alike<T>(logits, dlogits), [&](auto form) {
     using Form = decltype(form);

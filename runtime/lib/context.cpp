@@ -46,4 +46,11 @@ void *Context::scratch(int64_t bytes) {
   return block.data();
 }
 
+void runForward(Context &ctx) {
+  if (ctx.first() && ctx.program->prepare)
+    ctx.program->prepare(ctx);
+  ctx.last = false;
+  ctx.program->forward(ctx);
+}
+
 } // namespace moire::rt

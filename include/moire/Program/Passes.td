@@ -144,6 +144,32 @@ def SplitParts : Pass<"split-parts", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"split", "split", "Ways to experts and back that were split">];
 }
 
+def MarkTraining : Pass<"mark-training", "::mlir::ModuleOp"> {
+  let summary = "Marks the statements that only training needs";
+  let description = [{
+    Of `@micro_step`: all but those from which the loss is computed, by what they read and write.
+    Evaluation runs the statements up to the last that is not marked, and leaves out the marked
+    ones among them. The loss is handed over as soon as it is there; nothing else moves. Stages of a pipeline need no marks: their forwards are
+    functions of their own.
+
+    ```mlir
+    exec.cross_entropy %z, %labels cotangent %seed ignore -100 to %losses, %lse logits %z : …
+    exec.gemm %z, %w to %d_h : …
+    exec.reduce sum %losses dims [0] to %loss : …
+    exec.loss %loss : memref<f32>
+    ```
+    ~~>
+    ```mlir
+    exec.cross_entropy %z, %labels cotangent %seed ignore -100 to %losses, %lse logits %z : …
+    exec.gemm %z, %w to %d_h {exec.training} : …
+    exec.reduce sum %losses dims [0] to %loss : …
+    exec.loss %loss : memref<f32>
+    ```
+  }];
+  let dependentDialects = ["::moire::exec::ExecDialect"];
+  let statistics = [Statistic<"marked", "marked", "Statements that only training needs">];
+}
+
 def PackArena : Pass<"pack-arena", "::mlir::ModuleOp"> {
   let summary = "Gives every buffer its offset in the arena";
   let description = [{

@@ -40,7 +40,6 @@ void startReduce(Context &ctx, int bucket) {
 }
 
 void reduceStep(Context &ctx) {
-  Comm &comm = *ctx.comm;
   for (int64_t b = 0; b < ctx.program->numBuckets; ++b) {
     if (size_t(b) < ctx.sums.size() && ctx.sums[b].number > 0)
       waitBeside(ctx, ctx.sums[b]);
@@ -48,16 +47,28 @@ void reduceStep(Context &ctx) {
       sumBucket(ctx, ctx.program->buckets[b]);
   }
   ctx.sums.clear();
+  sumLosses(ctx);
+}
 
+void sumLosses(Context &ctx) {
+  const int64_t accumulate = ctx.microBatches;
+  std::vector<double> own(accumulate);
+  download(ctx, own.data(), ctx.losses.data(), accumulate * int64_t(sizeof(double)));
+  double sum = 0;
+  if (!ctx.comm) {
+    for (double loss : own)
+      sum += loss;
+    upload(ctx, &ctx.outcome.as<StepOutcome>()->loss, &sum, sizeof sum);
+    return;
+  }
   // Atom number a · S + s lies at shard s, in its accumulation a. With a pipeline one rank of
   // pp has its loss and the others 0, which changes no bit.
+  Comm &comm = *ctx.comm;
   const Group data = comm.groupOver(ctx.program->pipeline ? "pp,dp,ep" : "dp,ep");
-  const int64_t shards = comm.groupOver("dp,ep").size(), accumulate = ctx.microBatches;
-  std::vector<double> own(accumulate), all(data.size() * accumulate);
-  download(ctx, own.data(), ctx.losses.data(), accumulate * int64_t(sizeof(double)));
+  const int64_t shards = comm.groupOver("dp,ep").size();
+  std::vector<double> all(data.size() * accumulate);
   comm.allGather(data, "all_gather of losses", own.data(), all.data(), 1,
                  accumulate * int64_t(sizeof(double)));
-  double sum = 0;
   for (int64_t a = 0; a < accumulate; ++a)
     for (int64_t s = 0; s < shards; ++s)
       for (int64_t member = s; member < data.size(); member += shards)

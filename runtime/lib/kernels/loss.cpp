@@ -57,6 +57,8 @@ float rowLse(const float *x, int64_t n) {
 template <typename T>
 void crossEntropy(Context &ctx, const CrossEntropy &c, const T *logits,
                   const int64_t *labels, float *losses, float *lse) {
+  if (ctx.tap)
+    tapLogits(ctx, c, logits);
   checkLabels(c, labels);
   eachRow<T>(ctx, c, [&](int64_t r, FloatRow<T> &in, FloatRow<T> &) {
     const float *x = in.read(logits + r * c.vocab);
@@ -95,6 +97,8 @@ void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
                           const T *logits, const int64_t *labels,
                           const float *cotangent, float *losses, float *lse,
                           T *dlogits) {
+  if (ctx.tap)
+    tapLogits(ctx, c, logits);
   checkLabels(c, labels);
   const float dloss = *cotangent;
   eachRow<T>(ctx, c, [&](int64_t r, FloatRow<T> &in, FloatRow<T> &out) {

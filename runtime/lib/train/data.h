@@ -33,6 +33,8 @@ public:
   /// so that a run which goes on under another plan reads on where this one stopped. Throws
   /// InputError for a token or label that is wrong.
   virtual void read(int64_t rowsBefore, int64_t micro, MicroBatch &batch) = 0;
+  /// So many different rows there are.
+  virtual int64_t rowsOfEpoch() const = 0;
   /// One line for the start of the run.
   virtual std::string describe() const = 0;
 };

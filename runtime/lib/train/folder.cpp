@@ -30,6 +30,8 @@ public:
     batch.counted = countLabels(program, batch);
   }
 
+  int64_t rowsOfEpoch() const override { return rowsOfStep(); }
+
   std::string describe() const override {
     return "a fixed batch of " + std::to_string(rowsOfStep()) + " rows from '" + folder.path() +
            "'" + (program.numRamp > 1 ? ", of which a smaller step takes the first ones" : "");

@@ -60,6 +60,8 @@ public:
     batch.counted = countLabels(program, batch);
   }
 
+  int64_t rowsOfEpoch() const override { return int64_t(folders.size()) * rows; }
+
   std::string describe() const override {
     return std::to_string(folders.size()) + " folders of " + std::to_string(rows) +
            " rows each from '" + path + "'";

@@ -95,7 +95,6 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   app.add_option("--data", o.data.path,
                  "token files, text file or folder of tensors; see below for formats, several "
                  "files and weights")
-      ->required()
       ->type_name("PATH");
   app.add_option("--mix", o.data.mix,
                  "other weights of the files of --data once so many steps are done, e.g. "
@@ -105,6 +104,30 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "join: windows of tokens run on over the ends of documents; keep: each document is "
                  "cut by itself, and what its last window lacks does not count")
       ->capture_default_str();
+  app.add_option(
+         "--eval", o.eval,
+         "data as of --data, on which the mean loss is measured: forward alone, the same rows "
+         "each time")
+      ->type_name("PATH");
+  auto *evalEvery = app.add_option("--eval-every", o.evalEvery,
+                                   "of --eval: after every so many steps, and the last")
+                        ->default_str("after the last step");
+  auto *evalRows =
+      app.add_option("--eval-rows", o.evalRows,
+                     "of --eval: how many rows (sequences), the first in a shuffled order")
+          ->default_str("all");
+  app.add_flag("--eval-only", o.evalOnly, "measure the loss of --eval, and do not train");
+  auto *sample =
+      app.add_option("--sample", o.sample,
+                     "of a model of bytes: a text to go on with, at once, or after training "
+                     "where --data is given")
+          ->type_name("TEXT");
+  auto *sampleTokens = app.add_option("--tokens", o.sampleTokens, "of --sample: how many bytes")
+                           ->capture_default_str();
+  auto *temperature =
+      app.add_option("--temperature", o.temperature,
+                     "of --sample: logits are divided by it; 0 takes the likeliest byte")
+          ->capture_default_str();
   app.add_option("--steps", o.steps, "optimizer steps")->capture_default_str();
   app.add_option("--accumulate", o.accumulate,
                  program.pipeline ? "rounds of a step: each runs the pipeline's schedule once"
@@ -232,6 +255,26 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
        "join or keep");
   o.data.keepDocuments = documents == "keep";
   o.data.seed = o.seed;
+  o.samples = sample->count() > 0;
+  for (CLI::Option *option : {sampleTokens, temperature})
+    if (option->count() && !o.samples)
+      throw InputError(option->get_name() + " is for --sample; add that, or leave it out");
+  need(o.sampleTokens >= 1, "--tokens", std::to_string(o.sampleTokens), "1 or more");
+  need(std::isfinite(o.temperature) && o.temperature >= 0, "--temperature", text(o.temperature),
+       "0 or more");
+  if (o.data.path.empty() && !o.evalOnly && !o.samples)
+    throw InputError("--data is missing: what to train on; --help tells what it can name");
+  for (CLI::Option *option : {evalEvery, evalRows})
+    if (option->count() && o.eval.empty())
+      throw InputError(option->get_name() + " is for --eval; add that, or leave it out");
+  need(!evalEvery->count() || o.evalEvery >= 1, "--eval-every", std::to_string(o.evalEvery),
+       "1 or more");
+  need(!evalRows->count() || o.evalRows >= 1, "--eval-rows", std::to_string(o.evalRows),
+       "1 or more");
+  if (!o.checkpoint.empty() && (o.data.path.empty() || o.evalOnly))
+    throw InputError("--checkpoint is of a run that trains; name its --data, or leave it out");
+  if (o.evalOnly && o.eval.empty())
+    throw InputError("--eval-only needs --eval with the data to measure the loss on");
   need(o.steps >= 1, "--steps", std::to_string(o.steps), "1 or more");
   need(o.accumulate >= 1, "--accumulate", std::to_string(o.accumulate), "1 or more");
   need(!threads->count() || (o.threads >= 1 && o.threads <= 1024), "--threads",

@@ -21,13 +21,20 @@ const char *nameOf(Schedule schedule);
 
 struct Options {
   DataOptions data;
-  std::string weights, log, dumpGrads, trace, memory;
+  std::string eval, weights, log, dumpGrads, trace, memory;
   std::string checkpoint, resume; ///< folders; resume may be `auto`
   int64_t checkpointEvery = 0;    ///< steps; 0: at the end alone
   int64_t keep = 3;               ///< checkpoints
   bool asyncCheckpoint = false;
   int64_t traceSteps = 3;
   int64_t steps = 100;
+  int64_t evalEvery = 0; ///< steps; 0: after the last one
+  int64_t evalRows = 0;  ///< 0: all
+  bool evalOnly = false;
+  bool samples = false; ///< with `sample`, which may be empty
+  std::string sample;
+  int64_t sampleTokens = 200;
+  double temperature = 0.8;
   double lr = 1e-3;
   Schedule schedule = Schedule::constant;
   int64_t warmup = 0;

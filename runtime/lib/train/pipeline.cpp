@@ -51,7 +51,7 @@ Pipeline::Pipeline(Context &ctx, Transport *link, double patience, Trace *trace)
     freeInboxes.push_back(int(i));
   // A contradiction is told before the first step, in whichever round it is.
   for (int64_t number = info.numRounds; number-- > 0;)
-    chooseRound(number);
+    chooseRound(number, false);
 }
 
 Pipeline::~Pipeline() {
@@ -118,11 +118,32 @@ int Pipeline::find(bool backward, int path, int stage, int microBatch) const {
   return -1;
 }
 
-void Pipeline::chooseRound(int64_t number) {
-  if (chosen == number)
+void Pipeline::keepForwards() {
+  // What is left of an order that ends ends, too: it waits for less.
+  forwards.clear();
+  for (int64_t i = 0; i < own.numTasks; ++i)
+    if (own.tasks[i].kind == TaskKind::forward) {
+      forwards.push_back(own.tasks[i]);
+      forwards.back().pair = nullptr;
+    }
+  activations.clear();
+  for (int64_t m = 0; m < own.numMessages; ++m)
+    if (!own.messages[m].cotangent)
+      activations.push_back(own.messages[m]);
+  own.tasks = forwards.data();
+  own.numTasks = int64_t(forwards.size());
+  own.messages = activations.data();
+  own.numMessages = int64_t(activations.size());
+}
+
+void Pipeline::chooseRound(int64_t number, bool forwardTasks) {
+  if (chosen == number && forwardsAlone == forwardTasks)
     return;
   chosen = number;
+  forwardsAlone = forwardTasks;
   own = self.rounds[number];
+  if (forwardsAlone)
+    keepForwards();
   firstOf.clear();
   for (int64_t path = 0, sum = 0; path < info.numPaths; ++path) {
     firstOf.push_back(sum);
@@ -178,6 +199,11 @@ void Pipeline::chooseRound(int64_t number) {
   }
   jobs.assign(own.numMessages, 0);
   inboxOf.assign(own.numTasks, 0);
+  mostHandedOver = 0;
+  for (int64_t i = 0, now = 0; i < own.numTasks; ++i) {
+    now -= around[i].message < 0 && bytesOf(inputsOf(own.tasks[i])) > 0;
+    mostHandedOver = std::max(mostHandedOver, now += around[i].consumer >= 0);
+  }
 }
 
 Pipeline::Kept Pipeline::inputsOf(const TaskInfo &task) const {
@@ -221,8 +247,17 @@ std::string Pipeline::name(bool cotangent, int path, int stage, int microBatch) 
 // Inboxes
 //===----------------------------------------------------------------------===//
 
+bool Pipeline::mayReceive(int message) const {
+  // All tasks of a round leave inboxes free as its messages need them. Of forwards alone nothing
+  // keeps the queue from running ahead of the tasks, but what they wait for has room.
+  return !forwardsAlone || message <= awaited ||
+         int64_t(freeInboxes.size()) > mostHandedOver - handedOver;
+}
 int Pipeline::takeInbox(const std::string &what) {
   std::lock_guard<std::mutex> hold(lock);
+  return takeFreeInbox(what);
+}
+int Pipeline::takeFreeInbox(const std::string &what) {
   if (freeInboxes.empty())
     throw RunError("none of the " + std::to_string(self.numInboxes) + " inboxes of rank " +
                    std::to_string(pp.index) + " of pp is free for the " + what +
@@ -234,9 +269,19 @@ int Pipeline::takeInbox(const std::string &what) {
 }
 void Pipeline::freeInbox(int number) {
   messages->freeInbox(number);
-  std::lock_guard<std::mutex> hold(lock);
-  freeInboxes.push_back(number);
-  waiting.change(-1);
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    freeInboxes.push_back(number);
+    waiting.change(-1);
+  }
+  changed.notify_all();
+}
+void Pipeline::countHandedOver(int by) {
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    handedOver += by;
+  }
+  changed.notify_all();
 }
 
 //===----------------------------------------------------------------------===//
@@ -245,6 +290,7 @@ void Pipeline::freeInbox(int number) {
 
 void Pipeline::putJobs() {
   startedMessages = 0;
+  awaited = -1;
   if (messages->runsBehind()) {
     for (int64_t m = 0; m < own.numMessages; ++m)
       jobs[m] = m + 1;
@@ -275,7 +321,7 @@ void Pipeline::startMessages() {
     return;
   for (; startedMessages < own.numMessages; ++startedMessages) {
     const int m = int(startedMessages);
-    if (own.messages[m].send && !published[taskOf[m]])
+    if (own.messages[m].send ? !published[taskOf[m]] : !mayReceive(m))
       return;
     doMessage(m);
   }
@@ -302,7 +348,14 @@ void Pipeline::doMessage(int m) {
   }
   if (bytesOf(inputsOf(t)) == 0)
     return;
-  const int number = takeInbox(what);
+  int number;
+  {
+    std::unique_lock<std::mutex> hold(lock);
+    changed.wait(hold, [&] { return mayReceive(m) || stopping; });
+    if (stopping)
+      return;
+    number = takeFreeInbox(what);
+  }
   const double begin = Trace::now();
   messages->receive(m, what, peer, piecesFrom(inbox(number), inputsOf(t)), number);
   if (trace)
@@ -318,12 +371,19 @@ void Pipeline::wait(int64_t job, const char *what) {
   if (job == 0)
     return;
   if (messages->runsBehind()) {
+    awaited = job - 1;
+    startMessages();
     if (job > startedMessages)
       contradiction("a task of rank " + std::to_string(pp.index) + " of pp waits for message " +
                     std::to_string(job - 1) + " of its queue, which waits for the task");
     return messages->followMessage(int(job - 1));
   }
   const double begin = Trace::now();
+  {
+    std::lock_guard<std::mutex> hold(lock);
+    awaited = job - jobs.front();
+  }
+  changed.notify_all();
   queue.wait(job);
   const double end = Trace::now();
   waitedSeconds += end - begin;
@@ -365,6 +425,8 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
   if (const Kept inputs = inputsOf(t); bytesOf(inputs) > 0) {
     messages->copy(piecesFrom(inbox(inboxOf[i]), inputs), piecesIn(slot, inputs));
     freeInbox(inboxOf[i]);
+    if (a.message < 0)
+      countHandedOver(-1);
   }
   state.kept = slot;
   state.own = info.stages[t.stage].own;
@@ -399,10 +461,11 @@ void Pipeline::end(int i) {
     const Kept outputs = outputsOf(t);
     messages->copy(piecesIn(slot, outputs), piecesFrom(inbox(number), outputs));
     inboxOf[a.consumer] = number;
+    countHandedOver(1);
   }
   if (!published[i])
     publish(i);
-  if (t.kind == TaskKind::backward || t.kind == TaskKind::backwardWeight)
+  if (t.kind == TaskKind::backward || t.kind == TaskKind::backwardWeight || forwardsAlone)
     for (Count *count : {&inFlight, &inStage[t.stage]})
       count->change(-1);
 }
@@ -453,10 +516,12 @@ void Pipeline::restartCounts() {
   waiting.restart();
 }
 
-void Pipeline::runStep(int64_t which, int64_t rounds, const SetInputs &setInputs) {
+void Pipeline::runRounds(int64_t which, bool forwardTasks, int64_t rounds,
+                         const SetInputs &setInputs) {
   restartCounts();
-  if (which != chosen) { // all messages of the last step have moved
-    chooseRound(which);
+  if (which != chosen ||
+      forwardTasks != forwardsAlone) { // all messages of the last step have moved
+    chooseRound(which, forwardTasks);
     // Of two paths: the loss of a micro-batch may have been this rank's, and now be another's.
     const std::vector<double> none(ctx.losses.size() / sizeof(double));
     upload(ctx, ctx.losses.data(), none.data(), ctx.losses.size());
@@ -467,18 +532,21 @@ void Pipeline::runStep(int64_t which, int64_t rounds, const SetInputs &setInputs
   ctx.part = {};
   for (int64_t round = 0; round < rounds; ++round)
     runRound(round, setInputs);
+}
+
+void Pipeline::runStep(int64_t which, int64_t rounds, const SetInputs &setInputs) {
+  runRounds(which, false, rounds, setInputs);
   sumCopies(ctx);
-  if (ctx.comm) {
+  if (ctx.comm)
     reduceStep(ctx);
-  } else {
-    std::vector<double> losses(ctx.microBatches);
-    download(ctx, losses.data(), ctx.losses.data(), ctx.microBatches * int64_t(sizeof(double)));
-    double sum = 0;
-    for (double loss : losses)
-      sum += loss;
-    upload(ctx, &ctx.outcome.as<StepOutcome>()->loss, &sum, sizeof sum);
-  }
+  else
+    sumLosses(ctx);
   endStep(ctx);
+}
+
+void Pipeline::runForward(int64_t which, int64_t rounds, const SetInputs &setInputs) {
+  runRounds(which, true, rounds, setInputs);
+  sumLosses(ctx);
 }
 
 //===----------------------------------------------------------------------===//

@@ -47,6 +47,9 @@ public:
   /// index, the sums of gradients and losses, and the update.
   void runStep(int64_t round, int64_t rounds, const SetInputs &setInputs);
 
+  /// The forwards of all micro-batches alone, in their order of that round, and the sum of losses.
+  void runForward(int64_t round, int64_t rounds, const SetInputs &setInputs);
+
   /// After an error, by the thread that computes: tells the others and ends the queue's
   /// thread.
   void abandon(const std::string &why) noexcept;
@@ -77,8 +80,10 @@ private:
   };
 
   void checkTables();
-  /// What runs from now on is the round of this index. Between steps alone.
-  void chooseRound(int64_t number);
+  /// What runs from now on is the round of this index, or its forwards alone. Between steps alone.
+  void chooseRound(int64_t number, bool forwardTasks);
+  void keepForwards(); ///< of `own`
+  void runRounds(int64_t which, bool forwardTasks, int64_t rounds, const SetInputs &setInputs);
   /// The most of a step, of everything that is counted.
   void restartCounts();
   /// The task of this rank that makes or takes stage's cotangents or activations; -1: none.
@@ -107,7 +112,11 @@ private:
   char *inbox(int number) const {
     return ctx.at<char>(self.inboxOffset + number * self.inboxBytes);
   }
+  /// Whether the queue may take an inbox for this message now. Under the lock.
+  bool mayReceive(int message) const;
   int takeInbox(const std::string &what);
+  int takeFreeInbox(const std::string &what); ///< under the lock
+  void countHandedOver(int by);
   void freeInbox(int number);
   /// E.g. "activation of stage 2, micro-batch 3".
   std::string name(bool cotangent, int path, int stage, int microBatch) const;
@@ -121,7 +130,10 @@ private:
   Trace *trace;                            ///< null: none
 
   // Of the round that was chosen.
-  int64_t chosen = -1; ///< index of PipelineInfo::rounds
+  int64_t chosen = -1;        ///< index of PipelineInfo::rounds
+  bool forwardsAlone = false; ///< own is what follows
+  std::vector<TaskInfo> forwards;
+  std::vector<MessageInfo> activations;
   RankRoundInfo own = {};
   std::vector<Surroundings> around; ///< by task
   std::vector<int> taskOf;          ///< by message: that makes or takes it
@@ -142,6 +154,9 @@ private:
   std::vector<bool> published; ///< by task of the round
   bool stopping = false;
   std::vector<int> freeInboxes;
+  /// Inboxes with what one task of this rank made for another, now and at most in the round.
+  int64_t handedOver = 0, mostHandedOver = 0;
+  int64_t awaited = -1; ///< the last message that tasks waited for
   Count waiting;
   std::exception_ptr error;
 

@@ -6,14 +6,17 @@
 #include "train/rank.h"
 #include "moire/rt/collectives.h"
 #include "moire/rt/device.h"
+#include "moire/rt/gradients.h"
 #include "moire/rt/optimizer.h"
 #include "train/checkpoint.h"
+#include "train/evaluation.h"
 #include "train/gather.h"
 #include "train/gradients_file.h"
 #include "train/memory_use.h"
 #include "train/pipeline.h"
 #include "train/prefetch.h"
 #include "train/report.h"
+#include "train/sampling.h"
 #include "train/trace.h"
 #include "train/weights.h"
 
@@ -81,6 +84,15 @@ private:
   void train() {
     omp_set_num_threads(o.threads);
     setUp();
+    if (!data) { // nothing to train on
+      if (evaluation)
+        evaluate(first - 1);
+      if (o.samples)
+        sample();
+      if (comm)
+        finish();
+      return;
+    }
     double begin = now();
     CommTimes before = comm ? comm->times() : CommTimes();
     const int64_t traced = std::min(first + o.traceSteps - 1, o.steps);
@@ -88,6 +100,8 @@ private:
       if (trace)
         trace->setStep(step, step <= traced);
       trainStep(step);
+      if (evaluation && (step == o.steps || (o.evalEvery && step % o.evalEvery == 0)))
+        evaluate(step);
       if (trace && step == traced)
         trace->write();
       // The first step touches memory for the first time.
@@ -102,6 +116,8 @@ private:
       saveLast(std::max(o.steps, first - 1));
     if (memory)
       memory->write();
+    if (o.samples)
+      sample();
     if (!comm)
       return;
     const double seconds = now() - begin;
@@ -191,8 +207,11 @@ private:
   void prepare() {
     checkLink(o.gpuLink);
     checkGraphNodes(o.graphNodes);
-    data = std::make_unique<Prefetch>(openData(o.data, p, o.accumulate, shards), p, most, shard,
-                                      shards);
+    if (!o.evalOnly && !o.data.path.empty())
+      data = std::make_unique<Prefetch>(openData(o.data, p, o.accumulate, shards), p, most, shard,
+                                        shards);
+    if (!o.eval.empty())
+      evaluation = std::make_unique<EvaluationSet>(o, p, most, shard, shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     if (!o.trace.empty())
       trace = std::make_unique<Trace>(o.trace, comm);
@@ -209,9 +228,11 @@ private:
         *ctx, o, [this](const std::string &text) { report->say(text); });
   }
 
-  /// N of the step: the labels that count, of all ranks. Also where a signal that came
-  /// to any rank stops all of them, after the same step.
-  int64_t count(int64_t step, int64_t own) {
+  /// Labels that count, of all ranks, and the greatest signal that came to any of them.
+  struct Counted {
+    int64_t labels, signal;
+  };
+  Counted countOverRanks(int64_t own) {
     int64_t sum = countsData ? own : 0, signal = s.stopSignal ? s.stopSignal() : 0;
     int64_t written = checkpoints->partIsWritten();
     if (comm) {
@@ -228,6 +249,12 @@ private:
     }
     if (written)
       endOn(checkpoints->finish());
+    return {sum, signal};
+  }
+
+  /// N of the step. Also where a signal stops all ranks, after the same step.
+  int64_t count(int64_t step, int64_t own) {
+    const auto [sum, signal] = countOverRanks(own);
     if (signal && step > first) {
       const std::string stopped =
           "stopped by signal " + std::to_string(signal) + " after step " + std::to_string(step - 1);
@@ -269,10 +296,16 @@ private:
       loadWeights(*ctx, o.weights, o.seed, s.executable);
     else
       loadCheckpoint(*ctx, found.path, s.executable);
+    if (o.samples)
+      sampler = std::make_unique<Sampler>(*ctx);
     if (!comm || comm->rank() == 0)
       checkpoints->prepare(found);
     report->openLog(done.step);
-    report->start(*ctx, data->describe(), s.ranks);
+    report->start(*ctx,
+                  data         ? data->describe()
+                  : evaluation ? evaluation->describe()
+                               : "none",
+                  s.ranks);
     first = done.step + 1;
     rowsBefore = done.rows;
     for (const std::string &note : found.notes)
@@ -332,6 +365,53 @@ private:
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
                        " of step " + std::to_string(step) +
                        " is not finite; use a smaller --lr, --clip or --warmup");
+  }
+
+  /// The mean loss over the labels of the evaluation set, after so many steps.
+  void evaluate(int64_t step) {
+    const double begin = now(), traced = Trace::now();
+    round = roundAfter(p, step);
+    ctx->microBatches = micros = o.accumulate * round.microBatches;
+    ctx->trains = false;
+    double sum = 0;
+    int64_t labels = 0;
+    for (int64_t before = 0; before < evaluation->rows(); before += micros * shards * p.batch) {
+      batches = evaluation->read(before, micros);
+      int64_t own = 0;
+      for (int64_t a = 0; a < micros; ++a)
+        own += batches[a].counted;
+      const int64_t counted = countOverRanks(own).labels;
+      if (counted == 0)
+        continue;
+      ctx->scale = static_cast<float>(1.0 / double(counted));
+      partLabels.clear();
+      if (pipeline) {
+        pipeline->runForward(round.round, o.accumulate,
+                             [this](TaskState &task) { setInputs(task, task.microBatch); });
+      } else {
+        for (int64_t micro = 0; micro < micros; ++micro) {
+          ctx->microBatch = micro;
+          setInputs(*ctx, micro);
+          ctx->part = {};
+          runRows(0, p.batch, false);
+        }
+        if (comm)
+          sumLosses(*ctx);
+      }
+      sum += outcomeOfStep(*ctx).loss * double(counted);
+      labels += counted;
+    }
+    ctx->trains = true;
+    if (labels == 0)
+      endAll<InputError>("no label of --eval '" + o.eval + "' counts: all are -100");
+    if (trace)
+      trace->add(Trace::steps, "evaluation after step " + std::to_string(step), traced,
+                 Trace::now());
+    report->evaluation(step, sum / double(labels), evaluation->rows(), now() - begin);
+  }
+
+  void sample() {
+    report->text(o.sample, sampler->goOn(o.sample, o.sampleTokens, o.temperature, o.seed));
   }
 
   /// Forward and backward of all micro-batches, then the update.
@@ -396,9 +476,12 @@ private:
     if (end - begin < p.batch)
       selectRows(begin, end);
     try {
-      runMicroStep(*ctx, last);
+      if (ctx->trains)
+        runMicroStep(*ctx, last);
+      else
+        runForward(*ctx);
       ctx->part.isFirst = false;
-      ++parts;
+      parts += ctx->trains;
     } catch (const ExpertOverflow &e) {
       if (end - begin <= 1)
         throw RunError(std::string(e.what()) + ", with one row of the micro-batch; compile with "
@@ -452,13 +535,15 @@ private:
   int64_t rowsBefore = 0;        ///< position in the data, of all ranks: see DataSource::read
   /// Of the ranks that read the same data one counts its labels.
   bool countsData = true;
+  std::unique_ptr<EvaluationSet> evaluation; ///< null: none is asked for
   std::unique_ptr<Report> report;
   std::unique_ptr<Trace> trace; ///< null: none is asked for
   std::unique_ptr<Context> ctx;
+  std::unique_ptr<Sampler> sampler;  ///< null: no --sample
   std::unique_ptr<MemoryUse> memory; ///< null: none is asked for
   std::unique_ptr<Checkpoints> checkpoints; ///< behind ctx, which its thread uses
   int64_t first = 1; ///< step
-  std::unique_ptr<Prefetch> data;
+  std::unique_ptr<Prefetch> data; ///< null: there is nothing to train on
   const MicroBatch *batches = nullptr; ///< of this step
   /// Those of the step's parts, which a GPU may still have to read.
   std::deque<std::vector<int64_t>> partLabels;

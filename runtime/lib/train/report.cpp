@@ -207,4 +207,33 @@ void Report::step(const StepResult &r) {
   lineOpen = terminal;
 }
 
+void Report::evaluation(int64_t step, double loss, int64_t rows, double seconds) {
+  if (silent)
+    return;
+  if (log) {
+    std::fprintf(log,
+                 "{\"step\": %lld, \"eval_loss\": %s, \"eval_rows\": %lld, \"eval_seconds\": %s}\n",
+                 (long long)step, number(loss).c_str(), (long long)rows, number(seconds).c_str());
+    if (std::fflush(log) != 0)
+      throw RunError("cannot write --log '" + options.log + "': " + std::strerror(errno));
+  }
+  if (lineOpen)
+    std::fputc('\n', stderr);
+  lineOpen = false;
+  std::fprintf(stderr, "eval at step %lld  loss %.4f  over %lld rows in %.3g s\n", (long long)step,
+               loss, (long long)rows, seconds);
+}
+
+void Report::text(const std::string &prompt, const std::string &more) {
+  if (silent)
+    return;
+  if (lineOpen)
+    std::fputc('\n', stderr);
+  lineOpen = false;
+  std::fwrite(prompt.data(), 1, prompt.size(), stdout);
+  std::fwrite(more.data(), 1, more.size(), stdout);
+  std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
 } // namespace moire::rt

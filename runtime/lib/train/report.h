@@ -35,6 +35,10 @@ public:
   /// step.
   void start(const Context &ctx, const std::string &data, const std::string &ranks);
   void step(const StepResult &r);
+  /// The mean loss over so many rows of --eval, after so many steps.
+  void evaluation(int64_t step, double loss, int64_t rows, double seconds);
+  /// A text and what the model goes on with.
+  void text(const std::string &prompt, const std::string &more);
   /// How many micro-batches had more rows than slots, and the parts that all ran in.
   void overflows(int64_t microBatches, int64_t parts);
   /// How GPU memory goes to other ranks; empty: nothing to say.

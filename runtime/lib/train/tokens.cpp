@@ -67,6 +67,13 @@ public:
     batch.counted = countLabels(program, batch);
   }
 
+  int64_t rowsOfEpoch() const override {
+    int64_t sum = 0;
+    for (const Windows &stream : streams)
+      sum += stream.count();
+    return sum;
+  }
+
   std::string describe() const override {
     std::ostringstream s;
     for (size_t i = 0; i < streams.size(); ++i) {

@@ -843,3 +843,11 @@ func.func @unequal_parts(%x: memref<40x32xf32>, %w: memref<3x32x16xf32>, %m: mem
   exec.grouped_gemm %x, %w, %r to %y {exec.part = array<i64: 0, 2, 0>} : memref<40x32xf32>, memref<3x32x16xf32>, !nn.routing<tokens = 20, k = 2, experts = 3> to memref<40x16xf32>
   return
 }
+
+// -----
+
+func.func @training(%sum: memref<f32>) {
+  // expected-error @+1 {{'exec.training' is a unit, of a statement that is not the loss}}
+  exec.loss %sum {exec.training} : memref<f32>
+  return
+}

@@ -121,6 +121,8 @@ void statements(Context &ctx) {
     sum += losses[r];
   const float scaled = float(sum) * *scale;
   loss(ctx, &scaled);
+  if (!ctx.trains)
+    return;
 
   // Backward: logits hold their gradient.
   float *dtable = gradOf(ctx, 0, room), *dbias = gradOf(ctx, 1, room + kRoom);
@@ -224,7 +226,7 @@ RankProgram::RankProgram(const std::string &mesh, int zero)
   p.parameters = params;
   p.numInputs = 3;
   p.inputs = kInputs;
-  p.microStep = microStep;
+  p.microStep = p.forward = microStep;
   p.numAxes = 4;
   p.axes = axes;
   p.numGroups = 4;

@@ -218,6 +218,8 @@ void wholeStatements(Context &ctx) {
     product(kRows, kWidth, kWidth, at(x, s), ctx.param(p.parameters[1 + s].offset), false,
             at(x, s + 1));
   head(ctx, at(x, stages), table, dlogits);
+  if (!ctx.trains)
+    return;
   if (ctx.first())
     std::fill_n(ctx.grad(0), p.gradElements, 0.0f);
   product(kRows, kVocab, kWidth, dlogits, table, false, at(dx, stages));
@@ -306,7 +308,7 @@ StageProgram::StageProgram(int stages) {
   p.parameters = wholeParameters.data();
   p.paramElements = p.gradElements = at;
   p.arenaBytes = kTemporaries + 2 * (stages + 1) * kBytes + kRows * kVocab * 4;
-  p.microStep = microStep;
+  p.microStep = p.forward = microStep;
 }
 
 std::unique_ptr<StageProgram> StageProgram::whole(int stages) {

@@ -42,10 +42,15 @@ struct Stages {
   }
 
   std::vector<std::string> arguments(std::vector<std::string> flags) {
-    if (std::find(flags.begin(), flags.end(), "--lr") == flags.end())
-      flags.insert(flags.end(), {"--lr", "0.001"});
-    flags.insert(flags.end(), {"--data", data, "--seed", "4", "--clip", "0.5", "--threads", "1",
-                               "--log", dir / "log.jsonl", "--dump-grads", dir / "g.safetensors"});
+    auto otherwise = [&](const char *flag, const std::string &value) {
+      if (std::find(flags.begin(), flags.end(), flag) == flags.end())
+        flags.insert(flags.end(), {flag, value});
+    };
+    otherwise("--lr", "0.001");
+    otherwise("--data", data);
+    otherwise("--seed", "4");
+    flags.insert(flags.end(), {"--clip", "0.5", "--threads", "1", "--log", dir / "log.jsonl",
+                               "--dump-grads", dir / "g.safetensors"});
     return flags;
   }
 

@@ -46,6 +46,7 @@ struct StepOutcome {
 class Comm;       // comm.h
 struct Ticket;     // comm.h
 class DeviceLink; // cuda/link.h
+struct LogitsTap; // loss.h
 struct Device;    // of the target: lib/device.cpp, cuda/device.h
 
 /// What generated code asks about the micro-batch that it works on.
@@ -120,12 +121,14 @@ struct Context : TaskState {
   float scale = 1;        ///< 1/N, also what the input of Role::scale points to
   int64_t microBatches = 1; ///< this rank's of a step
   bool last = false;        ///< the micro-step is the step's last
+  bool trains = true;       ///< false: Program::forward runs, for its loss alone
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
   std::vector<Ticket> asyncs; ///< with comm: what the micro-step has started, by number
   std::vector<Ticket> sums;   ///< with comm: of buckets that the step has started, by number
   bool inJob = false; ///< on a GPU, while a job of startBeside() is given to its stream
+  LogitsTap *tap = nullptr; ///< null: nobody asks for logits
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
 
   template <typename T> T *at(int64_t byteOffset) const {

@@ -92,6 +92,8 @@ void checkGraphNodes(int64_t wish);
 /// Starts the program's micro-step number ctx.microBatch; after the last one of a
 /// step also endStep().
 void runMicroStep(Context &ctx, bool last);
+/// Starts the forward of micro-batch ctx.microBatch alone, for its loss; ctx.trains is false.
+void runForward(Context &ctx);
 /// Waits for the step. Throws RunError for what a kernel found wrong, e.g. a
 /// label out of range.
 StepOutcome outcomeOfStep(Context &ctx);

@@ -20,6 +20,9 @@ void sumCopies(Context &ctx);
 /// gradients over the ranks that hold the same parameter, in the program's buckets,
 /// and the loss over all atoms, in their order.
 void reduceStep(Context &ctx);
+/// The sum of all micro-batches' losses of all ranks becomes the outcome's, in the same order on
+/// every mesh. Of many ranks or a pipeline: what runs alone adds them up as they come.
+void sumLosses(Context &ctx);
 
 /// squares [numParameters], Σ g² of what this rank owns, becomes that of the logical
 /// parameters: summed over pieces, then over shards.

@@ -9,6 +9,8 @@
 #include "moire/rt/bf16.h"
 #include "moire/rt/context.h"
 
+#include <vector>
+
 namespace moire::rt {
 
 /// logits [rows, vocab], labels [rows]; a row labelled ignoreIndex does not
@@ -42,6 +44,15 @@ void crossEntropyWithGrad(Context &ctx, const CrossEntropy &c,
                           const T *logits, const int64_t *labels,
                           const float *dloss, float *losses, float *lse,
                           T *dlogits);
+
+/// Who wants to see one row of the logits: the functions above give it before they change them.
+struct LogitsTap {
+  int64_t row = 0;           ///< counted over all calls since seen was 0
+  int64_t seen = 0;          ///< rows so far
+  std::vector<float> logits; ///< of that row
+};
+/// Called by them where ctx.tap is given. Waits for the device.
+template <typename T> void tapLogits(Context &ctx, const CrossEntropy &c, const T *logits);
 
 /// Adds the micro-batch's loss to ctx.outcome; sets it in the first one of a step.
 void loss(Context &ctx, const float *value);

@@ -30,7 +30,7 @@ struct CopyInfo;     // pipeline.h
 struct PipelineInfo; // pipeline.h
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 9;
+inline constexpr uint32_t kAbiVersion = 10;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -255,6 +255,9 @@ struct Program {
   /// Forward and backward of one micro-batch: reads ctx.inputs and ctx.params,
   /// adds into ctx.grads (sets them when ctx.first()), gives its loss to loss().
   void (*microStep)(Context &);
+  /// The beginning of it that gives the loss, see Context::trains. A pipeline runs the forwards of
+  /// its stages instead.
+  void (*forward)(Context &);
   /// Once a step, before its first micro-batch: fills ctx.shadows from ctx.params.
   /// Null: nothing to do.
   void (*prepare)(Context &);
