@@ -255,7 +255,7 @@ def main():
             return 1 if failed else 0
         for name, runs, plans, kinds in [
                 ("one rank", args.runs, PLANS[:1], ["time", "call", "power", "full", "term"]),
-                ("ranks as threads", args.rank_runs // 4, PLANS[1:], ["call", "power", "full", "term"]),
+                ("ranks as threads", args.rank_runs // 2, PLANS[1:], ["call", "power", "full", "term"]),
                 ("ranks as processes", args.rank_runs, PLANS[1:], ["rank"])]:
             wrong, done, others = chains(args, runs, plans, kinds, random.Random(args.seed))
             for text in wrong:

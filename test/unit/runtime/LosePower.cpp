@@ -142,7 +142,7 @@ int open(const char *path, int flags, ...) {
   static const auto next = real<int(const char *, int, ...)>("open");
   Disk &d = disk();
   Hold hold(d.lock);
-  if (!d.watches(path))
+  if (!d.watches(path) && path != d.parent(d.folder)) // which is synced for the folder's own name
     return next(path, flags, mode);
   if ((flags & O_CREAT) && !d.call())
     return full();
@@ -192,7 +192,7 @@ int fsync(int file) {
   Disk &d = disk();
   Hold hold(d.lock);
   const auto it = d.open.find(file);
-  if (it == d.open.end() || !d.watches(it->second))
+  if (it == d.open.end() || d.failing)
     return next(file);
   d.call(); // before it is done
   d.synced(it->second);
