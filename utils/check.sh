@@ -77,7 +77,7 @@ step "unit tests: compiled" ninja -C build unit-tests
 step "unit tests" unit_tests
 step "ranks: one of four killed at a random moment" python3 utils/check-killed-ranks.py --build build --runs 20
 step "checkpoints: trainers ended at random moments, and faulty ones" python3 utils/check-resume.py \
-  --build build --runs 30 --rank-runs 8
+  --build build --runs 25 --rank-runs 8
 step "plans: meshes of dp, ep and tp against one rank and PyTorch, by moire-run" python3 utils/check-plans.py \
   --build build --sample 20 --jobs 2
 step "plans: pipelines under every schedule, by moire-run" python3 utils/check-plans.py --build build \
