@@ -256,7 +256,8 @@ TEST(Trainer, HelpNamesEveryFlagOfTheContract) {
   for (const char *flag :
        {"--data", "--steps", "--lr", "--lr-schedule", "--warmup", "--beta1", "--beta2", "--eps",
         "--weight-decay", "--decay", "--momentum", "--clip", "--accumulate", "--seed", "--log",
-        "--weights", "--dump-grads", "--threads", "--mix", "--documents"})
+        "--weights", "--dump-grads", "--threads", "--mix", "--documents", "--checkpoint",
+        "--checkpoint-every", "--keep", "--async-checkpoint", "--resume"})
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
 }
 
