@@ -69,7 +69,8 @@ def losses(log):
     with open(log) as f:
         for line in f:
             entry = json.loads(line)
-            entry.pop("tokens_per_second")
+            for name in ("tokens_per_second", "seconds", "memory", "memory_peak"):
+                entry.pop(name)
             steps.append(entry)
     return steps
 

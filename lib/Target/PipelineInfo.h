@@ -39,6 +39,7 @@ struct StageEntry {
   /// Of a stage whose functions others run, too, and which had them first: the parameters that
   /// they name, in model order.
   std::vector<unsigned> named;
+  size_t firstRouter = 0; ///< among ProgramInfo::routers
   /// Bytes of a message of these, each tensor at a multiple of 64.
   int64_t messageBytes(llvm::StringRef role) const;
 };

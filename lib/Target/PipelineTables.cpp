@@ -98,9 +98,13 @@ static std::string stageTable(const ProgramInfo &info, const SharedNames &names,
     }
     if (pipeline.isShared(int(i)))
       row += ownTables(info, int(i), names, out);
+    else if (!info.routers.empty())
+      row += ", nullptr, nullptr";
+    if (!info.routers.empty())
+      row += ", " + text(int64_t(stage.firstRouter));
     rows.push_back(row + "}");
   }
-  out += "// functions, bytes of a slot, what comes and goes, parameters, collectives\n";
+  out += "// functions, bytes of a slot, what comes and goes, parameters, collectives, first router\n";
   return array(out, "StageInfo", "stages", rows, ",\n    ");
 }
 

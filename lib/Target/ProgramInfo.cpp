@@ -5,6 +5,7 @@
 #include "ProgramInfo.h"
 #include "dialects/pipe/Gradients.h"
 #include "dialects/pipe/PipeBalance.h"
+#include "Routers.h"
 #include "Text.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"
@@ -72,6 +73,8 @@ LogicalResult Collector::readAttributes() {
   info.seq = number("moire.seq");
   info.vocab = number("moire.vocab");
   info.tokenVocab = number("moire.token_vocab");
+  info.modelFlops = number("moire.model_flops");
+  info.hardwareFlops = number("moire.hardware_flops");
   return readEnums();
 }
 
@@ -406,6 +409,7 @@ FailureOr<ProgramInfo> Collector::run() {
       failed(readUpdates()) || failed(readMesh()) || failed(readBuffers()) || failed(readShadows()) ||
       (info.pipeline && failed(layOutPipeline(info))))
     return failure();
+  collectRouters(info);
   return std::move(info);
 }
 

@@ -50,6 +50,11 @@ struct ConstantEntry {
   int64_t offset, bytes; ///< in the block of tables; offsets are multiples of 64
 };
 
+struct RouterEntry {
+  std::string name;
+  int64_t experts = 0, pairs = 0; ///< pairs of token and expert in a micro-batch
+};
+
 struct ProgramInfo {
   mutable mlir::ModuleOp module;
   mutable mlir::func::FuncOp microStep; ///< of a pipeline: the first stage's forward
@@ -63,6 +68,7 @@ struct ProgramInfo {
   bool init = false;
   std::string optimizer, loss, labels, count; ///< enumerators of moire/rt/program.h
   int64_t batch = 0, seq = 0, vocab = 0, tokenVocab = 0;
+  int64_t modelFlops = 0, hardwareFlops = 0; ///< of one micro-batch; 0: not known
   int64_t arenaBytes = 0;
   std::vector<PeakLine> peak;
   int64_t paramElements = 0, gradElements = 0, stateElements = 0;
@@ -74,6 +80,7 @@ struct ProgramInfo {
   bool hasGradOffsets() const { return pipeline || divides(); }
   std::vector<ParameterEntry> parameters; ///< in model order
   std::vector<InputEntry> inputs;
+  std::vector<RouterEntry> routers;
   llvm::StringMap<unsigned> parameterOf;   ///< by symbol
   dist::MeshAttr mesh;                     ///< null: one rank
   llvm::SetVector<mlir::ArrayAttr> groups; ///< by their axes

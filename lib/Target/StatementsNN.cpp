@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "Routers.h"
 #include "Statements.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -261,7 +262,11 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                      pointer(op.getCotangent()), pointer(op.getDLogits())});
       })
       .Case([&](exec::RouteOp op) -> Result {
-        return call("route", {"ctx", routing(op.getRouting()), pointer(op.getIds())});
+        const std::string place = routing(op.getRouting());
+        std::vector<std::string> count{"ctx", std::to_string(numberInFunction(op, ofSecond)), place};
+        if (ofSecond.contains(op))
+          count.insert(count.begin() + 1, kSecond.str());
+        return call("route", {"ctx", place, pointer(op.getIds())}) + call("countRows", count);
       })
       .Case([&](exec::ChoiceCountsOp op) -> Result {
         auto ids = placeOf(op.getIds()).getShape();

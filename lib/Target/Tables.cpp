@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
+#include "Routers.h"
 #include "Sources.h"
 #include "Text.h"
 
@@ -278,6 +279,7 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   if (info.pipeline)
     text += pipelineTables(info, rows, names);
   // 5. The program.
+  text += routerTable(info);
   if (!info.ramp.empty()) {
     text += "// micro-batches, steps done before, index of the pipeline's round\n"
             "static const RampInfo ramp[] = {\n";
@@ -350,6 +352,14 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   if (!info.ramp.empty()) {
     number("numRamp", info.ramp.size());
     field("ramp", "ramp");
+  }
+  if (info.modelFlops) {
+    number("modelFlops", info.modelFlops);
+    number("hardwareFlops", info.hardwareFlops);
+  }
+  if (!info.routers.empty()) {
+    number("numRouters", info.routers.size());
+    field("routers", "routers");
   }
   return text + "};\n";
 }

@@ -41,4 +41,5 @@ void train::buildTrainPipeline(OpPassManager &passes, const TrainOptions &option
     passes.addPass(createTrainRouterBias({options.routerBiasRate}));
   // Last, because CSE would merge what this repeats with the original again.
   passes.addNestedPass<func::FuncOp>(createTrainRecompute());
+  passes.addPass(createTrainCountFlops());
 }

@@ -136,6 +136,12 @@ void checkMemory(const Context &, int64_t bytes) {
                    " are free; use a smaller batch or sequence in --bind");
 }
 
+MemoryInUse memoryInUse(const Context &) {
+  size_t free = 0, total = 0;
+  MOIRE_CUDA(cudaMemGetInfo(&free, &total));
+  return {int64_t(total - free), 0};
+}
+
 static int64_t bytesOf(const InputInfo &input) { return elements(input) * bytesOf(input.dtype); }
 
 /// A pipeline's functions may do two.

@@ -314,4 +314,19 @@ void expertCounts(Context &ctx, const Routing &r, int64_t *counts) {
                countsKernel, r, counts);
 }
 
+static __global__ void addCountsKernel(Routing r, int64_t *loads) {
+  const int64_t e = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (e < r.experts)
+    loads[e] += r.offsets[e + 1] - r.offsets[e];
+}
+
+void countRows(Context &ctx, const TaskState &task, int64_t router, const Routing &r) {
+  if (!ctx.loads.size())
+    return;
+  MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>((r.experts + 255) / 256)), dim3(256), 0,
+               addCountsKernel, r,
+               ctx.loads.as<int64_t>() +
+                   ctx.program->routers[task.firstRouter + router].offset);
+}
+
 } // namespace moire::rt

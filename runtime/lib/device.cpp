@@ -17,7 +17,10 @@
 #include "train/data.h"
 #endif
 
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 namespace moire::rt {
 
@@ -57,6 +60,14 @@ Connected connectDevices(Context &, GpuLink) { return {}; }
 #endif
 void checkMemory(const Context &, int64_t) {
   // The host pages: what fits is known only when it is used.
+}
+MemoryInUse memoryInUse(const Context &) {
+  MemoryInUse use;
+  std::ifstream status("/proc/self/status"); // "VmHWM:    123 kB"
+  for (std::string key, rest; status >> key && std::getline(status, rest);)
+    if (key == "VmRSS:" || key == "VmHWM:")
+      (key == "VmRSS:" ? use.now : use.peak) = 1024 * std::atoll(rest.c_str());
+  return use;
 }
 int64_t reserveBytes(const Program &) { return 0; }
 #ifdef MOIRE_CUDA_MODEL

@@ -254,4 +254,23 @@ def TrainRecompute : Pass<"train-recompute", "::mlir::func::FuncOp"> {
   }];
 }
 
+def TrainCountFlops : Pass<"train-count-flops", "::mlir::ModuleOp"> {
+  let summary = "Says how much a micro-batch computes";
+  let description = [{
+    Sums the products and attentions of @micro_step, forward and backward, a
+    multiply-add as two; elementwise work is left out. Experts count each pair of
+    token and expert, causal attention the half that is seen. `moire.hardware_flops`
+    is that sum, `moire.model_flops` the same without what the backward computes a
+    second time, the scores of attention. Where every parameter is trained, the
+    model's FLOPs are three times the forward's.
+
+    ```mlir
+    %o, %lse = nn.attention %q, %k, %v causal ...          // [1, 1, 4, 8]: 2 products of 2*4*4*8, half
+    %dq, %dk, %dv = nn.attention_grad %do, %q, %k, %v ...  // 5 products, half
+    ~~>
+    module attributes {moire.hardware_flops = 896 : i64, moire.model_flops = 768 : i64}
+    ```
+  }];
+}
+
 #endif // MOIRE_TRAIN_PASSES

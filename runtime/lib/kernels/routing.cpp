@@ -207,6 +207,15 @@ void expertCounts(Context &, const Routing &r, int64_t *counts) {
     counts[e] = r.offsets[e + 1] - r.offsets[e];
 }
 
+void countRows(Context &ctx, const TaskState &task, int64_t router, const Routing &r) {
+  if (!ctx.loads.size())
+    return;
+  int64_t *loads =
+      ctx.loads.as<int64_t>() + ctx.program->routers[task.firstRouter + router].offset;
+  for (int64_t e = 0; e < r.experts; ++e)
+    loads[e] += r.offsets[e + 1] - r.offsets[e];
+}
+
 #define INSTANTIATE(T)                                                                    \
   template void dispatch(Context &, const Routing &, int64_t, const T *, T *);             \
   template void dispatchGrad(Context &, const Routing &, int64_t, const T *, T *, float);  \

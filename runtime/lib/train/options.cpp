@@ -174,9 +174,21 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
       ->type_name("DIR");
   app.add_option("--log", o.log,
                  "one JSON object a step: step, loss (before the update), lr, "
-                 "grad_norm (before clipping), tokens, tokens_per_second; with --resume the file's "
-                 "steps up to the checkpoint's stay")
+                 "grad_norm (before clipping), tokens, tokens_per_second, seconds, tokens_seen, "
+                 "memory, memory_peak and, where the peak is known, mfu and hfu; with --resume the "
+                 "file's steps up to the checkpoint's stay")
       ->type_name("FILE.jsonl");
+  app.add_option("--tensorboard", o.tensorboard,
+                 "a new file of events in this folder: loss, lr, grad_norm, tokens_per_second, mfu")
+      ->type_name("FOLDER");
+  app.add_option("--expert-log", o.expertLog,
+                 "every so many steps, in --log and --tensorboard: the rows that each expert of "
+                 "each router got since the last time, and the pairs that were dropped (0: never)")
+      ->capture_default_str();
+  auto *peakTflops =
+      app.add_option("--peak-tflops", o.peakTflops,
+                     "what a rank's processor or GPU can compute at most, for mfu and hfu; known "
+                     "of some GPUs");
   app.add_option("--trace", o.trace,
                  "what each rank computes, waits for, sends and receives in the first steps, for "
                  "Perfetto, chrome://tracing and moire-plan --measured; on a GPU, when the host "
@@ -313,6 +325,14 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   o.gpuLink = gpuLink == "auto"   ? GpuLink::automatic
               : gpuLink == "nccl" ? GpuLink::nccl
                                   : GpuLink::host;
+  need(!peakTflops->count() || (o.peakTflops > 0 && std::isfinite(o.peakTflops)), "--peak-tflops",
+       text(o.peakTflops), "more than 0");
+  need(o.expertLog >= 0, "--expert-log", std::to_string(o.expertLog), "0 or more");
+  if (o.expertLog && !program.numRouters)
+    throw InputError("--expert-log is " + std::to_string(o.expertLog) +
+                     ", and the program has no routers of experts; leave it out");
+  if (o.expertLog && o.log.empty() && o.tensorboard.empty())
+    throw InputError("--expert-log is for --log and --tensorboard; add one, or leave it out");
   need(o.warmup >= 0, "--warmup", std::to_string(o.warmup), "0 or more");
   need(std::isfinite(o.lr) && o.lr >= 0, "--lr", text(o.lr), "0 or more");
   need(o.clip >= 0, "--clip", text(o.clip), "0 or more");

@@ -26,6 +26,9 @@ struct Options {
   int64_t checkpointEvery = 0;    ///< steps; 0: at the end alone
   int64_t keep = 3;               ///< checkpoints
   bool asyncCheckpoint = false;
+  std::string tensorboard;
+  int64_t expertLog = 0; ///< every so many steps; 0: never
+  double peakTflops = 0; ///< of a rank; 0: not given
   int64_t traceSteps = 3;
   int64_t steps = 100;
   int64_t evalEvery = 0; ///< steps; 0: after the last one

@@ -431,6 +431,7 @@ void Pipeline::begin(int i, TaskState &state, int64_t round, const SetInputs &se
   state.kept = slot;
   state.own = info.stages[t.stage].own;
   state.names = info.stages[t.stage].names;
+  state.firstRouter = info.stages[t.stage].firstRouter;
   state.microBatch = round * info.rounds[chosen].total + firstOf[t.path] + t.microBatch;
   state.firstMicroBatch = firstOf[t.path];
   state.part = {};

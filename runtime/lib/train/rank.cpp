@@ -10,6 +10,7 @@
 #include "moire/rt/optimizer.h"
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
+#include "train/expert_load.h"
 #include "train/gather.h"
 #include "train/gradients_file.h"
 #include "train/memory_use.h"
@@ -220,6 +221,8 @@ private:
       memory = std::make_unique<MemoryUse>(o.memory, *ctx, comm);
     ctx->comm = comm;
     ctx->microBatches = most;
+    if (o.expertLog)
+      experts = std::make_unique<ExpertLoad>(*ctx);
     if (comm || p.pipeline)
       ctx->losses = DeviceBlock(most * int64_t(sizeof(double)));
     if (p.pipeline)
@@ -359,8 +362,10 @@ private:
       report->graphs(graphs);
       graphsTold = !graphs.empty();
     }
-    report->step({step, loss, lr, norm, seconds, tokens});
     rowsBefore = rowsAfter;
+    report->step(*ctx, {step, loss, lr, norm, seconds, micros * shards, tokens,
+                        rowsBefore * std::max<int64_t>(1, p.seq)},
+                 loadsOf(step));
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
                        " of step " + std::to_string(step) +
@@ -373,6 +378,8 @@ private:
     round = roundAfter(p, step);
     ctx->microBatches = micros = o.accumulate * round.microBatches;
     ctx->trains = false;
+    if (experts)
+      experts->mark(); // what is counted now does not count
     double sum = 0;
     int64_t labels = 0;
     for (int64_t before = 0; before < evaluation->rows(); before += micros * shards * p.batch) {
@@ -402,6 +409,8 @@ private:
       labels += counted;
     }
     ctx->trains = true;
+    if (experts)
+      experts->backToMark();
     if (labels == 0)
       endAll<InputError>("no label of --eval '" + o.eval + "' counts: all are -100");
     if (trace)
@@ -412,6 +421,14 @@ private:
 
   void sample() {
     report->text(o.sample, sampler->goOn(o.sample, o.sampleTokens, o.temperature, o.seed));
+  }
+
+  /// How full experts were, where that is to be told after this step.
+  std::vector<RouterLoad> loadsOf(int64_t step) {
+    if (!experts)
+      return {};
+    experts->endStep(micros * shards);
+    return step % o.expertLog == 0 ? experts->take() : std::vector<RouterLoad>();
   }
 
   /// Forward and backward of all micro-batches, then the update.
@@ -475,6 +492,8 @@ private:
   void runRows(int64_t begin, int64_t end, bool last) {
     if (end - begin < p.batch)
       selectRows(begin, end);
+    if (experts && comm && ctx->trains)
+      experts->mark();
     try {
       if (ctx->trains)
         runMicroStep(*ctx, last);
@@ -483,6 +502,8 @@ private:
       ctx->part.isFirst = false;
       parts += ctx->trains;
     } catch (const ExpertOverflow &e) {
+      if (experts && ctx->trains)
+        experts->backToMark();
       if (end - begin <= 1)
         throw RunError(std::string(e.what()) + ", with one row of the micro-batch; compile with "
                                                "a larger --expert-slots");
@@ -543,6 +564,7 @@ private:
   std::unique_ptr<MemoryUse> memory; ///< null: none is asked for
   std::unique_ptr<Checkpoints> checkpoints; ///< behind ctx, which its thread uses
   int64_t first = 1; ///< step
+  std::unique_ptr<ExpertLoad> experts; ///< null: it is not asked for
   std::unique_ptr<Prefetch> data; ///< null: there is nothing to train on
   const MicroBatch *batches = nullptr; ///< of this step
   /// Those of the step's parts, which a GPU may still have to read.

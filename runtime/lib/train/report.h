@@ -6,27 +6,23 @@
 #ifndef MOIRE_RT_REPORT_H
 #define MOIRE_RT_REPORT_H
 
+#include "train/event_file.h"
 #include "train/options.h"
+#include "train/progress.h"
+#include "train/step_log.h"
 
-#include <cstdio>
+#include <memory>
 #include <string>
 
 namespace moire::rt {
 
-struct StepResult {
-  int64_t step;
-  double loss, lr, gradNorm, seconds;
-  int64_t tokens;
-};
-
-/// The progress line and the log of one run.
+/// The progress line, the log and the events of one run.
 class Report {
 public:
   /// silent: of a rank that leaves the talking to rank 0.
   Report(const Options &options, const Program &program, bool silent = false);
-  ~Report();
-  /// Opens the log; throws InputError where it cannot be written. done: steps of the run that
-  /// this one goes on from, which stay in it.
+  /// Opens what is written; throws InputError where it cannot be. done: steps of the run that
+  /// this one goes on from, which stay in the log.
   void openLog(int64_t done);
   /// A line of text.
   void say(const std::string &text);
@@ -34,7 +30,7 @@ public:
   /// Parameters, memory, data and, where there are several, ranks, before the first
   /// step.
   void start(const Context &ctx, const std::string &data, const std::string &ranks);
-  void step(const StepResult &r);
+  void step(const Context &ctx, const StepResult &r, std::vector<RouterLoad> routers = {});
   /// The mean loss over so many rows of --eval, after so many steps.
   void evaluation(int64_t step, double loss, int64_t rows, double seconds);
   /// A text and what the model goes on with.
@@ -54,12 +50,19 @@ public:
   void stagesEnd(double waited, double seconds);
 
 private:
-  void endLine();
   void largestOfStages(const Context &ctx);
+  /// With what the result, the program and the device tell of speed and memory.
+  StepRecord recordOf(const Context &ctx, const StepResult &r);
+
   const Options &options;
   const Program &program;
-  FILE *log = nullptr;
-  bool silent, terminal, lineOpen = false;
+  const bool silent;
+  ProgressLine progress;
+  std::unique_ptr<StepLog> log;      ///< null: none is asked for
+  std::unique_ptr<EventFile> events; ///< null: none is asked for
+  double peakFlops = 0;              ///< of all ranks; 0: not known
+  MemoryInUse memory;
+  double memorySeen = 0; ///< when memory was
 };
 
 } // namespace moire::rt

@@ -6,6 +6,7 @@
 #define MOIRE_RUNTIME_CHECKPOINTUTIL_H
 
 #include "FileUtil.h"
+#include "LogUtil.h"
 #include "TestUtil.h"
 #include "moire/rt/program.h"
 
@@ -62,7 +63,7 @@ struct CheckpointRuns {
     std::ifstream f(dir / log);
     for (std::string line; std::getline(f, line);) {
       all.push_back(nlohmann::json::parse(line));
-      all.back().erase("tokens_per_second");
+      dropMeasured(all.back());
     }
     return all;
   }

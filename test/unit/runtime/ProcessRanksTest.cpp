@@ -9,6 +9,7 @@
 
 #include "CommBattery.h"
 #include "CommUtil.h"
+#include "LogUtil.h"
 #include "Processes.h"
 #include "RankProgram.h"
 #include "TestUtil.h"
@@ -46,7 +47,7 @@ std::vector<std::string> stepsOf(const std::string &log) {
   std::istringstream lines(read(log));
   for (std::string text; std::getline(lines, text);) {
     auto json = nlohmann::json::parse(text);
-    json.erase("tokens_per_second");
+    dropMeasured(json);
     steps.push_back(json.dump());
   }
   return steps;

@@ -6,6 +6,7 @@
 #define MOIRE_RUNTIME_STAGESUTIL_H
 
 #include "FileUtil.h"
+#include "LogUtil.h"
 #include "StageProgram.h"
 #include "TestUtil.h"
 #include "train/safetensors.h"
@@ -59,7 +60,7 @@ struct Stages {
     std::ifstream f(dir / "log.jsonl");
     for (std::string line; std::getline(f, line);) {
       r.log.push_back(nlohmann::json::parse(line));
-      r.log.back().erase("tokens_per_second");
+      dropMeasured(r.log.back());
     }
     if (!std::filesystem::exists(dir / "g.safetensors"))
       return;

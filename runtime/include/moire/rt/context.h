@@ -63,6 +63,7 @@ struct TaskState {
   /// function names, and how the trace and errors call its collectives; else null.
   const StageParameter *own = nullptr;
   const char *const *names = nullptr;
+  int64_t firstRouter = 0; ///< among Program::routers: the one that the function calls 0
   /// Rows [begin, end) of the micro-batch's `rows` are run; tokens of others go to no
   /// expert. rows 0: all of them.
   struct Part {
@@ -130,6 +131,7 @@ struct Context : TaskState {
   bool inJob = false; ///< on a GPU, while a job of startBeside() is given to its stream
   LogitsTap *tap = nullptr; ///< null: nobody asks for logits
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
+  DeviceBlock loads;  ///< int64 for each expert of each router: countRows(); empty: not asked for
 
   template <typename T> T *at(int64_t byteOffset) const {
     return reinterpret_cast<T *>(arena.data() + byteOffset);

@@ -45,6 +45,13 @@ void checkMemory(const Context &ctx, int64_t bytes);
 int64_t reserveBytes(const Program &program);
 void reserve(Context &ctx);
 
+/// Bytes, now and at most so far: of the process where kernels' memory is the host's, else of
+/// all that the GPU holds, which has no peak (0).
+struct MemoryInUse {
+  int64_t now = 0, peak = 0;
+};
+MemoryInUse memoryInUse(const Context &ctx);
+
 /// Copies between host and device memory; done when they return.
 void upload(Context &ctx, void *device, const void *host, int64_t bytes);
 void download(Context &ctx, void *host, const void *device, int64_t bytes);

@@ -60,6 +60,7 @@ struct StageInfo {
   /// Of a stage whose functions are others', too: TaskState::own and names of its tasks.
   const StageParameter *own = nullptr;
   const char *const *names = nullptr;
+  int64_t firstRouter = 0; ///< of its own among Program::routers
 };
 
 struct TaskInfo {

@@ -221,6 +221,14 @@ struct RampInfo {
   int64_t round; ///< index of PipelineInfo::rounds; 0 without a pipeline
 };
 
+/// What chooses experts for tokens, once in each micro-batch.
+struct RouterInfo {
+  const char *name; ///< of the parameter that scores the experts, else of its ONNX node
+  int64_t experts;
+  int64_t pairs;  ///< of token and expert in a rank's micro-batch, before a capacity drops some
+  int64_t offset; ///< of its first expert in Context::loads, in elements
+};
+
 struct Program {
   uint32_t abi; ///< kAbiVersion
   const char *name;
@@ -286,6 +294,13 @@ struct Program {
   /// micro-batch without it.
   int64_t numRamp = 0;
   const RampInfo *ramp = nullptr;
+  /// Of one micro-batch, its forward and backward on all ranks that share its work: products
+  /// and attention, a multiply-add counted as two, of causal attention the half that is seen,
+  /// of experts the pairs of token and expert. hardware: with what the backward computes a
+  /// second time. 0: not known.
+  int64_t modelFlops = 0, hardwareFlops = 0;
+  int64_t numRouters = 0;
+  const RouterInfo *routers = nullptr; ///< in model order; of a pipeline those of all stages
 };
 
 /// What the programs of many ranks for GPUs name as `connect`, so that others need no

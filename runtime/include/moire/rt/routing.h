@@ -113,6 +113,12 @@ void rowsToPairs(Context &ctx, const Routing &r, int64_t width,
                  const float *rows, float *pairs);
 /// counts[e] = number of rows of expert e.
 void expertCounts(Context &ctx, const Routing &r, int64_t *counts);
+/// Adds them to Context::loads, where that is asked for. task: ctx or ctx.second; router: the
+/// number among those of its function.
+void countRows(Context &ctx, const TaskState &task, int64_t router, const Routing &r);
+inline void countRows(Context &ctx, int64_t router, const Routing &r) {
+  countRows(ctx, ctx, router, r);
+}
 
 } // namespace moire::rt
 
