@@ -53,4 +53,9 @@ void runForward(Context &ctx) {
   ctx.program->forward(ctx);
 }
 
+void node(Context &ctx, const char *name) {
+  if (ctx.onNode)
+    ctx.onNode(name);
+}
+
 } // namespace moire::rt

@@ -55,7 +55,7 @@ module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "no
     %t = exec.constant dense<[0.5, 1.0e+06]> : tensor<2xf32> : memref<2xf32>
 
     // CHECK: void step1(Context &ctx) {
-    // CHECK-NEXT: // fc
+    // CHECK-NEXT: node(ctx, "fc");
     // CHECK-NEXT: gemm(ctx, {.m = 4, .n = 6, .k = 8}, ctx.input<float>(inputs::x), ctx.param(at::fc_weight),
     // CHECK-NEXT:     ctx.at<float>(0), ctx.param(at::fc_bias));
     exec.gemm %x, %w bias %b to %a : memref<4x8xf32>, memref<8x6xf32>, memref<6xf32> to memref<4x6xf32> loc("fc")
@@ -77,7 +77,7 @@ module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "no
     exec.gemm %xt, %right to %dright mode add_after_first
       : memref<8x4xf32, strided<[1, 8]>>, memref<4x3xf32, strided<[6, 1]>> to memref<8x3xf32, strided<[6, 1]>> loc("fc")
 
-    // CHECK-NEXT: // gelu, mask
+    // CHECK-NEXT: node(ctx, "gelu, mask");
     // CHECK-NEXT: launch<Kernel0>(ctx, {6, 4}, in<1>(ctx.at<float>(0), {4}), in<0>(ctx.at<uint8_t>(256)), index(1),
     // CHECK-NEXT:     out<kStrided>(ctx.at<float>(128), {1, 6}), out<1>(ctx.at<float>(0), {4}));
     %a64 = exec.view %a : memref<4x6xf32> to memref<6x4xf32>
@@ -86,7 +86,7 @@ module attributes {moire.loss = "mse", moire.labels = "as-is", moire.count = "no
     exec.launch @kernel0 ins(%a64, %m64 : memref<6x4xf32>, memref<6x4xi1, affine_map<(d0, d1) -> (0)>>) index [1]
       outs(%c64, %a64 : memref<6x4xf32, strided<[1, 6]>>, memref<6x4xf32>) loc(fused["gelu", "mask"])
 
-    // CHECK-NEXT: // not in the graph
+    // CHECK-NEXT: node(ctx, "not in the graph");
     // CHECK-NEXT: copy(ctx, 24, ctx.at<float>(0), ctx.at<float>(128));
     exec.copy %a to %c : memref<4x6xf32> to memref<4x6xf32>
     // CHECK-NEXT: addStrided(ctx, {6, 4}, ctx.at<float>(0), {4, 1}, ctx.at<float>(128), {1, 6}, ctx.beta());

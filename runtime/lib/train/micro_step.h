@@ -17,10 +17,14 @@ inline void startMicroStep(Context &ctx, bool last) {
     ctx.program->prepare(ctx);
   ctx.last = last;
   ctx.program->microStep(ctx);
-  if (last && ctx.comm)
+  if (last && ctx.comm) {
+    node(ctx, "sums of gradients");
     reduceStep(ctx);
-  if (last)
+  }
+  if (last) {
+    node(ctx, "update");
     endStep(ctx);
+  }
 }
 
 } // namespace moire::rt

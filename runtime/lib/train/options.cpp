@@ -196,6 +196,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
       ->type_name("FILE.json");
   auto *traceSteps = app.add_option("--trace-steps", o.traceSteps, "of --trace: how many steps")
                          ->capture_default_str();
+  app.add_flag("--trace-ops", o.traceOps,
+               "of --trace: the nodes of the ONNX graph, too, within what a rank computes");
   app.add_option("--memory", o.memory,
                  "what each rank takes of its memory, counted in all steps, which get slower: bytes "
                  "of the arena that were touched, micro-batches in flight; for each number of "
@@ -317,6 +319,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   need(o.traceSteps >= 1, "--trace-steps", std::to_string(o.traceSteps), "1 or more");
   if (traceSteps->count() && o.trace.empty())
     throw InputError("--trace-steps is for --trace; add that, or leave it out");
+  if (o.traceOps && o.trace.empty())
+    throw InputError("--trace-ops is for --trace; add that, or leave it out");
   if (!o.trace.empty() && o.virtualTime)
     throw InputError("--trace measures time, and with --virtual-time it is counted; leave one of "
                      "them out");

@@ -30,6 +30,7 @@ struct Options {
   int64_t expertLog = 0; ///< every so many steps; 0: never
   double peakTflops = 0; ///< of a rank; 0: not given
   int64_t traceSteps = 3;
+  bool traceOps = false;
   int64_t steps = 100;
   int64_t evalEvery = 0; ///< steps; 0: after the last one
   int64_t evalRows = 0;  ///< 0: all

@@ -488,8 +488,10 @@ int Pipeline::runAction(int first, int64_t round, const SetInputs &setInputs) {
     state->own = nullptr;
     state->names = nullptr;
   }
-  if (trace)
+  if (trace) {
+    trace->endNode();
     traceAction(first, next, round, started);
+  }
   for (int i = first; i < next; ++i)
     end(i);
   return next;

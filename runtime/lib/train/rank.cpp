@@ -220,6 +220,8 @@ private:
     if (!o.memory.empty())
       memory = std::make_unique<MemoryUse>(o.memory, *ctx, comm);
     ctx->comm = comm;
+    if (o.traceOps)
+      ctx->onNode = [this](const char *name) { trace->beginNode(name); };
     ctx->microBatches = most;
     if (o.expertLog)
       experts = std::make_unique<ExpertLoad>(*ctx);
@@ -447,6 +449,8 @@ private:
       const double begin = trace ? Trace::now() : 0;
       runRows(0, p.batch, /*last=*/micro + 1 == micros);
       overflows += parts > before + 1;
+      if (trace)
+        trace->endNode();
       // The last one updates, too.
       if (trace)
         trace->add(Trace::tasks, "micro-batch " + std::to_string(micro), begin, Trace::now(),

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace moire::rt {
 
@@ -62,6 +63,19 @@ void Trace::add(Row row, const std::string &name, double begin, double end,
     return;
   std::lock_guard<std::mutex> hold(lock);
   events.push_back({row, begin, end, name, args});
+}
+
+void Trace::beginNode(const char *name) {
+  endNode();
+  if (!on)
+    return;
+  openNode = name;
+  nodeBegin = now();
+}
+
+void Trace::endNode() {
+  if (openNode)
+    add(tasks, std::exchange(openNode, nullptr), nodeBegin, now());
 }
 
 std::string Trace::textOf(double origin) const {

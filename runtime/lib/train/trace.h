@@ -44,6 +44,9 @@ public:
     step = number;
     on = keep;
   }
+  /// The computing thread alone: what it does from now on until the next call, or endNode().
+  void beginNode(const char *name);
+  void endNode();
   bool isOn() const { return on; }
   int64_t currentStep() const { return step; }
 
@@ -66,6 +69,8 @@ private:
   std::atomic<int64_t> step{0};
   std::mutex lock; ///< of events, which three threads make
   std::vector<Event> events;
+  const char *openNode = nullptr; ///< null: none
+  double nodeBegin = 0;
 };
 
 } // namespace moire::rt

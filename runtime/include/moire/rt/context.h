@@ -131,6 +131,8 @@ struct Context : TaskState {
   bool inJob = false; ///< on a GPU, while a job of startBeside() is given to its stream
   LogitsTap *tap = nullptr; ///< null: nobody asks for logits
   DeviceBlock losses; ///< with comm: a double for each micro-batch of the step
+  /// Hears the nodes of the graph whose statements come next; empty: nobody asks. See node().
+  std::function<void(const char *)> onNode;
   DeviceBlock loads;  ///< int64 for each expert of each router: countRows(); empty: not asked for
 
   template <typename T> T *at(int64_t byteOffset) const {
@@ -155,6 +157,10 @@ private:
   DeviceBlock scratchBlocks[2]; ///< by inJob
   std::unique_ptr<const void *[]> inputStorage; ///< of both tasks
 };
+
+/// Called by generated code: the statements up to the next call come from this node of the ONNX
+/// graph, or from these. `name` stays.
+void node(Context &ctx, const char *name);
 
 } // namespace moire::rt
 
