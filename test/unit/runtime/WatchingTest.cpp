@@ -69,6 +69,7 @@ struct Event {
   double wallTime = 0;
   int64_t step = 0;
   std::string version;
+  bool begins = false; ///< SessionLog::START
   std::map<std::string, float> scalars;
 };
 Span spanOf(const std::string &s) {
@@ -83,6 +84,8 @@ Event eventOf(const std::string &record) {
       event.step = int64_t(r.value);
     else if (r.field == 3)
       event.version = r.bytes.str();
+    else if (r.field == 7)
+      event.begins = r.bytes.str() == "\x08\x01"; // status = 1
     else if (r.field == 5)
       for (WireReader value(r.bytes, "summary"); value.next();) {
         std::string tag;
@@ -193,6 +196,22 @@ TEST(Watching, EventsSayWhatTheLogSays) {
   }
 }
 
+TEST(Watching, EventsOfARunThatGoesOnTakeThePlaceOfLaterSteps) {
+  TempFolder dir;
+  { EventFile(dir.path, 0).add(1, {{"loss", 2}}); }
+  { EventFile(dir.path, 7).add(8, {{"loss", 1}}); }
+  std::vector<std::string> files = filesOf(dir.path); // one name, .0 and .1, where it is one second
+  std::sort(files.begin(), files.end());
+  ASSERT_EQ(files.size(), 2u);
+  ASSERT_EQ(recordsOf(files[0]).size(), 2u);
+  const std::vector<std::string> records = recordsOf(files[1]);
+  ASSERT_EQ(records.size(), 3u);
+  EXPECT_TRUE(eventOf(records[1]).begins);
+  EXPECT_EQ(eventOf(records[1]).step, 8);
+  EXPECT_EQ(eventOf(records[2]).step, 8);
+  EXPECT_EQ(eventOf(records[2]).scalars.at("loss"), 1);
+}
+
 TEST(Watching, UtilizationIsFlopsOverPeakOfAllRanks) {
   Watched w("dp=2");
   w.program.p.modelFlops = 3000000;
@@ -239,14 +258,16 @@ TEST(Watching, TheLineFitsTheTerminal) {
             "  mem 1.20 GB (peak 1.40 GB)  eta 1:02:05");
   EXPECT_EQ(ProgressLine::text(record(), 1000, 125, 79),
             "step 120/1000  loss 3.2146  lr 0.0003  norm 0.531  12345 tok/s  eta 2:05");
-  EXPECT_EQ(ProgressLine::text(record(), 1000, 200000, 50), "step 120/1000  loss 3.2146  eta 2d 07h");
+  EXPECT_EQ(ProgressLine::text(record(), 1000, 200000, 50),
+            "step 120/1000  loss 3.2146  eta 2d 07h");
   EXPECT_EQ(ProgressLine::text(record(), 1000, 1, 10), "step 120/1");
   for (int width = 1; width < 130; ++width)
     EXPECT_LE(ProgressLine::text(record(), 1000, 125, width).size(), size_t(width));
   // The last step needs no time, and what is not known is not told.
   StepRecord last{};
   last.step = 1000;
-  EXPECT_EQ(ProgressLine::text(last, 1000, 0, 0), "step 1000/1000  loss 0.0000  lr 0  norm 0  0 tok/s");
+  EXPECT_EQ(ProgressLine::text(last, 1000, 0, 0),
+            "step 1000/1000  loss 0.0000  lr 0  norm 0  0 tok/s");
 }
 
 TEST(Watching, OnATerminalOneLineIsRewritten) {
