@@ -23,7 +23,8 @@ def Onnx_Dialect : Dialect {
     A graph is a `func.func @main`. Attributes of the module:
     `onnx.ir_version`; `onnx.opsets`, a dictionary from domain ("ai.onnx" for
     the default one) to version; `onnx.producer`; `onnx.graph_signature`, of
-    PyTorch's exported program in its order, [placeholder, kind, tensor's name];
+    PyTorch's exported program in its order, [placeholder, kind, tensor's name],
+    where a buffer that PyTorch does not save is an UNSAVED_BUFFER;
     `moire.model_path`, `moire.model_checksum` (i64, see
     runtime/include/moire/rt/checksum.h) and `moire.files`, one {path, bytes,
     checksum} for each file that weights lie in, paths relative to the model's

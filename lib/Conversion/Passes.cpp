@@ -35,6 +35,31 @@ struct OnnxBind : conversion::impl::OnnxBindBase<OnnxBind> {
   }
 };
 
+/// What a trainer needs to write the model's files again: `moire.saved`, what PyTorch's
+/// state_dict() calls the parameters, [symbol, name]; `moire.merged`, who reads initializers that
+/// hold several parameters, [initializer, [symbol, op type, input]…].
+void setExportAttributes(ModuleOp module, const frontend::ParameterTable &table) {
+  Builder b(module.getContext());
+  SmallVector<Attribute> saved, merged;
+  for (const frontend::Parameter &p : table.parameters) {
+    if (!p.saved || p.constant)
+      continue;
+    saved.push_back(b.getStrArrayAttr({p.symbol, p.torchName.empty() ? p.symbol : p.torchName}));
+    if (!p.tiedName.empty())
+      saved.push_back(b.getStrArrayAttr({p.symbol, p.tiedName}));
+  }
+  for (const frontend::MergedInitializer &m : table.merged) {
+    SmallVector<Attribute> row = {b.getStringAttr(m.initializer)};
+    for (const frontend::MergedInitializer::Use &use : m.uses)
+      row.push_back(b.getArrayAttr({b.getStringAttr(use.symbol), b.getStringAttr(use.node),
+                                    b.getI64IntegerAttr(use.input)}));
+    merged.push_back(b.getArrayAttr(row));
+  }
+  module->setAttr("moire.saved", b.getArrayAttr(saved));
+  if (!merged.empty())
+    module->setAttr("moire.merged", b.getArrayAttr(merged));
+}
+
 struct OnnxToNN : conversion::impl::OnnxToNNBase<OnnxToNN> {
   using OnnxToNNBase::OnnxToNNBase;
   void runOnOperation() override {
@@ -49,6 +74,7 @@ struct OnnxToNN : conversion::impl::OnnxToNNBase<OnnxToNN> {
     // What gradients are named without: a wrapper's name in front of all of them.
     getOperation()->setAttr("moire.name_prefix",
                             StringAttr::get(&getContext(), table.getSharedPrefix()));
+    setExportAttributes(getOperation(), table);
   }
 };
 } // namespace

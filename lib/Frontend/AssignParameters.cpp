@@ -22,6 +22,8 @@ unsigned TableBuilder::getParameter(Weight &weight, StringRef symbol, StringRef 
     table.parameters.push_back(std::move(parameter));
   }
   Parameter &parameter = table.parameters[entry->second];
+  if (parameter.tiedName.empty())
+    parameter.tiedName = weight.tiedName;
   if (llvm::none_of(parameter.sources, [&](const ParameterSource &source) {
         return source.initializer == weight.op.getName();
       })) {
@@ -187,5 +189,51 @@ void TableBuilder::nameTies() {
       continue;
     parameter.tiedName = parameter.torchName;
     parameter.symbol = parameter.torchName = name;
+  }
+}
+
+void TableBuilder::findSaved() {
+  llvm::StringSet<> fromNodes;
+  for (Weight &weight : weights)
+    if (weight.op.getFromNode())
+      fromNodes.insert(weight.symbol);
+  for (Parameter &parameter : table.parameters) {
+    // nameTies() put the file's own name aside.
+    const Signature::Entry *entry = signature.findTarget(parameter.torchName);
+    if (!entry)
+      entry = signature.findTarget(parameter.tiedName);
+    const bool isNamed = signature.empty() && !isMadeUp(parameter.symbol) &&
+                         !fromNodes.contains(parameter.symbol);
+    parameter.saved = entry ? entry->isSaved() : !parameter.frozen || isNamed;
+  }
+}
+
+void TableBuilder::listMerged() {
+  for (Weight &weight : weights) {
+    moire::onnx::InitializerOp op = weight.op;
+    SmallVector<OpOperand *> uses(llvm::make_pointer_range(op->getUses()));
+    const bool isFlat = llvm::all_of(
+        uses, [&](OpOperand *use) { return use->getOwner()->getBlock() == op->getBlock(); });
+    llvm::SmallDenseSet<unsigned> parameters;
+    for (OpOperand *use : uses)
+      if (const ParameterUse *found = table.lookup(*use))
+        parameters.insert(found->parameter);
+    const bool moves = !llvm::all_of(parameters, [&](unsigned i) {
+      return table.parameters[i].frozen && !isSelectionBias(op);
+    });
+    if (parameters.size() < 2 || !isFlat || !moves)
+      continue;
+    llvm::sort(uses, [](OpOperand *a, OpOperand *b) {
+      return a->getOwner() == b->getOwner() ? a->getOperandNumber() < b->getOperandNumber()
+                                            : a->getOwner()->isBeforeInBlock(b->getOwner());
+    });
+    MergedInitializer merged{op.getName().str(), {}};
+    for (OpOperand *use : uses) {
+      auto node = dyn_cast<moire::onnx::NodeOp>(use->getOwner());
+      const ParameterUse *found = table.lookup(*use);
+      merged.uses.push_back({found ? table.parameters[found->parameter].symbol : "",
+                             node ? node.getOpType().str() : "", use->getOperandNumber()});
+    }
+    table.merged.push_back(std::move(merged));
   }
 }

@@ -261,6 +261,8 @@ void TableBuilder::tie() {
   // exporter's Identity), or has its bytes, or its transpose's. A constant
   // tensor (fresh norm weights) is equal to others by chance.
   auto follow = [&](Weight &weight, Weight &first, bool transposed) {
+    if (weight.torchName != first.torchName)
+      weight.tiedName = weight.torchName;
     weight.torchName = first.torchName;
     weight.symbol = first.symbol;
     weight.shape = first.shape;
@@ -371,6 +373,8 @@ ParameterTable TableBuilder::build() {
     assign(weight);
   sort();
   nameTies();
+  findSaved();
+  listMerged();
   return std::move(table);
 }
 

@@ -139,6 +139,8 @@ mlir::ArrayAttr moire::frontend::parseSignature(StringRef text, mlir::MLIRContex
     std::tie(line, text) = text.split('\n');
     auto [name, rest] = line.trim().split(": ");
     auto [kind, options] = rest.split(' ');
+    if (kind == "BUFFER" && options.contains("persistent=False"))
+      kind = "UNSAVED_BUFFER";
     if (kind.empty() || name.empty() || name.starts_with("#"))
       continue;
     StringRef target = options.split("target='").second.split('\'').first;

@@ -37,7 +37,8 @@ NodeHints getNodeHints(const pb::NodeProto &node);
 std::string getNodeLabel(const pb::NodeProto &node);
 
 /// [[placeholder, kind, tensor]] out of the exported program's signature, in its
-/// order; null where there is none.
+/// order; null where there is none. The kind UNSAVED_BUFFER is PyTorch's for a BUFFER that
+/// is not in state_dict().
 mlir::ArrayAttr parseSignature(llvm::StringRef text, mlir::MLIRContext *context);
 
 } // namespace moire::frontend

@@ -29,6 +29,7 @@ public:
     llvm::StringRef placeholder, kind, target;
     unsigned order;
     bool isParameter() const { return kind == "PARAMETER"; }
+    bool isSaved() const { return isParameter() || kind == "BUFFER"; }
     /// A tensor of the model that is not trained.
     bool isBuffer() const { return !isParameter() && !target.empty(); }
   };

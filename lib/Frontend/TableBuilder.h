@@ -29,6 +29,7 @@ struct Weight {
   onnx::InitializerOp op;
   bool trained = false;
   std::string torchName;       // empty: not known
+  std::string tiedName;        // its own one, where it is another's copy
   std::string symbol;          // torchName, or what stands for it
   std::string reason;
   Transform transform = Transform::same;
@@ -55,6 +56,8 @@ private:
   void checkTies();
   void sort();
   void nameTies();
+  void findSaved();
+  void listMerged();
   llvm::SmallVector<const Signature::Entry *> findLost(onnx::NodeOp node, const Weight &weight,
                                                  bool isStatistic);
   const Signature::Entry *findMerged(Weight &weight, mlir::OpOperand &use);

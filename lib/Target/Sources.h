@@ -39,6 +39,14 @@ std::string pipelineTables(const ProgramInfo &info, llvm::ArrayRef<ParameterRow>
 /// `NAME[] = {{group, ranges, …}, …};` with the ranges before it; empty without buckets.
 std::string bucketTable(llvm::ArrayRef<BucketEntry> buckets, const std::string &suffix);
 
+/// Of program.cpp: what the trainer needs to write weights back, and how many rows its tables
+/// `saved` and `merged` have.
+struct ExportTables {
+  std::string text;
+  int64_t saved = 0, merged = 0;
+};
+ExportTables exportTables(const ProgramInfo &info);
+
 /// params.json: names, shapes, offsets and sources of all parameters.
 std::string parametersJson(const ProgramInfo &info);
 /// moire.json: what made the folder, of what.

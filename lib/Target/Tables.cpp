@@ -278,6 +278,8 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     text += meshTables(info);
   if (info.pipeline)
     text += pipelineTables(info, rows, names);
+  const ExportTables exports = exportTables(info);
+  text += exports.text;
   // 5. The program.
   text += routerTable(info);
   if (!info.ramp.empty()) {
@@ -333,6 +335,14 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   }
   auto prefix = info.module->getAttrOfType<StringAttr>("moire.name_prefix");
   field("namePrefix", prefix ? quoted(prefix.getValue()) : "nullptr");
+  if (exports.saved) {
+    number("numSaved", exports.saved);
+    field("saved", "saved");
+  }
+  if (exports.merged) {
+    number("numMerged", exports.merged);
+    field("merged", "merged");
+  }
   if (info.mesh) {
     number("numAxes", info.mesh.getAxes().size());
     field("axes", "axes");

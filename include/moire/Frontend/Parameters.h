@@ -66,7 +66,8 @@ struct Parameter {
   std::string symbol;
   /// As the file tells it (a wrapper's prefix is kept), or empty.
   std::string torchName;
-  /// The file's own name of a tied parameter, where PyTorch's is another; else
+  /// Another name of a tied parameter: what the file calls it where PyTorch's
+  /// named_parameters() has another one first, or what a copy is called; else
   /// empty.
   std::string tiedName;
   /// PyTorch's layout where it is known, else as stored.
@@ -76,6 +77,9 @@ struct Parameter {
   llvm::SmallVector<ParameterSource, 1> sources;
   /// Not trained: a buffer, or nothing differentiable leads to the outputs.
   bool frozen = false;
+  /// PyTorch's state_dict() has it: a parameter, or a buffer that is saved. Where
+  /// the file does not tell, everything that has a name of the model's.
+  bool saved = false;
   /// Frozen and of a value that the IR holds: no use looks up to it. In the
   /// table only to be explained.
   bool constant = false;
@@ -90,9 +94,25 @@ struct ParameterUse {
   int64_t index;
 };
 
+/// An initializer that holds several parameters, which the exporter merged because
+/// they were equal.
+struct MergedInitializer {
+  std::string initializer;
+  struct Use {
+    std::string symbol; ///< of the parameter
+    std::string node;   ///< op type
+    int64_t input;
+  };
+  /// By nodes of the main graph, in the file's order: all there are.
+  std::vector<Use> uses;
+};
+
 struct ParameterTable {
   /// In PyTorch's order where the file tells it, else in the file's.
   std::vector<Parameter> parameters;
+  /// Those of which a trainer may move a value, where nodes of nested graphs read
+  /// none of it.
+  std::vector<MergedInitializer> merged;
   /// One sentence each; what the user should know (a doubtful tie, a merge that
   /// cannot be undone).
   std::vector<std::string> warnings;

@@ -1,13 +1,15 @@
-//===- convert.cpp - Stored numbers become float32 ------------------------===//
+//===- convert.cpp - Stored numbers and float32 ---------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
 #include "train/convert.h"
 
-#include <algorithm>
+#include "moire/rt/bf16.h"
 #include "moire/rt/context.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace moire::rt {
@@ -71,6 +73,20 @@ float fromHalf(uint16_t h) {
   }
   return fromBits(sign | (exponent + 112) << 23 | mantissa << 13);
 }
+uint16_t toHalf(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+  if (size > 0x7f800000) // NaN
+    return uint16_t(sign | 0x7e00);
+  if (size >= 0x477ff000) // from the middle between the largest number and 2^16 on
+    return uint16_t(sign | 0x7c00);
+  if (size < 0x38800000) // subnormals: multiples of 2^-24
+    return uint16_t(sign | uint32_t(std::nearbyint(std::fabs(x) * 0x1p24f)));
+  // A carry out of the mantissa is the next exponent.
+  return uint16_t(sign | (size - (112u << 23) + 0xfff + (size >> 13 & 1)) >> 13);
+}
+template <typename T> void put(T value, unsigned char *to) { std::memcpy(to, &value, sizeof value); }
 } // namespace
 
 void toFloat(DType type, const unsigned char *from, int64_t n, float *to) {
@@ -102,6 +118,28 @@ void toFloat(DType type, const unsigned char *from, int64_t n, float *to) {
     for (int64_t i = 0; i < n; ++i)
       to[i] = from[i] ? 1.0f : 0.0f;
     return;
+  }
+}
+
+void fromFloat(DType type, const float *from, int64_t n, unsigned char *to) {
+  if (type == DType::f32) {
+    std::memcpy(to, from, n * 4);
+    return;
+  }
+  const int64_t bytes = bytesOf(type);
+  for (int64_t i = 0; i < n; ++i, to += bytes) {
+    float now;
+    toFloat(type, to, 1, &now);
+    if (std::memcmp(&now, from + i, sizeof now) == 0)
+      continue;
+    if (type == DType::f16)
+      put(toHalf(from[i]), to);
+    else if (type == DType::bf16)
+      put(bf16(from[i]), to);
+    else if (type == DType::f64)
+      put(double(from[i]), to);
+    else
+      throw RunError(std::string("float32 is not written as ") + nameOf(type));
   }
 }
 

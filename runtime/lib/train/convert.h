@@ -1,4 +1,4 @@
-//===- convert.h - Stored numbers become float32 --------------------------===//
+//===- convert.h - Stored numbers and float32 -----------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -20,7 +20,11 @@ inline bool isFloat(DType t) {
 
 /// to[i] = from[i] for i < n; from is little-endian and need not be aligned.
 void toFloat(DType type, const unsigned char *from, int64_t n, float *to);
-/// The same for an integer or bool type.
+/// to[i] = from[i] for i < n in a floating-point type, little-endian, rounded to the nearest, ties
+/// to even. An element of `to` that reads as from[i] already keeps its bytes: what one number of
+/// float32 stands for may be several of float64, and NaNs.
+void fromFloat(DType type, const float *from, int64_t n, unsigned char *to);
+/// The same as toFloat() for an integer or bool type.
 void toInt64(DType type, const unsigned char *from, int64_t n, int64_t *to);
 
 /// to[o, b, a, i] = from[o, a, b, i] for a row-major [outer, a, b, inner].

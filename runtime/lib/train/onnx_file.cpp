@@ -79,4 +79,51 @@ const TensorView *OnnxFile::find(const std::string &name) const {
   return it == initializers.end() ? nullptr : &it->second;
 }
 
+// Numbers of onnx.proto.
+OnnxMessage childOf(OnnxMessage parent, uint32_t number) {
+  switch (parent) {
+  case OnnxMessage::model:
+    return number == 7    ? OnnxMessage::graph
+           : number == 20 ? OnnxMessage::training
+           : number == 25 ? OnnxMessage::function
+                          : OnnxMessage::none;
+  case OnnxMessage::graph:
+    return number == 1    ? OnnxMessage::node
+           : number == 5  ? OnnxMessage::tensor
+           : number == 15 ? OnnxMessage::sparse
+                          : OnnxMessage::none;
+  case OnnxMessage::node:
+    return number == 5 ? OnnxMessage::attribute : OnnxMessage::none;
+  case OnnxMessage::attribute:
+    return number == 5 || number == 10    ? OnnxMessage::tensor
+           : number == 6 || number == 11  ? OnnxMessage::graph
+           : number == 22 || number == 23 ? OnnxMessage::sparse
+                                          : OnnxMessage::none;
+  case OnnxMessage::sparse:
+    return number == 1 || number == 2 ? OnnxMessage::tensor : OnnxMessage::none;
+  case OnnxMessage::function:
+    return number == 7 ? OnnxMessage::node : number == 11 ? OnnxMessage::attribute : OnnxMessage::none;
+  case OnnxMessage::training:
+    return number == 1 || number == 2 ? OnnxMessage::graph : OnnxMessage::none;
+  default:
+    return OnnxMessage::none;
+  }
+}
+
+static void walk(OnnxMessage parent, Span bytes, int depth, const std::string &path, const UseTensor &use) {
+  if (depth > 100)
+    throw InputError("'" + path + "' nests graphs too deeply");
+  for (WireReader r(bytes, path); r.next();) {
+    const OnnxMessage child = r.type == 2 ? childOf(parent, r.field) : OnnxMessage::none;
+    if (child == OnnxMessage::tensor)
+      use(r.bytes);
+    else if (child != OnnxMessage::none)
+      walk(child, r.bytes, depth + 1, path, use);
+  }
+}
+
+void eachTensor(const MappedFile &model, const UseTensor &use) {
+  walk(OnnxMessage::model, {model.data(), model.size()}, 0, model.path(), use);
+}
+
 } // namespace moire::rt

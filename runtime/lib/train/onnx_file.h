@@ -9,6 +9,7 @@
 #include "train/mapped_file.h"
 #include "train/tensor_file.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +30,15 @@ private:
   std::map<std::string, TensorView> initializers;
   std::map<std::string, std::unique_ptr<MappedFile>> externals;
 };
+
+/// Messages of an ONNX file that lead to tensors.
+enum class OnnxMessage { none, model, graph, node, attribute, tensor, sparse, function, training };
+/// What field `number` of a message holds.
+OnnxMessage childOf(OnnxMessage parent, uint32_t number);
+
+using UseTensor = std::function<void(Span message)>;
+/// Every TensorProto of a ModelProto, also in nodes, in the graphs inside of them and in functions.
+void eachTensor(const MappedFile &model, const UseTensor &use);
 
 /// The folder of a path, with "/" at its end; "./" where it has none.
 std::string folderOf(const std::string &path);

@@ -128,7 +128,7 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
       app.add_option("--temperature", o.temperature,
                      "of --sample: logits are divided by it; 0 takes the likeliest byte")
           ->capture_default_str();
-  app.add_option("--steps", o.steps, "optimizer steps")->capture_default_str();
+  app.add_option("--steps", o.steps, "optimizer steps; 0: only --export")->capture_default_str();
   app.add_option("--accumulate", o.accumulate,
                  program.pipeline ? "rounds of a step: each runs the pipeline's schedule once"
                  : program.numRamp
@@ -206,6 +206,14 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   app.add_option("--dump-grads", o.dumpGrads,
                  "the first step's gradients, before clipping")
       ->type_name("FILE.safetensors");
+  app.add_option("--export", o.exportOnnx,
+                 "after the last step: the model's ONNX file with the trained weights, its external "
+                 "data beside it")
+      ->type_name("FILE.onnx");
+  app.add_option("--export-safetensors", o.exportSafetensors,
+                 "after the last step: the weights in float32 by PyTorch's names, for "
+                 "load_state_dict()")
+      ->type_name("FILE.safetensors");
   auto *threads = app.add_option("--threads", o.threads,
                                  "threads, shared by the ranks of this process")
                       ->default_str(std::to_string(omp_get_max_threads()));
@@ -276,7 +284,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   need(o.sampleTokens >= 1, "--tokens", std::to_string(o.sampleTokens), "1 or more");
   need(std::isfinite(o.temperature) && o.temperature >= 0, "--temperature", text(o.temperature),
        "0 or more");
-  if (o.data.path.empty() && !o.evalOnly && !o.samples)
+  const bool exports = !o.exportOnnx.empty() || !o.exportSafetensors.empty();
+  if (o.data.path.empty() && !o.evalOnly && !o.samples && !exports)
     throw InputError("--data is missing: what to train on; --help tells what it can name");
   for (CLI::Option *option : {evalEvery, evalRows})
     if (option->count() && o.eval.empty())
@@ -289,7 +298,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
     throw InputError("--checkpoint is of a run that trains; name its --data, or leave it out");
   if (o.evalOnly && o.eval.empty())
     throw InputError("--eval-only needs --eval with the data to measure the loss on");
-  need(o.steps >= 1, "--steps", std::to_string(o.steps), "1 or more");
+  need(o.steps >= (exports ? 0 : 1), "--steps", std::to_string(o.steps),
+       exports ? "0 or more" : "1 or more, or 0 with --export");
   need(o.accumulate >= 1, "--accumulate", std::to_string(o.accumulate), "1 or more");
   need(!threads->count() || (o.threads >= 1 && o.threads <= 1024), "--threads",
        std::to_string(o.threads), "1 to 1024");

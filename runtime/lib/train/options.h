@@ -29,6 +29,7 @@ struct Options {
   std::string tensorboard;
   int64_t expertLog = 0; ///< every so many steps; 0: never
   double peakTflops = 0; ///< of a rank; 0: not given
+  std::string exportOnnx, exportSafetensors;
   int64_t traceSteps = 3;
   bool traceOps = false;
   int64_t steps = 100;

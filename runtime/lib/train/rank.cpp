@@ -11,6 +11,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/expert_load.h"
+#include "train/exports.h"
 #include "train/gather.h"
 #include "train/gradients_file.h"
 #include "train/memory_use.h"
@@ -85,28 +86,22 @@ private:
   void train() {
     omp_set_num_threads(o.threads);
     setUp();
-    if (!data) { // nothing to train on
-      if (evaluation)
-        evaluate(first - 1);
-      if (o.samples)
-        sample();
-      if (comm)
-        finish();
-      return;
-    }
     double begin = now();
     CommTimes before = comm ? comm->times() : CommTimes();
-    const int64_t traced = std::min(first + o.traceSteps - 1, o.steps);
-    for (int64_t step = first; step <= o.steps; ++step) {
+    const int64_t last = data ? o.steps : first - 1;
+    const int64_t traced = std::min(first + o.traceSteps - 1, last);
+    if (evaluation && first > last)
+      evaluate(first - 1);
+    for (int64_t step = first; step <= last; ++step) {
       if (trace)
         trace->setStep(step, step <= traced);
       trainStep(step);
-      if (evaluation && (step == o.steps || (o.evalEvery && step % o.evalEvery == 0)))
+      if (evaluation && (step == last || (o.evalEvery && step % o.evalEvery == 0)))
         evaluate(step);
       if (trace && step == traced)
         trace->write();
       // The first step touches memory for the first time.
-      if (step == first && o.virtualTime && o.steps > first) {
+      if (step == first && o.virtualTime && last > first) {
         begin = now();
         before = comm->times();
       }
@@ -114,13 +109,17 @@ private:
         save(step);
     }
     if (!o.checkpoint.empty())
-      saveLast(std::max(o.steps, first - 1));
+      saveLast(std::max(last, first - 1));
     if (memory)
       memory->write();
     if (o.samples)
       sample();
+    if (const std::string written = exports->write(*ctx); !written.empty())
+      report->say("exported: " + written);
     if (!comm)
       return;
+    if (first > last)
+      return finish();
     const double seconds = now() - begin;
     reportOverflows();
     if (connected.hostWaits) // else its time is the GPU's
@@ -216,6 +215,7 @@ private:
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     if (!o.trace.empty())
       trace = std::make_unique<Trace>(o.trace, comm);
+    exports = std::make_unique<Exports>(p, o, s.executable, /*isWriter=*/!comm || comm->rank() == 0);
     ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
     if (!o.memory.empty())
       memory = std::make_unique<MemoryUse>(o.memory, *ctx, comm);
@@ -569,6 +569,7 @@ private:
   std::unique_ptr<Checkpoints> checkpoints; ///< behind ctx, which its thread uses
   int64_t first = 1; ///< step
   std::unique_ptr<ExpertLoad> experts; ///< null: it is not asked for
+  std::unique_ptr<Exports> exports;
   std::unique_ptr<Prefetch> data; ///< null: there is nothing to train on
   const MicroBatch *batches = nullptr; ///< of this step
   /// Those of the step's parts, which a GPU may still have to read.

@@ -7,6 +7,7 @@
 #include "train/convert.h"
 
 #include <cstring>
+#include <utility>
 
 namespace moire::rt {
 
@@ -19,32 +20,17 @@ std::string shapeText(const std::vector<int64_t> &dims) {
 
 namespace {
 /// TensorProto.DataType of onnx.proto.
+constexpr std::pair<uint64_t, DType> kTypes[] = {
+    {1, DType::f32},  {6, DType::i32},  {7, DType::i64},  {9, DType::i1},
+    {10, DType::f16}, {11, DType::f64}, {16, DType::bf16}};
+
 bool elementType(uint64_t code, DType &type) {
-  switch (code) {
-  case 1:
-    type = DType::f32;
-    return true;
-  case 6:
-    type = DType::i32;
-    return true;
-  case 7:
-    type = DType::i64;
-    return true;
-  case 9:
-    type = DType::i1;
-    return true;
-  case 10:
-    type = DType::f16;
-    return true;
-  case 11:
-    type = DType::f64;
-    return true;
-  case 16:
-    type = DType::bf16;
-    return true;
-  default:
-    return false;
-  }
+  for (auto &[number, t] : kTypes)
+    if (number == code) {
+      type = t;
+      return true;
+    }
+  return false;
 }
 
 void append(std::vector<unsigned char> &to, uint64_t value, int64_t bytes) {
@@ -75,7 +61,47 @@ void readExternal(Span entry, TensorView &t, const std::string &what) {
                      "', which is no number");
   }
 }
+
+/// A field of what parsePlace() fills in. False: it is another one.
+bool readPlace(const WireReader &r, TensorView &t, const std::string &what) {
+  switch (r.field) {
+  case 1: // dims
+    if (r.type == 0) {
+      t.dims.push_back(int64_t(r.value));
+    } else {
+      Span packed = r.bytes;
+      for (uint64_t v; WireReader::packed(packed, v, what);)
+        t.dims.push_back(int64_t(v));
+    }
+    return true;
+  case 8:
+    t.name = r.bytes.str();
+    return true;
+  case 13:
+    readExternal(r.bytes, t, what);
+    return true;
+  case 14:
+    t.external = r.value == 1;
+    return true;
+  default:
+    return false;
+  }
+}
 } // namespace
+
+uint64_t codeOf(DType type) {
+  for (auto &[number, t] : kTypes)
+    if (t == type)
+      return number;
+  return 0;
+}
+
+TensorView parsePlace(Span message, const std::string &what) {
+  TensorView t;
+  for (WireReader r(message, what); r.next();)
+    readPlace(r, t, what);
+  return t;
+}
 
 TensorView parseTensor(Span message, const std::string &what) {
   TensorView t;
@@ -85,14 +111,9 @@ TensorView parseTensor(Span message, const std::string &what) {
   Span packedFloats, raw;
   bool hasRaw = false;
   for (WireReader r(message, what); r.next();) {
+    if (readPlace(r, t, what))
+      continue;
     switch (r.field) {
-    case 1: // dims
-      if (r.type == 0)
-        t.dims.push_back(int64_t(r.value));
-      else
-        for (uint64_t v; WireReader::packed(r.bytes, v, what);)
-          t.dims.push_back(int64_t(v));
-      break;
     case 2:
       code = r.value;
       break;
@@ -111,18 +132,9 @@ TensorView parseTensor(Span message, const std::string &what) {
         for (uint64_t v; WireReader::packed(r.bytes, v, what);)
           varints.push_back(v);
       break;
-    case 8:
-      t.name = r.bytes.str();
-      break;
     case 9:
       raw = r.bytes;
       hasRaw = true;
-      break;
-    case 13:
-      readExternal(r.bytes, t, what);
-      break;
-    case 14:
-      t.external = r.value == 1;
       break;
     default: // segments, strings, documentation, metadata
       break;

@@ -37,6 +37,13 @@ struct TensorView {
   }
 };
 
+/// TensorProto.DataType.
+uint64_t codeOf(DType type);
+
+/// Where a TensorProto's values lie, of any type: fills in name, dims, external, file, offset and
+/// length. No more than that is looked at.
+TensorView parsePlace(Span message, const std::string &what);
+
 /// Parses one message. `what` is the file's name for errors, which are
 /// InputErrors: not protobuf, unknown type, values that do not fit the shape.
 TensorView parseTensor(Span message, const std::string &what);

@@ -16,7 +16,9 @@
 #include "train/shards.h"
 
 #include <dirent.h>
+#include <cstdio>
 #include <functional>
+#include <set>
 #include <sys/stat.h>
 #include <vector>
 
@@ -41,6 +43,27 @@ std::string commonPrefix(const Program &p) {
 std::string savedName(const ParameterInfo &p, const std::string &prefix) {
   const std::string name = p.torchName;
   return name.compare(0, prefix.size(), prefix) == 0 ? name.substr(prefix.size()) : name;
+}
+
+std::string pathOfModel(const Program &p, const std::string &executable) {
+  const std::string path = p.modelPath;
+  return path.empty() || path[0] == '/' ? path : folderOf(executable) + path;
+}
+
+void checkUnchanged(const Program &p, const std::string &file, const std::string &path) {
+  for (int64_t f = 0; f < p.numFiles; ++f) {
+    const FileInfo &info = p.files[f];
+    if (info.path != file)
+      continue;
+    const FileChecksum now = fileChecksum(path.c_str());
+    if (info.bytes != now.bytes || info.checksum != now.sum)
+      throw InputError("'" + path +
+                       "' has changed since the program was compiled "
+                       "(then " + std::to_string(info.bytes) +
+                       " bytes, now " + std::to_string(now.bytes) +
+                       ", or other contents); compile again, or give the "
+                       "weights by --weights");
+  }
 }
 
 namespace {
@@ -140,18 +163,11 @@ void place(const Values &values, const ParameterInfo &p, const Source &s, DType 
     std::copy(turned.begin() + begin, turned.begin() + end, to + begin);
 }
 
-std::string modelFolder(const Program &p, const std::string &executable) {
-  std::string path = p.modelPath;
-  if (!path.empty() && path[0] != '/')
-    path = folderOf(executable) + path;
-  return folderOf(path);
-}
-
 /// The model's own files, at the offsets that the compiler recorded.
 void loadModel(const Values &values, const std::string &executable,
                const std::function<bool(const ParameterInfo &)> &wanted) {
   const Program &p = *values.ctx.program;
-  const std::string folder = modelFolder(p, executable);
+  const std::string folder = folderOf(pathOfModel(p, executable));
   std::map<std::string, std::unique_ptr<MappedFile>> files;
   for (int64_t i = 0; i < p.numParameters; ++i) {
     const ParameterInfo &param = p.parameters[i];
@@ -166,19 +182,7 @@ void loadModel(const Values &values, const std::string &executable,
       auto &file = files[s.file];
       if (!file) {
         file = std::make_unique<MappedFile>(folder + s.file);
-        for (int64_t f = 0; f < p.numFiles; ++f) {
-          const FileInfo &info = p.files[f];
-          if (info.path != std::string(s.file))
-            continue;
-          const FileChecksum now = fileChecksum(file->path().c_str());
-          if (info.bytes != now.bytes || info.checksum != now.sum)
-            throw InputError("'" + file->path() +
-                             "' has changed since the program was compiled "
-                             "(then " + std::to_string(info.bytes) +
-                             " bytes, now " + std::to_string(file->size()) +
-                             ", or other contents); compile again, or give the "
-                             "weights by --weights");
-        }
+        checkUnchanged(p, s.file, file->path());
       }
       if (s.offset < 0 || s.bytes < 0 || s.offset > file->size() ||
           s.bytes > file->size() - s.offset)
@@ -229,16 +233,65 @@ const TensorView *findByName(const std::map<std::string, TensorView> &tensors,
   return found;
 }
 
+/// What a safetensors file may call a parameter.
+std::vector<std::string> namesOf(const Program &p, const ParameterInfo &param) {
+  std::vector<std::string> names = {param.torchName};
+  for (int64_t i = 0; i < p.numSaved; ++i)
+    if (p.saved[i].parameter == std::string(param.name) && p.saved[i].name != names[0])
+      names.push_back(p.saved[i].name);
+  return names;
+}
+
+/// The tensor of a parameter; null: there is none. Throws where a tied one has two values.
+const TensorView *findTensor(const Safetensors &file, const std::string &path, const Program &p,
+                             const ParameterInfo &param, const std::string &prefix,
+                             std::set<const TensorView *> &taken) {
+  const TensorView *found = nullptr;
+  for (const std::string &name : namesOf(p, param)) {
+    const TensorView *t = findByName(file.tensors(), name, prefix);
+    if (!t || t == found)
+      continue;
+    taken.insert(t);
+    if (found && (t->type != found->type || t->data.size != found->data.size ||
+                  std::memcmp(t->data.data, found->data.data, size_t(t->data.size)) != 0))
+      throw InputError("tensors '" + found->name + "' and '" + t->name + "' of '" + path +
+                       "' differ, and are one parameter of the model");
+    found = found ? found : t;
+  }
+  return found;
+}
+
+/// Tensors that no parameter takes: another model's file may look right but for them.
+void warnOfSurplus(const Safetensors &file, const std::string &path, const Program &p,
+                   const std::string &prefix) {
+  std::set<const TensorView *> taken;
+  for (const ParameterInfo *param : allParameters(p))
+    findTensor(file, path, p, *param, prefix, taken);
+  std::string names;
+  const size_t surplus = file.tensors().size() - taken.size();
+  size_t named = 0;
+  for (auto &[name, t] : file.tensors())
+    if (!taken.count(&t) && named++ < 3)
+      names += (named > 1 ? ", '" : "'") + name + "'";
+  if (surplus)
+    std::fprintf(stderr, "warning: the model has no parameter for %zu of the %zu tensors of '%s': %s%s\n",
+                 surplus, file.tensors().size(), path.c_str(), names.c_str(),
+                 surplus > 3 ? ", …" : "");
+}
+
 void loadSafetensors(const Values &values, const std::string &path,
                      const std::string &executable) {
   const Safetensors file(path);
   const Program &p = *values.ctx.program;
   const std::string prefix = commonPrefix(p);
+  if (!values.ctx.comm || values.ctx.comm->rank() == 0)
+    warnOfSurplus(file, path, p, prefix);
+  std::set<const TensorView *> taken;
   std::vector<bool> missing(p.numParameters);
   bool any = false;
   for (int64_t i = 0; i < p.numParameters; ++i) {
     const ParameterInfo &param = p.parameters[i];
-    const TensorView *t = findByName(file.tensors(), param.torchName, prefix);
+    const TensorView *t = findTensor(file, path, p, param, prefix, taken);
     if (!t) {
       if (param.trainable)
         throw InputError("'" + path + "' has no tensor '" + param.torchName + "'");

@@ -19,6 +19,12 @@ namespace moire::rt {
 void loadWeights(Context &ctx, const std::string &weights, uint64_t seed,
                  const std::string &executable);
 
+/// Where the model lies that the program was compiled from.
+std::string pathOfModel(const Program &program, const std::string &executable);
+/// Throws InputError where a file of the model is not the one of the time of compilation.
+/// file: as FileInfo::path names it; a file that the program has no fingerprint of passes.
+void checkUnchanged(const Program &program, const std::string &file, const std::string &path);
+
 /// The leading component ("m.") that all names share, see Program::namePrefix.
 std::string commonPrefix(const Program &program);
 /// What files that the trainer writes call a parameter: its PyTorch name without that prefix.

@@ -36,11 +36,13 @@ public:
   uint32_t field = 0, type = 0;
   uint64_t value = 0; ///< of types 0, 1 and 5
   Span bytes;         ///< of types 1, 2 and 5
+  const unsigned char *begin = nullptr; ///< of the field, with its tag
 
   /// Moves to the next field; false at the end.
   bool next() {
     if (p == end)
       return false;
+    begin = p;
     const uint64_t tag = varint();
     field = uint32_t(tag >> 3);
     type = tag & 7;

@@ -145,6 +145,32 @@ TEST(Weights, SafetensorsWithAndWithoutThePrefixAndInShards) {
   EXPECT_EQ(m.value(ctx, 2), c);
 }
 
+TEST(Weights, ATiedTensorUnderEitherNameAndWhatNoParameterTakes) {
+  Model m;
+  const SavedName saved[] = {{"a", "m.layer.a"}, {"a", "m.head.a"}};
+  m.p.saved = saved;
+  m.p.numSaved = 2;
+  Floats a = random(6, 1), b = random(6, 2), c = random(12, 3);
+  const std::string path = m.dir / "w.safetensors";
+  auto load = [&](std::vector<NamedTensor> tensors) {
+    tensors.insert(tensors.end(), {{"layer.b", {2, 3}, b.data()}, {"c", {2, 3, 2}, c.data()}});
+    writeSafetensors(path, tensors);
+    Context ctx(m.p, 1);
+    testing::internal::CaptureStderr();
+    loadWeights(ctx, path, 0, "/x/trainer");
+    EXPECT_EQ(m.value(ctx, 0), a);
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(load({{"head.a", {2, 3}, a.data()}}), "");
+  EXPECT_EQ(load({{"head.a", {2, 3}, a.data()}, {"layer.a", {2, 3}, a.data()}}), "");
+  EXPECT_EQ(load({{"layer.a", {2, 3}, a.data()}, {"x.inv_freq", {6}, a.data()}}),
+            "warning: the model has no parameter for 1 of the 4 tensors of '" + path +
+                "': 'x.inv_freq'\n");
+  writeSafetensors(path, {{"head.a", {2, 3}, a.data()}, {"layer.a", {2, 3}, b.data()}});
+  EXPECT_NE(m.error(path).find("tensors 'layer.a' and 'head.a' of '" + path + "' differ"),
+            std::string::npos);
+}
+
 TEST(Weights, WrongSafetensorsAreRefused) {
   Model m;
   Floats a(6);

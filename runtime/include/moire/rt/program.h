@@ -45,8 +45,9 @@ enum class Transform : uint8_t {
                         ///< parameter[:, d1/2 + i]
 };
 
-/// One initializer that a parameter is read from. A parameter that the file
-/// holds several times over (a broken tie) lists one of the copies only.
+/// One initializer that a parameter is read from. Of a parameter that the file holds several
+/// times over (a broken tie) each copy is one; where equal tensors were merged in the file,
+/// several parameters have the same one.
 struct Source {
   const char *initializer; ///< name in the ONNX file
   const char *file;        ///< relative to the model's folder, one of files; empty:
@@ -186,6 +187,25 @@ struct FileInfo {
   uint64_t checksum;
 };
 
+/// A tensor of PyTorch's state_dict().
+struct SavedName {
+  const char *parameter; ///< ParameterInfo::name
+  const char *name;      ///< PyTorch's: torchName, or another one of a tied parameter
+};
+
+/// Of an initializer that holds several parameters, which the exporter merged because they were
+/// equal: whose it is where a node reads it.
+struct MergedUse {
+  const char *parameter; ///< ParameterInfo::name
+  const char *node;      ///< op type
+  int64_t input;         ///< of the node
+};
+struct MergedInfo {
+  const char *initializer;
+  int64_t numUses; ///< all there are in the file, in its order
+  const MergedUse *uses;
+};
+
 /// A line of the memory plan printed at start, e.g. {"activations", bytes}.
 struct MemoryLine {
   const char *what;
@@ -274,6 +294,14 @@ struct Program {
   /// The leading component that all PyTorch names share, tied names among them,
   /// e.g. "m."; --dump-grads drops it. Null: found from the parameters' names.
   const char *namePrefix;
+
+  /// What state_dict() has of the parameters: not buffers that PyTorch does not save, and a tied
+  /// parameter twice. Null: all of them by torchName.
+  int64_t numSaved = 0;
+  const SavedName *saved = nullptr;
+  /// Those of which a parameter moves.
+  int64_t numMerged = 0;
+  const MergedInfo *merged = nullptr;
 
   /// The mesh; no axes: one rank. Every rank runs this same program.
   int64_t numAxes = 0;
