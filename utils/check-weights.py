@@ -40,7 +40,7 @@ PLANS = [
     ("mixtral_deep_dyn18", "--mesh pp=2,ep=2 --microbatches 4 --schedule dualpipe", False),
     ("llama_dyn18", "--mesh dp=2,tp=2 --zero 2", False),
     ("llama_dyn18", "--mesh pp=2,dp=2 --microbatches 4 --zero 2", False),
-    ("mixtral_loop_dyn18", "--mesh ep=4 --zero 1", False),
+    ("mixtral_batched_dyn18", "--mesh ep=4 --zero 1", False),
     ("gptoss_batched_dyn18", "--mesh ep=2,tp=2", False),
     ("deepseek3_batched_dyn18", "--mesh ep=2 --router-bias-rate 0.01", False),
     ("llama_bf16_ext_dyn20", "", True),

@@ -91,6 +91,7 @@ step "plans: a compiled DualPipe's gradients to the last bit" python3 utils/chec
 step "ranks: one token, one expert, odd sizes" python3 utils/check-edge-cases.py --build build
 step "ranks: resident memory is what was planned" python3 utils/check-memory.py --build build
 step "plans: seeded defects are told" python3 utils/check-plans.py --build build --defects
+step "weights: out of a plan, and in again" python3 utils/check-weights.py --build build --sample
 step "routers: losses, capacity and biases under plans, against PyTorch" python3 utils/check-routers.py \
   --build build --sample 3
 step "routers: compiled trainers" python3 utils/check-routers.py --build build --binaries 2

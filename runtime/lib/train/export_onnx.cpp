@@ -57,6 +57,7 @@ OnnxExport::OnnxExport(const Program &program, const std::string &model, const s
                        bool differ)
     : program(program), model(model), path(path), parameters(allParameters(program)) {
   fileOf(nameIn(model));
+  initializers = findInitializers(*files[0].input);
   eachTensor(*files[0].input, [&](Span message) {
     const TensorView t = parsePlace(message, model);
     if (t.external)
@@ -127,9 +128,8 @@ void OnnxExport::splitMerged() {
 void OnnxExport::split(const MergedInfo &merged) {
   const MappedFile &file = *files[0].input;
   const ValueUses uses = findUses(file, merged.initializer);
-  const InitializerField initializer = findInitializer(file, merged.initializer);
-  const int64_t at = initializer.begin;
-  bool known = at >= 0 && uses.nested == 0 && int64_t(uses.inputs.size()) == merged.numUses;
+  const auto initializer = initializers.find(merged.initializer);
+  bool known = initializer != initializers.end() && uses.nested == 0 && int64_t(uses.inputs.size()) == merged.numUses;
   for (int64_t i = 0; known && i < merged.numUses; ++i)
     known = uses.inputs[i].node == merged.uses[i].node && uses.inputs[i].index == merged.uses[i].input;
   if (!known)
@@ -148,15 +148,18 @@ void OnnxExport::split(const MergedInfo &merged) {
       const Source &s = *places[i][k].source;
       if (s.initializer != std::string(merged.initializer))
         continue;
+      if (names.empty())
+        names = namesOfValues(file);
       std::string name = p.torchName;
-      while (isNameTaken(file, name) || !names.insert(name).second)
+      while (!names.insert(name).second)
         name += "_";
       std::string field;
-      for (int64_t d : initializer.place.dims)
+      for (int64_t d : initializer->second.place.dims)
         field += encodeField(1, uint64_t(d));
       field += encodeField(2, codeOf(s.dtype)) + encodeField(8, name) +
                encodeField(9, std::string(size_t(places[i][k].bytes), '\0'));
       added.push_back({i, k, encodeField(5, field)});
+      const int64_t at = initializer->second.begin;
       edits.push_back({at, at, added.back().field});
       for (int64_t u = 0; u < merged.numUses; ++u)
         if (merged.uses[u].parameter == std::string(p.name))
@@ -193,15 +196,15 @@ OnnxExport::Place OnnxExport::find(const ParameterInfo &p, const Source &s) {
   } else {
     // The compiler saw no bytes: a file that does not exist yet, or numbers that are no run of
     // bytes of the type's width.
-    const TensorView found = findInitializer(*files[0].input, s.initializer).place;
-    if (!found.external)
+    const auto field = initializers.find(s.initializer);
+    if (field == initializers.end() || !field->second.place.external)
       throw InputError("initializer '" + std::string(s.initializer) + "' of '" + model +
                        "' has no place for its values; save the model with raw_data or with "
                        "external data");
-    place.file = fileOf(found.file);
-    place.offset = found.offset;
+    place.file = fileOf(field->second.place.file);
+    place.offset = field->second.place.offset;
     if (!files[place.file].input)
-      files[place.file].bytes = std::max(files[place.file].bytes, found.offset + bytes);
+      files[place.file].bytes = std::max(files[place.file].bytes, place.offset + bytes);
   }
   const File &file = files[place.file];
   if (place.offset < 0 || place.offset > file.bytes || bytes > file.bytes - place.offset)

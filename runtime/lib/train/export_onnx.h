@@ -80,9 +80,10 @@ private:
   std::vector<const ParameterInfo *> parameters;
   std::vector<std::vector<Place>> places; ///< by the parameter's number
   std::vector<File> files;                ///< the model first
+  std::map<std::string, InitializerField> initializers;
   std::vector<Edit> edits;                ///< of the model
   std::vector<Added> added;
-  std::set<std::string> names; ///< of those
+  std::set<std::string> names; ///< of values, and of those; empty: not looked for yet
   /// Places in the input that hold parameters: their numbers.
   std::map<std::pair<size_t, int64_t>, std::vector<size_t>> holders;
 };

@@ -7,18 +7,24 @@
 #include "moire/rt/pipeline.h"
 #include "train/shards.h"
 
+#include <algorithm>
+#include <map>
+
 namespace moire::rt {
 
 /// Each parameter's names, in the order of allParameters().
 static std::vector<std::pair<std::string, size_t>> namesOf(const Program &p) {
   const std::vector<const ParameterInfo *> all = allParameters(p);
+  std::multimap<std::string, std::string> saved;
+  for (int64_t i = 0; i < p.numSaved; ++i)
+    saved.emplace(p.saved[i].parameter, p.saved[i].name);
   std::vector<std::pair<std::string, size_t>> names;
   for (size_t i = 0; i < all.size(); ++i) {
     if (!p.saved)
       names.emplace_back(all[i]->torchName, i);
-    for (int64_t k = 0; p.saved && k < p.numSaved; ++k)
-      if (p.saved[k].parameter == std::string(all[i]->name))
-        names.emplace_back(p.saved[k].name, i);
+    const auto [first, last] = saved.equal_range(all[i]->name);
+    for (auto name = first; name != last; ++name)
+      names.emplace_back(name->second, i);
   }
   return names;
 }
@@ -44,9 +50,12 @@ void SafetensorsExport::begin() {
 }
 
 void SafetensorsExport::put(size_t number, const float *values) {
-  for (size_t i = 0; i < tensors.size(); ++i)
-    if (tensors[i].second == number)
-      file->write(values, sizes[number], layout.places[i]);
+  // In ascending order of their parameters.
+  const auto first = std::lower_bound(
+      tensors.begin(), tensors.end(), number,
+      [](const std::pair<std::string, size_t> &t, size_t n) { return t.second < n; });
+  for (auto t = first; t != tensors.end() && t->second == number; ++t)
+    file->write(values, sizes[number], layout.places[t - tensors.begin()]);
 }
 
 } // namespace moire::rt

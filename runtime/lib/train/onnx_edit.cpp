@@ -107,28 +107,30 @@ ValueUses findUses(const MappedFile &model, const std::string &value) {
   return uses;
 }
 
-InitializerField findInitializer(const MappedFile &model, const std::string &name) {
-  InitializerField found;
+std::map<std::string, InitializerField> findInitializers(const MappedFile &model) {
+  std::map<std::string, InitializerField> found;
   eachGraphField(model, [&](const WireReader &g) {
     if (g.field != 5)
       return;
     TensorView place = parsePlace(g.bytes, model.path());
-    if (place.name == name)
-      found = {g.begin - model.data(), std::move(place)};
+    const std::string name = place.name;
+    found.emplace(name, InitializerField{g.begin - model.data(), std::move(place)});
   });
   return found;
 }
 
-bool isNameTaken(const MappedFile &model, const std::string &name) {
-  bool taken = findInitializer(model, name).begin >= 0;
+std::set<std::string> namesOfValues(const MappedFile &model) {
+  std::set<std::string> names;
   eachGraphField(model, [&](const WireReader &g) {
-    // Inputs and outputs of nodes, names of the graph's values and inputs.
     const bool isNode = g.field == 1, isValue = g.field >= 11 && g.field <= 13;
+    if (g.field == 5)
+      names.insert(parsePlace(g.bytes, model.path()).name);
     if (isNode || isValue)
       for (WireReader n(g.bytes, model.path()); n.next();)
-        taken |= n.type == 2 && (n.field == 1 || (isNode && n.field == 2)) && n.bytes.str() == name;
+        if (n.type == 2 && (n.field == 1 || (isNode && n.field == 2)))
+          names.insert(n.bytes.str());
   });
-  return taken;
+  return names;
 }
 
 void fixLengths(const MappedFile &model, std::vector<Edit> &edits) {

@@ -9,6 +9,8 @@
 #include "train/mapped_file.h"
 #include "train/tensor_file.h"
 
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,12 +43,13 @@ ValueUses findUses(const MappedFile &model, const std::string &value);
 
 /// An initializer of the main graph.
 struct InitializerField {
-  int64_t begin = -1; ///< in the file, of the field; -1: there is none of the name
+  int64_t begin; ///< in the file, of the field
   TensorView place;
 };
-InitializerField findInitializer(const MappedFile &model, const std::string &name);
-/// Whether a value, node or initializer of the main graph has the name.
-bool isNameTaken(const MappedFile &model, const std::string &name);
+/// All of them, by name.
+std::map<std::string, InitializerField> findInitializers(const MappedFile &model);
+/// The names of the main graph's values, initializers among them.
+std::set<std::string> namesOfValues(const MappedFile &model);
 
 /// Adds to edits of whole fields those of the lengths of the messages around them; sorts them.
 void fixLengths(const MappedFile &model, std::vector<Edit> &edits);

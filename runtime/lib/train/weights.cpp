@@ -237,7 +237,7 @@ const TensorView *findByName(const std::map<std::string, TensorView> &tensors,
 std::vector<std::string> namesOf(const Program &p, const ParameterInfo &param) {
   std::vector<std::string> names = {param.torchName};
   for (int64_t i = 0; i < p.numSaved; ++i)
-    if (p.saved[i].parameter == std::string(param.name) && p.saved[i].name != names[0])
+    if (std::strcmp(p.saved[i].parameter, param.name) == 0 && p.saved[i].name != names[0])
       names.push_back(p.saved[i].name);
   return names;
 }

@@ -114,6 +114,22 @@ TEST_P(Corpus, ParametersAreTheTruth) {
           << name;
     }
   }
+  // state_dict() has each of them under its name and, where it is tied, under the other; and
+  // of what is frozen only saved buffers.
+  std::set<std::string> saved;
+  for (const Parameter &parameter : table.parameters)
+    for (const std::string &name : {parameter.torchName, parameter.tiedName})
+      if (parameter.saved && !name.empty())
+        saved.insert(llvm::StringRef(name).drop_front(prefix.size()).str());
+  for (const Parameter *parameter : found)
+    EXPECT_TRUE(parameter->saved) << parameter->symbol;
+  for (const std::string &name : tied)
+    EXPECT_TRUE(saved.count(name)) << name;
+  for (const std::string &name : saved)
+    EXPECT_TRUE(isFolded || map.get(name) || tied.count(name) ||
+                llvm::StringRef(name).ends_with("e_score_correction_bias") ||
+                llvm::StringRef(name).contains("running_"))
+        << name;
   // Nothing else is trained, and each trained one is used.
   std::set<unsigned> used;
   for (auto &use : table.uses)
