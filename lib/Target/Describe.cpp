@@ -117,7 +117,7 @@ static std::string cpuRules() {
          "nlohmann-json3-dev).\n"
          "CXX ?= c++\n"
          "INCLUDE = -Iruntime/include -Iruntime/lib\n"
-         "RUNTIME = $(wildcard runtime/lib/*.cpp runtime/lib/*/*.cpp)\n"
+         "RUNTIME = $(wildcard runtime/lib/*.cpp runtime/lib/*/*.cpp runtime/lib/*/*/*.cpp)\n"
          "OBJECTS = $(patsubst %.cpp,objects/%.o,$(PROGRAM) $(RUNTIME))\n"
          "\n"
          "trainer: $(OBJECTS)\n"
@@ -167,7 +167,7 @@ static std::string cudaRules(const EmitOptions &options, bool ranks) {
          "endif\n" +
          nccl +
          "RUNTIME = $(wildcard runtime/lib/*.cpp runtime/lib/comm/*.cpp runtime/lib/train/*.cpp "
-         "runtime/cuda/*.cpp runtime/cuda/*.cu)\n"
+         "runtime/lib/train/*/*.cpp runtime/cuda/*.cpp runtime/cuda/*.cu)\n"
          "OBJECTS = $(patsubst %,objects/%.o,$(PROGRAM) $(RUNTIME))\n"
          "\n"
          "trainer: $(OBJECTS)\n"
