@@ -119,7 +119,6 @@ class Check:
 
     def all(self):
         trainer = self.compile(self.entry.path("model.onnx"), self.plan, "first")
-        merged = bool(self.entry.train.get("initializers_shared_by_params"))
         self.export(trainer, "same", "--steps", "0")
         self.want_same_files("same", self.entry.folder, "same")
 
@@ -128,8 +127,7 @@ class Check:
                             "--export-safetensors", tensors)
         want = self.loss(trainer, 4)
         self.want_loss(self.loss(trainer, 1, "--weights", tensors), want, "tensors")
-        if not merged: # its initializers have other names
-            self.want_loss(self.loss(trainer, 1, "--weights", model), want, "onnx", rounded=True)
+        self.want_loss(self.loss(trainer, 1, "--weights", model), want, "onnx", rounded=True)
         if self.ranks > 1:
             alone = self.compile(self.entry.path("model.onnx"), [], "alone")
             self.export(alone, "alone-trained", "--steps", "0", "--weights", tensors)

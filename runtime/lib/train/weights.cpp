@@ -196,13 +196,24 @@ void loadModel(const Values &values, const std::string &executable,
   }
 }
 
+/// The initializer of a source. Where the model has parameters merged, --export gave those that
+/// differ initializers of PyTorch's names.
+const TensorView *findInitializer(const OnnxFile &file, const Program &p, const ParameterInfo &param,
+                                  const Source &s) {
+  for (int64_t i = 0; i < p.numMerged; ++i)
+    if (std::strcmp(p.merged[i].initializer, s.initializer) == 0)
+      if (const TensorView *own = file.find(param.torchName))
+        return own;
+  return file.find(s.initializer);
+}
+
 void loadOnnx(const Values &values, const std::string &path) {
   const OnnxFile file(path);
   const Program &p = *values.ctx.program;
   for (int64_t i = 0; i < p.numParameters; ++i)
     for (int64_t k = 0; k < p.parameters[i].numSources; ++k) {
       const Source &s = p.parameters[i].sources[k];
-      const TensorView *t = file.find(s.initializer);
+      const TensorView *t = findInitializer(file, p, p.parameters[i], s);
       if (!t)
         throw InputError("'" + path + "' has no initializer '" + s.initializer +
                          "' for parameter '" + p.parameters[i].torchName +

@@ -14,6 +14,7 @@
 #include "train/export_onnx.h"
 #include "train/safetensors.h"
 #include "train/shards.h"
+#include "train/weights.h"
 
 #include <cmath>
 #include <map>
@@ -287,6 +288,13 @@ TEST(Export, MergedParametersGetInitializersOfTheirOwn) {
   want.replace(want.find(bytes(Floats{1, 2, 3})), 12, bytes(Floats{7, 8, 9}));
   EXPECT_EQ(written(true), want);
 
+  // As --weights each takes its own.
+  p.paramElements = p.gradElements = 32;
+  Context ctx(p, 1);
+  loadWeights(ctx, dir / "out.onnx", 0, "/x/trainer");
+  EXPECT_EQ(Floats(ctx.param(0), ctx.param(3)), (Floats{4, 5, 6}));
+  EXPECT_EQ(Floats(ctx.param(16), ctx.param(19)), (Floats{7, 8, 9}));
+
   // Another file than the one that was compiled, or nobody knows.
   auto error = [&] {
     try {
@@ -370,10 +378,10 @@ TEST(Export, WritesTheNamesOfStateDict) {
   ASSERT_EQ(end.code, 0) << end.err;
   const Safetensors in(dir / "in.safetensors"), out(dir / "out.safetensors");
   ASSERT_EQ(out.tensors().size(), 3u);
-  const std::string table = in.tensors().at("table").data.str();
+  const std::string table = in.tensors().at("m.table").data.str();
   EXPECT_EQ(out.tensors().at("m.table").data.str(), table);
   EXPECT_EQ(out.tensors().at("m.head").data.str(), table);
-  EXPECT_EQ(out.tensors().at("m.bias").data.str(), in.tensors().at("bias").data.str());
+  EXPECT_EQ(out.tensors().at("m.bias").data.str(), in.tensors().at("m.bias").data.str());
 }
 
 TEST(Export, WrongPathsEndTheRunBeforeTheFirstStep) {
