@@ -285,7 +285,7 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   need(std::isfinite(o.temperature) && o.temperature >= 0, "--temperature", text(o.temperature),
        "0 or more");
   const bool exports = !o.exportOnnx.empty() || !o.exportSafetensors.empty();
-  if (o.data.path.empty() && !o.evalOnly && !o.samples && !exports)
+  if (o.data.path.empty() && !o.evalOnly && !o.samples && !(exports && o.steps == 0))
     throw InputError("--data is missing: what to train on; --help tells what it can name");
   for (CLI::Option *option : {evalEvery, evalRows})
     if (option->count() && o.eval.empty())

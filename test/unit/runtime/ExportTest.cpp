@@ -398,6 +398,6 @@ TEST(Export, WrongPathsEndTheRunBeforeTheFirstStep) {
   };
   EXPECT_NE(error(dir / "no/w.safetensors").find("there is no folder"), std::string::npos);
   EXPECT_NE(error(dir.path).find("it is there and no file"), std::string::npos);
-  EXPECT_NE(error("").find("--steps is 0"), std::string::npos);
+  EXPECT_NE(error("").find("--data is missing"), std::string::npos);
   EXPECT_TRUE(std::filesystem::is_empty(dir.path));
 }
