@@ -317,9 +317,9 @@ private:
       report->warn(note);
     if (found.path.empty())
       return;
-    const std::string other = found.manifest.differences(
-        Manifest::of(p, o, done, rowsOfStep(first)));
-    if (!other.empty())
+    const std::string other =
+        found.manifest.differences(Manifest::of(p, o, done, rowsOfStep(first)));
+    if (data && !other.empty()) // else nothing is trained
       report->warn("the checkpoint's run had other options: " + other);
     report->say("resumed: " + found.path + (first > o.steps ? ", which has all --steps" : ""));
   }
