@@ -152,6 +152,37 @@ TEST(Checkpoint, TheMicroBatchMayBeAnother) {
   EXPECT_GT(std::fabs(double(r.log[4]["loss"]) - double(whole.log[4]["loss"])), 1e-4);
 }
 
+TEST(Checkpoint, AMixOfFilesGoesOnWhereRowsAreCountedAlike) {
+  CheckpointRuns t;
+  std::vector<uint16_t> same(600, 7);
+  write(t.dir / "same.bin", tokenFile(20240520, 1, 600, same));
+  t.data += ":0.6," + (t.dir / "same.bin") + ":0.4";
+  RankProgram one("dp=1"), two("dp=2");
+  const std::vector<std::string> steps = {"--mix", "0.2,0.8@2", "1,0@4"},
+                                 rows = {"--mix", "0.2,0.8@8rows", "1,0@16rows"};
+  auto run = [&](const Program &p, std::vector<std::string> more, const std::vector<std::string> &mix,
+                 const std::string &log = "log.jsonl") {
+    more.insert(more.end(), mix.begin(), mix.end());
+    return t.run(p, more, log);
+  };
+  const auto whole = run(one.p, {"--steps", "6", "--accumulate", "2"}, steps, "whole.jsonl");
+  ASSERT_EQ(whole.log.size(), 6u) << whole.err;
+  auto r = run(two.p, {"--steps", "3", "--checkpoint", t.dir / "c"}, steps);
+  ASSERT_EQ(r.code, 0) << r.err;
+  // Half the rows a step: those of 3 steps were 12.
+  r = run(one.p, {"--steps", "6", "--resume", t.dir / "c"}, steps);
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.err.find("counts steps, 3 steps were 12 rows and are 6 now"), std::string::npos)
+      << r.err;
+  EXPECT_EQ(r.log.size(), 3u); // as it was
+  r = run(one.p, {"--steps", "6", "--resume", t.dir / "c"}, rows);
+  EXPECT_EQ(r.code, 0) << r.err;
+  r = run(one.p, {"--steps", "6", "--accumulate", "2", "--resume", t.dir / "c"}, steps);
+  ASSERT_EQ(r.log.size(), 6u) << r.err;
+  for (int step = 3; step < 6; ++step)
+    EXPECT_NEAR(r.log[step]["loss"], whole.log[step]["loss"], 1e-5);
+}
+
 TEST(Checkpoint, SGDsMomentumAndTheRateGoOn) {
   CheckpointRuns t;
   RankProgram program("dp=2", 1);
