@@ -53,7 +53,7 @@
 // CPP-LABEL: src/stage1.cpp
 // CPP:      // Of stages 1 and 2; nodes are named as in stage 1.
 // CPP-NEXT: void stage1_forward1(Context &ctx) {
-// CPP-NEXT:   // second
+// CPP-NEXT:   node(ctx, "second");
 // CPP-NEXT:   gemm({{.*}}ctx.param(ctx.own[stage1::b].param),
 // CPP-LABEL: void stage1_backward1(Context &ctx) {
 // CPP: ctx.grad(ctx.own[stage1::b].grad)
