@@ -19,6 +19,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+utils/setup.sh
+utils/build.sh moirec
+
 # 1. The text: MLIR's headers, which came with the set-up; every twentieth file is held out.
 mkdir -p "$out"
 find -L /usr/lib/llvm-19/include/mlir -name '*.h' | LC_ALL=C sort >"$out/files"
