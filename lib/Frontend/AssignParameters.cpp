@@ -218,10 +218,7 @@ void TableBuilder::listMerged() {
     for (OpOperand *use : uses)
       if (const ParameterUse *found = table.lookup(*use))
         parameters.insert(found->parameter);
-    const bool moves = !llvm::all_of(parameters, [&](unsigned i) {
-      return table.parameters[i].frozen && !isSelectionBias(op);
-    });
-    if (parameters.size() < 2 || !isFlat || !moves)
+    if (parameters.size() < 2 || !isFlat)
       continue;
     llvm::sort(uses, [](OpOperand *a, OpOperand *b) {
       return a->getOwner() == b->getOwner() ? a->getOperandNumber() < b->getOperandNumber()

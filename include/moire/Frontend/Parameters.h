@@ -110,8 +110,7 @@ struct MergedInitializer {
 struct ParameterTable {
   /// In PyTorch's order where the file tells it, else in the file's.
   std::vector<Parameter> parameters;
-  /// Those of which a trainer may move a value, where nodes of nested graphs read
-  /// none of it.
+  /// Those that nodes of nested graphs do not read.
   std::vector<MergedInitializer> merged;
   /// One sentence each; what the user should know (a doubtful tie, a merge that
   /// cannot be undone).

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/export_onnx.h"
+#include "moire/rt/checksum.h"
 #include "moire/rt/pipeline.h"
 #include "train/convert.h"
 #include "train/onnx_file.h"
@@ -54,7 +55,7 @@ std::vector<float> toStored(const ParameterInfo &p, const Source &s, const float
 } // namespace
 
 OnnxExport::OnnxExport(const Program &program, const std::string &model, const std::string &path,
-                       bool differ)
+                       Changed changed)
     : program(program), model(model), path(path), parameters(allParameters(program)) {
   fileOf(nameIn(model));
   initializers = findInitializers(*files[0].input);
@@ -73,18 +74,16 @@ OnnxExport::OnnxExport(const Program &program, const std::string &model, const s
     }
   }
   checkCreated();
-  if (differ)
-    splitMerged();
+  splitMerged(changed);
 }
 
 /// Gives each parameter that another one's initializer holds one of its own.
-void OnnxExport::splitMerged() {
+void OnnxExport::splitMerged(Changed changed) {
   for (auto &[place, numbers] : holders) {
-    const bool moves =
-        std::any_of(numbers.begin(), numbers.end(), [&](size_t i) {
-          return parameters[i]->trainable || parameters[i]->balanceRate > 0;
-        });
-    if (numbers.size() < 2 || !moves)
+    const bool isTrained = std::any_of(numbers.begin(), numbers.end(), [&](size_t i) {
+      return parameters[i]->trainable || parameters[i]->balanceRate > 0;
+    });
+    if (numbers.size() < 2 || changed == Changed::none || (changed == Changed::trained && !isTrained))
       continue;
     const Place *held = nullptr;
     for (const Place &p : places[numbers[0]])
@@ -94,6 +93,8 @@ void OnnxExport::splitMerged() {
     for (int64_t i = 0; i < program.numMerged; ++i)
       if (program.merged[i].initializer == std::string(held->source->initializer))
         merged = &program.merged[i];
+    if (!merged && !isTrained)
+      continue; // put() looks whether they differ
     if (!merged)
       throw InputError("initializer '" + std::string(held->source->initializer) + "' of '" + model +
                        "' holds '" + parameters[numbers[0]]->torchName + "' and '" +
@@ -295,6 +296,13 @@ void OnnxExport::put(size_t number, const float *values) {
       file.input->forget(file.input->data() + place.offset, place.bytes);
     }
     fromFloat(place.source->dtype, stored.data(), int64_t(stored.size()), bytes.data());
+    // Of parameters that still have one initializer the first one's bytes are there.
+    const bool isShared = holders[{place.file, place.offset}].size() > 1;
+    const uint64_t hash = isShared ? fnv1a(bytes.data(), bytes.size()) : 0;
+    if (isShared && written.emplace(std::pair(place.toFile, place.to), hash).first->second != hash)
+      throw RunError("initializer '" + std::string(place.source->initializer) +
+                     "' holds several parameters, and '" + parameters[number]->torchName +
+                     "' has got another value; use --export-safetensors");
     files[place.toFile].output->write(bytes.data(), place.bytes, place.to);
   }
 }

@@ -25,14 +25,16 @@
 
 namespace moire::rt {
 
+/// Which parameters may have got other values than the file has.
+enum class Changed { none, trained, all };
+
 class OnnxExport {
 public:
   /// model: the file that the program was compiled from; path: the one to be written, with
   /// files of external data beside it under the names that the model calls them. Nothing is
-  /// written yet. differ: parameters that the file has merged may differ. Throws InputError
-  /// where they could not be written.
+  /// written yet. Throws InputError where the values could not be written.
   OnnxExport(const Program &program, const std::string &model, const std::string &path,
-             bool differ);
+             Changed changed);
   /// The paths that are written.
   std::vector<std::string> paths() const;
   /// Of the disk, in bytes.
@@ -71,7 +73,7 @@ private:
   size_t fileOf(const std::string &name);
   Place find(const ParameterInfo &parameter, const Source &source);
   void checkCreated();
-  void splitMerged();
+  void splitMerged(Changed changed);
   void split(const MergedInfo &merged);
   void copy(File &file, const std::vector<Edit> &edits);
 
@@ -86,6 +88,8 @@ private:
   std::set<std::string> names; ///< of values, and of those; empty: not looked for yet
   /// Places in the input that hold parameters: their numbers.
   std::map<std::pair<size_t, int64_t>, std::vector<size_t>> holders;
+  /// Checksums of what went to places that several have.
+  std::map<std::pair<size_t, int64_t>, uint64_t> written;
 };
 
 } // namespace moire::rt

@@ -21,10 +21,12 @@ Exports::Exports(const Program &program, const Options &o, const std::string &ex
     asked += (asked.empty() ? "" : ", ") + o.exportSafetensors;
   if (!isWriter)
     return;
+  const bool isOther = program.init || !o.weights.empty() || !o.resume.empty();
   if (!o.exportOnnx.empty())
-    onnx = std::make_unique<OnnxExport>(
-        program, pathOfModel(program, executable), o.exportOnnx,
-        /*differ=*/o.steps > 0 || program.init || !o.weights.empty() || !o.resume.empty());
+    onnx = std::make_unique<OnnxExport>(program, pathOfModel(program, executable), o.exportOnnx,
+                                        isOther       ? Changed::all
+                                        : o.steps > 0 ? Changed::trained
+                                                      : Changed::none);
   if (!o.exportSafetensors.empty())
     safetensors = std::make_unique<SafetensorsExport>(program, o.exportSafetensors);
   check();

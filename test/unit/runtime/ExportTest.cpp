@@ -131,7 +131,7 @@ struct Model {
   }
 
   void put(const std::string &to, const std::vector<Floats> &values) {
-    OnnxExport file(p, path, to, true);
+    OnnxExport file(p, path, to, Changed::trained);
     file.begin();
     for (size_t i = 0; i < values.size(); ++i)
       file.put(i, values[i].data());
@@ -141,9 +141,9 @@ struct Model {
   std::string stored(const std::string &bytes, const Source &s) {
     return bytes.substr(s.offset, s.bytes);
   }
-  std::string error(const std::string &to, bool isTrained = true) {
+  std::string error(const std::string &to, Changed changed = Changed::trained) {
     try {
-      OnnxExport(p, path, to, isTrained).paths();
+      OnnxExport(p, path, to, changed).paths();
     } catch (const InputError &e) {
       return e.what();
     }
@@ -189,7 +189,7 @@ TEST(Export, WithoutEndNothingAppears) {
   std::filesystem::create_directory(m.dir / "out");
   write(m.dir / "out/t.onnx", "old");
   {
-    OnnxExport file(m.p, m.path, m.dir / "out/t.onnx", true);
+    OnnxExport file(m.p, m.path, m.dir / "out/t.onnx", Changed::trained);
     file.begin();
   }
   EXPECT_EQ(read(m.dir / "out/t.onnx"), "old");
@@ -274,11 +274,11 @@ TEST(Export, MergedParametersGetInitializersOfTheirOwn) {
   p.parameters = params;
   p.merged = merged;
   p.numMerged = 1;
-  auto written = [&](bool differ) {
-    OnnxExport file(p, path, dir / "out.onnx", differ);
+  auto written = [&](Changed changed, const Floats &a, const Floats &b) {
+    OnnxExport file(p, path, dir / "out.onnx", changed);
     file.begin();
-    file.put(0, Floats{4, 5, 6}.data());
-    file.put(1, Floats{7, 8, 9}.data());
+    file.put(0, a.data());
+    file.put(1, b.data());
     file.sync();
     file.publish();
     return read(dir / "out.onnx");
@@ -286,7 +286,7 @@ TEST(Export, MergedParametersGetInitializersOfTheirOwn) {
   std::string want = model(params[0].torchName, params[0].torchName,
                            field(5, tensorProto(params[0].torchName, 1, {3}, bytes(Floats{4, 5, 6}))));
   want.replace(want.find(bytes(Floats{1, 2, 3})), 12, bytes(Floats{7, 8, 9}));
-  EXPECT_EQ(written(true), want);
+  EXPECT_EQ(written(Changed::trained, {4, 5, 6}, {7, 8, 9}), want);
 
   // As --weights each takes its own.
   p.paramElements = p.gradElements = 32;
@@ -298,7 +298,7 @@ TEST(Export, MergedParametersGetInitializersOfTheirOwn) {
   // Another file than the one that was compiled, or nobody knows.
   auto error = [&] {
     try {
-      OnnxExport(p, path, dir / "out.onnx", true);
+      OnnxExport(p, path, dir / "out.onnx", Changed::trained);
     } catch (const InputError &e) {
       return std::string(e.what());
     }
@@ -308,8 +308,13 @@ TEST(Export, MergedParametersGetInitializersOfTheirOwn) {
   EXPECT_NE(error().find("are not those of the time of compilation"), std::string::npos);
   p.numMerged = 0;
   EXPECT_NE(error().find("'n1' of '" + path + "' holds 'layers.0.norm.weight' and 'n1'"), std::string::npos);
+  // Frozen ones stay as they are, but where --weights has others.
   params[0].trainable = params[1].trainable = false;
-  EXPECT_EQ(error(), "");
+  EXPECT_EQ(written(Changed::trained, {1, 2, 3}, {1, 2, 3}), read(path));
+  EXPECT_THROW(written(Changed::all, {4, 5, 6}, {7, 8, 9}), RunError);
+  p.numMerged = 1;
+  uses[2].input = 0;
+  EXPECT_EQ(written(Changed::all, {4, 5, 6}, {7, 8, 9}), want);
 }
 
 //===----------------------------------------------------------------------===//

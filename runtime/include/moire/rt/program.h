@@ -299,7 +299,7 @@ struct Program {
   /// parameter twice. Null: all of them by torchName.
   int64_t numSaved = 0;
   const SavedName *saved = nullptr;
-  /// Those of which a parameter moves.
+  /// Those whose readers are known.
   int64_t numMerged = 0;
   const MergedInfo *merged = nullptr;
 
