@@ -61,6 +61,10 @@ def run(command):
         raise Failure(f"exit {done.returncode}: {' '.join(command)}\n    {tail}")
 
 
+class Refused(Failure):
+    """moirec does not compile the model."""
+
+
 class Check:
     """One model under one plan."""
 
@@ -90,8 +94,12 @@ class Check:
 
     def compile(self, model, plan, folder):
         bind = ",".join(f"{dim}={size}" for dim, size in self.sizes.items())
-        run([os.path.join(self.args.build, "bin", "moirec"), model, *(["--bind", bind] if bind else []),
-             "--optimizer", "sgd", *plan, "-o", self.path(folder)])
+        try:
+            run([os.path.join(self.args.build, "bin", "moirec"), model,
+                 *(["--bind", bind] if bind else []), "--optimizer", "sgd", *plan, "-o",
+                 self.path(folder)])
+        except Failure as failure:
+            raise Refused(str(failure)) if str(failure).startswith("exit 1:") else failure
         return self.path(folder, "trainer")
 
     def export(self, trainer, folder, *flags):
@@ -139,10 +147,14 @@ class Check:
             self.want_same_files("again", self.path("trained"), "again")
 
 
-def check(args, name, plan, again):
+def check(args, name, plan, again, may_refuse=False):
     scratch, start, problem = tempfile.mkdtemp(prefix="moire-"), time.time(), None
     try:
         Check(args, name, plan, again, scratch).all()
+    except Refused as error:
+        if may_refuse:
+            return f"{name:28s} is refused by moirec"
+        problem = str(error)
     except (Failure, OSError, ValueError, KeyError) as error:
         problem = str(error)
     finally:
@@ -164,15 +176,16 @@ def main():
     plans = SAMPLE if args.sample else list(PLANS)
     if args.all:
         known = {name for name, plan, _ in PLANS if not plan}
-        plans += [(name, "", False) for name in sorted(os.listdir(args.corpus))
+        plans += [(name, "", False, True) for name in sorted(os.listdir(args.corpus))
                   if name not in known and os.path.exists(os.path.join(args.corpus, name, "train.json"))]
     plans = [p for p in plans if not args.entry or p[0] in args.entry]
-    failed = 0
+    failed = refused = 0
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for line in pool.map(lambda plan: check(args, *plan), plans):
             print(line, flush=True)
             failed += " FAILED " in line
-    print(f"{len(plans) - failed} of {len(plans)} plans give weights back")
+            refused += line.endswith("is refused by moirec")
+    print(f"{len(plans) - failed - refused} of {len(plans) - refused} plans give weights back")
     sys.exit(1 if failed else 0)
 
 
