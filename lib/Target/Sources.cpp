@@ -253,7 +253,8 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
       node = "not in the graph";
     const bool block = run > 0 && !trains;
     setBlock(block);
-    const std::string lines = (node != last ? call("node", {"ctx", quoted(node)}) : std::string()) + *statement;
+    const std::string lines =
+        (node != last ? call("node", {"ctx", quoted(node)}) : std::string()) + *statement;
     last = node;
     body += block ? indented(lines) : lines;
     if (++count == kFunctionStatements)

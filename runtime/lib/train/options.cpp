@@ -179,7 +179,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "file's steps up to the checkpoint's stay")
       ->type_name("FILE.jsonl");
   app.add_option("--tensorboard", o.tensorboard,
-                 "a new file of events in this folder: loss, lr, grad_norm, tokens_per_second, mfu")
+                 "a new file of events in this folder: loss, lr, grad_norm, tokens_per_second, mfu, "
+                 "eval_loss")
       ->type_name("FOLDER");
   app.add_option("--expert-log", o.expertLog,
                  "every so many steps, in --log and --tensorboard: the rows that each expert of "
