@@ -123,6 +123,7 @@ struct Context : TaskState {
   int64_t microBatches = 1; ///< this rank's of a step
   bool last = false;        ///< the micro-step is the step's last
   bool trains = true;       ///< false: Program::forward runs, for its loss alone
+  uint64_t updates = ~uint64_t(0); ///< bit i: the step trains Program::updateGroups[i]
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others

@@ -30,7 +30,7 @@ struct CopyInfo;     // pipeline.h
 struct PipelineInfo; // pipeline.h
 
 /// Changes whenever a struct of this header or the meaning of a field does.
-inline constexpr uint32_t kAbiVersion = 10;
+inline constexpr uint32_t kAbiVersion = 11;
 
 enum class DType : uint8_t { f32, f16, bf16, f64, i64, i32, i1 };
 
@@ -125,6 +125,8 @@ struct ParameterInfo {
   /// the same list on all of them; 0: it has a gradient on one rank, there and once.
   int64_t numCopies = 0;
   const CopyInfo *copies = nullptr;
+
+  int updateGroup = -1; ///< index into Program::updateGroups; -1: every step updates it
 };
 
 enum class Role : uint8_t {
@@ -329,6 +331,15 @@ struct Program {
   int64_t modelFlops = 0, hardwareFlops = 0;
   int64_t numRouters = 0;
   const RouterInfo *routers = nullptr; ///< in model order; of a pipeline those of all stages
+
+  /// Names of the parameters that are trained in some steps and rest in others, 64 at most. What a
+  /// micro-step does for group i alone, it does where Context::updates has bit i.
+  int64_t numUpdateGroups = 0;
+  const char *const *updateGroups = nullptr;
+  /// The model for sequences of several lengths, ascending by seq, this program among them:
+  /// parameters lie alike in all of them. None: it has one length.
+  int64_t numLengths = 0;
+  const Program *const *lengths = nullptr;
 };
 
 /// What the programs of many ranks for GPUs name as `connect`, so that others need no
