@@ -9,7 +9,7 @@
 #include "moire/rt/gradients.h"
 #include "moire/rt/optimizer.h"
 #include "train/checkpoint.h"
-#include "train/evaluation.h"
+#include "train/evaluator.h"
 #include "train/expert_load.h"
 #include "train/exports.h"
 #include "train/gather.h"
@@ -25,7 +25,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <deque>
 #include <omp.h>
 
 namespace moire::rt {
@@ -229,6 +228,10 @@ private:
       ctx->losses = DeviceBlock(most * int64_t(sizeof(double)));
     if (p.pipeline)
       pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get());
+    running = std::make_unique<MicroBatches>(*ctx, experts.get());
+    evaluator = std::make_unique<Evaluator>(
+        *ctx, o, *running, pipeline.get(), experts.get(),
+        [this](int64_t own) { return countOverRanks(own).labels; });
     checkpoints = std::make_unique<Checkpoints>(
         *ctx, o, [this](const std::string &text) { report->say(text); });
   }
@@ -377,48 +380,13 @@ private:
   /// The mean loss over the labels of the evaluation set, after so many steps.
   void evaluate(int64_t step) {
     const double begin = now(), traced = Trace::now();
-    round = roundAfter(p, step);
-    ctx->microBatches = micros = o.accumulate * round.microBatches;
-    ctx->trains = false;
-    if (experts)
-      experts->mark(); // what is counted now does not count
-    double sum = 0;
-    int64_t labels = 0;
-    for (int64_t before = 0; before < evaluation->rows(); before += micros * shards * p.batch) {
-      batches = evaluation->read(before, micros);
-      int64_t own = 0;
-      for (int64_t a = 0; a < micros; ++a)
-        own += batches[a].counted;
-      const int64_t counted = countOverRanks(own).labels;
-      if (counted == 0)
-        continue;
-      ctx->scale = static_cast<float>(1.0 / double(counted));
-      partLabels.clear();
-      if (pipeline) {
-        pipeline->runForward(round.round, o.accumulate,
-                             [this](TaskState &task) { setInputs(task, task.microBatch); });
-      } else {
-        for (int64_t micro = 0; micro < micros; ++micro) {
-          ctx->microBatch = micro;
-          setInputs(*ctx, micro);
-          ctx->part = {};
-          runRows(0, p.batch, false);
-        }
-        if (comm)
-          sumLosses(*ctx);
-      }
-      sum += outcomeOfStep(*ctx).loss * double(counted);
-      labels += counted;
-    }
-    ctx->trains = true;
-    if (experts)
-      experts->backToMark();
-    if (labels == 0)
+    const auto loss = evaluator->meanLoss(*evaluation, roundAfter(p, step), shards);
+    if (!loss)
       endAll<InputError>("no label of --eval '" + o.eval + "' counts: all are -100");
     if (trace)
       trace->add(Trace::steps, "evaluation after step " + std::to_string(step), traced,
                  Trace::now());
-    report->evaluation(step, sum / double(labels), evaluation->rows(), now() - begin);
+    report->evaluation(step, *loss, evaluation->rows(), now() - begin);
   }
 
   void sample() {
@@ -436,19 +404,14 @@ private:
   /// Forward and backward of all micro-batches, then the update.
   void startStep() {
     beginStep(*ctx);
-    partLabels.clear();
+    running->begin(batches);
     if (pipeline)
       return runStages();
     if (runWhole())
       return;
     for (int64_t micro = 0; micro < micros; ++micro) {
-      ctx->microBatch = micro;
-      setInputs(*ctx, micro);
-      ctx->part = {};
-      const int64_t before = parts;
       const double begin = trace ? Trace::now() : 0;
-      runRows(0, p.batch, /*last=*/micro + 1 == micros);
-      overflows += parts > before + 1;
+      running->run(micro, /*last=*/micro + 1 == micros);
       if (trace)
         trace->endNode();
       // The last one updates, too.
@@ -463,7 +426,7 @@ private:
   bool runWhole() {
     const double begin = trace ? Trace::now() : 0;
     if (comm || !runWholeStep(*ctx, o.graphNodes,
-                              [this](TaskState &task) { setInputs(task, task.microBatch); }))
+                              [this](TaskState &task) { running->setInputs(task, task.microBatch); }))
       return false;
     if (trace)
       trace->add(Trace::tasks, "all micro-batches", begin, Trace::now(),
@@ -474,63 +437,10 @@ private:
   void runStages() {
     try {
       pipeline->runStep(round.round, o.accumulate,
-                        [this](TaskState &task) { setInputs(task, task.microBatch); });
+                        [this](TaskState &task) { running->setInputs(task, task.microBatch); });
     } catch (const ExpertOverflow &e) {
       throw RunError(std::string(e.what()) + ", and in a pipeline a micro-batch cannot run in "
                                              "parts; compile with a larger --expert-slots");
-    }
-  }
-
-  void setInputs(TaskState &task, int64_t micro) {
-    for (int64_t i = 0; i < p.numInputs; ++i) {
-      const Block &block = batches[micro].blocks[i];
-      if (p.inputs[i].role == Role::scale)
-        setInput(*ctx, task, i, &ctx->scale, sizeof ctx->scale);
-      else
-        setInput(*ctx, task, i, block.data(), block.size());
-    }
-  }
-
-  /// Rows [begin, end) of the micro-batch; where they find no room at the experts, which
-  /// all ranks of these experts find, first one half of them and then the other.
-  void runRows(int64_t begin, int64_t end, bool last) {
-    if (end - begin < p.batch)
-      selectRows(begin, end);
-    if (experts && comm && ctx->trains)
-      experts->mark();
-    try {
-      if (ctx->trains)
-        runMicroStep(*ctx, last);
-      else
-        runForward(*ctx);
-      ctx->part.isFirst = false;
-      parts += ctx->trains;
-    } catch (const ExpertOverflow &e) {
-      if (experts && ctx->trains)
-        experts->backToMark();
-      if (end - begin <= 1)
-        throw RunError(std::string(e.what()) + ", with one row of the micro-batch; compile with "
-                                               "a larger --expert-slots");
-      const int64_t middle = (begin + end) / 2;
-      runRows(begin, middle, false);
-      runRows(middle, end, last);
-    }
-  }
-
-  /// Tokens of other rows go to no expert, and their labels do not count.
-  void selectRows(int64_t begin, int64_t end) {
-    ctx->part.begin = begin;
-    ctx->part.end = end;
-    ctx->part.rows = p.batch;
-    for (int64_t i = 0; i < p.numInputs; ++i) {
-      if (p.inputs[i].role != Role::labels)
-        continue;
-      const Block &block = batches[ctx->microBatch].blocks[i];
-      const int64_t labels = block.size() / int64_t(sizeof(int64_t)), perRow = labels / p.batch;
-      const auto *from = reinterpret_cast<const int64_t *>(block.data());
-      std::vector<int64_t> &own = partLabels.emplace_back(labels, -100);
-      std::copy(from + begin * perRow, from + end * perRow, own.begin() + begin * perRow);
-      setInput(*ctx, *ctx, i, own.data(), block.size());
     }
   }
 
@@ -540,7 +450,7 @@ private:
     bool counts = true;
     for (int axis = 0; axis < int(comm->mesh.numAxes()); ++axis)
       counts = counts && (p.axes[axis].name == std::string("dp") || comm->axisIndex(axis) == 0);
-    double mine[2] = {double(overflows), double(parts)}, all[2];
+    double mine[2] = {double(running->overflows()), double(running->parts())}, all[2];
     if (!counts)
       mine[0] = mine[1] = 0;
     comm->allReduce(comm->groupOver("pp,dp,ep,tp"), "the count of overflows", mine, all, 2,
@@ -569,12 +479,11 @@ private:
   std::unique_ptr<Checkpoints> checkpoints; ///< behind ctx, which its thread uses
   int64_t first = 1; ///< step
   std::unique_ptr<ExpertLoad> experts; ///< null: it is not asked for
+  std::unique_ptr<MicroBatches> running;
+  std::unique_ptr<Evaluator> evaluator;
   std::unique_ptr<Exports> exports;
   std::unique_ptr<Prefetch> data; ///< null: there is nothing to train on
   const MicroBatch *batches = nullptr; ///< of this step
-  /// Those of the step's parts, which a GPU may still have to read.
-  std::deque<std::vector<int64_t>> partLabels;
-  int64_t overflows = 0, parts = 0;
   bool graphsTold = false;
   Connected connected;
   std::unique_ptr<Pipeline> pipeline; ///< last: its thread uses the rest
