@@ -124,6 +124,8 @@ struct Context : TaskState {
   bool last = false;        ///< the micro-step is the step's last
   bool trains = true;       ///< false: Program::forward runs, for its loss alone
   uint64_t updates = ~uint64_t(0); ///< bit i: the step trains Program::updateGroups[i]
+  /// By that index: which of the group's updates the step is, 1 the first. Empty: hyper.step.
+  std::vector<int64_t> groupSteps;
   std::shared_ptr<Device> device;
   Comm *comm = nullptr; ///< to the other ranks; null: there is one
   std::shared_ptr<DeviceLink> link; ///< with comm, on a GPU: moves its memory to the others
