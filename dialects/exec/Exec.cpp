@@ -44,6 +44,13 @@ LogicalResult ExecDialect::verifyOperationAttribute(Operation *op, NamedAttribut
       (!isa<UnitAttr>(attribute.getValue()) || isPure(op) || isa<LossOp>(op)))
     return op->emitError("'") << kTrainingAttr
                               << "' is a unit, of a statement that is not the loss";
+  if (attribute.getName() == kGroupsAttr) {
+    auto groups = dyn_cast<ArrayAttr>(attribute.getValue());
+    if (!groups || groups.empty() || isPure(op) || isa<LossOp>(op) ||
+        !llvm::all_of(groups, [](Attribute name) { return isa<StringAttr>(name); }))
+      return op->emitError("'") << kGroupsAttr
+                                << "' must be names of groups, of a statement that is not the loss";
+  }
   if (attribute.getName() == kInPartsAttr) {
     auto parts = dyn_cast<IntegerAttr>(attribute.getValue());
     if (!isa<AllToAllRowsOp>(op) || !parts || parts.getInt() < 2)

@@ -39,6 +39,8 @@ mlir::Value rootOf(mlir::Value place);
 
 /// Of a statement: the loss of the micro-batch does not need it, so that evaluation leaves it out.
 inline constexpr llvm::StringLiteral kTrainingAttr = "exec.training";
+/// Of a statement: names of the groups of parameters that need it, where nothing else does.
+inline constexpr llvm::StringLiteral kGroupsAttr = "exec.groups";
 /// Of an all_to_all_rows: in how many parts its rows are to move.
 inline constexpr llvm::StringLiteral kInPartsAttr = "exec.in_parts";
 /// Of a statement about rows of experts: of which part alone, how many there are, and of which

@@ -34,7 +34,9 @@ def Exec_Dialect : Dialect {
     grouped_gemm, per_expert or launch that it is about the rows of part I of exchange E alone,
     those of the local experts [I, I + 1) * experts / N.
 
-    `exec.training` (pass `mark-training`) marks what the loss does not need.
+    `exec.training` (pass `mark-training`) marks what the loss does not need;
+    `exec.groups = ["head"]` (pass `mark-groups`) what only the gradients of these groups of
+    parameters need.
   }];
   let dependentDialects = ["::moire::nn::NNDialect"];
   let useDefaultAttributePrinterParser = 1;

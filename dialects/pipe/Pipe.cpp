@@ -5,6 +5,7 @@
 #include "dialects/pipe/Pipe.h"
 #include "dialects/pipe/Gradients.h"
 #include "dialects/pipe/PipeSchedule.h"
+#include "dialects/pipe/UpdateGroups.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -96,6 +97,13 @@ LogicalResult ParameterOp::verify() {
       return emitOpError("cannot be unreduced");
     if (failed(sharding.getLocalType(type, dist::meshOf(*this), [&] { return emitOpError(); })))
       return failure();
+  }
+  if (getGroup()) {
+    if (getFrozen())
+      return emitOpError("is frozen and cannot be in group '")
+             << *getGroup() << "': no step trains it";
+    if (std::string why = refusalOfGroup(*getGroup()); !why.empty())
+      return emitOpError("group ") << why;
   }
   return verifyZero(*this);
 }

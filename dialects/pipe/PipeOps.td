@@ -57,6 +57,8 @@ def Pipe_ParameterOp : Pipe_Op<"parameter", [Symbol]> {
   let description = [{
     `torch_name` is the name under which PyTorch knows it, where the file tells.
     `frozen` parameters are read but neither differentiated nor updated.
+    `group` names those that rest together: a step trains the group or does not.
+    Parameters without one are trained in every step.
     `init` ("normal", "ones" or "zeros") and `init_std` say how `--init` fills it.
     `sharding` says which piece each rank of the module's mesh holds; the type
     and the sources are those of the whole.
@@ -71,21 +73,24 @@ def Pipe_ParameterOp : Pipe_Op<"parameter", [Symbol]> {
     Constraints: a static float tensor type; at least one source; slices cover
     0..size-1 of the first dim; the sharding fits the type. `zero` is 1, 2 or 3 of
     a parameter that is not frozen, over axes of the mesh, each once, that do not
-    split it.
+    split it. `group` is of a parameter that is not frozen; a name without `@`, `+`,
+    `,`, `=` and blanks that is not "all" or "none".
     ```mlir
     pipe.parameter @lm_head.weight : tensor<96x32xf32> torch "lm_head.weight"
       from [#pipe.source<"val_101", "model.onnx", 4096, 12288, f32, transpose_last2, 0>]
       zero 2 over ["dp", "ep"]
+    pipe.parameter @wpe : tensor<64x32xf32> group "embeddings"
+      from [#pipe.source<"wpe", "model.onnx", 16384, 8192, f32, same, 0>]
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyRankedTensor>:$type,
                        OptionalAttr<StrAttr>:$torch_name, Pipe_SourceArray:$sources,
-                       UnitAttr:$frozen, OptionalAttr<StrAttr>:$init,
+                       UnitAttr:$frozen, OptionalAttr<StrAttr>:$group, OptionalAttr<StrAttr>:$init,
                        OptionalAttr<F64Attr>:$init_std, OptionalAttr<Pipe_Sharding>:$sharding,
                        OptionalAttr<I64Attr>:$zero, OptionalAttr<StrArrayAttr>:$zero_axes);
   let assemblyFormat = [{
-    $sym_name `:` $type (`torch` $torch_name^)? (`frozen` $frozen^)? `from` $sources
-    (`init` $init^ (`std` $init_std^)?)? (`sharding` $sharding^)? (`zero` $zero^ `over` $zero_axes)?
+    $sym_name `:` $type (`torch` $torch_name^)? (`frozen` $frozen^)? (`group` $group^)?
+    `from` $sources (`init` $init^ (`std` $init_std^)?)? (`sharding` $sharding^)? (`zero` $zero^ `over` $zero_axes)?
     attr-dict
   }];
   let hasVerifier = 1;

@@ -190,7 +190,7 @@ void ParameterReads::createParameters(ModuleOp module) {
         NameLoc::get(b.getStringAttr(p.symbol)), b.getStringAttr(p.symbol),
         TypeAttr::get(reads[i].getType()),
         p.torchName.empty() ? StringAttr() : b.getStringAttr(p.torchName), b.getArrayAttr(sources),
-        p.frozen ? b.getUnitAttr() : UnitAttr(), b.getStringAttr(init.kind),
+        p.frozen ? b.getUnitAttr() : UnitAttr(), /*group=*/nullptr, b.getStringAttr(init.kind),
         normal ? b.getF64FloatAttr(init.std) : FloatAttr(), /*sharding=*/nullptr,
         /*zero=*/nullptr, /*zero_axes=*/nullptr);
   }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "moire/Frontend/Parameters.h"
+#include "dialects/pipe/UpdateGroups.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Regex.h"
 #include <numeric>
@@ -29,6 +30,17 @@ int64_t ParameterTable::freeze(StringRef pattern, std::string &error) {
     ++count;
   }
   return count;
+}
+
+std::string ParameterTable::group(StringRef text) {
+  moire::pipe::UpdateGroups groups;
+  if (std::string error = groups.parse(text); !error.empty())
+    return error;
+  for (Parameter &parameter : parameters)
+    if (!parameter.frozen)
+      parameter.group =
+          groups.match(parameter.torchName.empty() ? parameter.symbol : parameter.torchName);
+  return groups.unmatched();
 }
 
 std::string ParameterTable::getSharedPrefix() const {
@@ -67,8 +79,11 @@ void ParameterTable::print(raw_ostream &os) const {
     raw_string_ostream stream(shape);
     interleave(parameter.shape, stream, "x");
     stream << (parameter.shape.empty() ? "" : "x") << parameter.elementType;
-    rows.push_back({parameter.symbol, shape, parameter.frozen ? "no" : "yes",
-                    describe(parameter.sources[0]), parameter.reason});
+    const std::string trained = parameter.frozen          ? "no"
+                                : parameter.group.empty() ? "yes"
+                                                          : "in group " + parameter.group;
+    rows.push_back({parameter.symbol, shape, trained, describe(parameter.sources[0]),
+                    parameter.reason});
     ArrayRef<ParameterSource> more = ArrayRef(parameter.sources).drop_front();
     if (more.size() > 2) {
       rows.push_back({"", "", "", "… " + std::to_string(more.size() - 1) + " more", ""});

@@ -176,6 +176,10 @@ LogicalResult PipelineProgram::checkParameters(int64_t number) {
       return stage.emitOpError("has ") << symbol << " of type " << into.getLocalType() << " for @"
                                        << entry.getName().getValue() << ", which is "
                                        << from.getLocalType() << "; they must be of one type";
+    if (from.getGroupAttr() != into.getGroupAttr())
+      return stage.emitOpError("has ")
+             << symbol << " for @" << entry.getName().getValue()
+             << ", which rests in other steps; they must be of one group, or of none";
   }
   return success();
 }

@@ -18,6 +18,7 @@
 #include "moire/Stages/Passes.h"
 #include "moire/Support/RunPasses.h"
 #include "moire/Train/Passes.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
@@ -137,6 +138,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
       train.dropOrder = options.dropOrder;
       train.routerBiasRate = options.routerBiasRate;
       train.freeze = options.freeze;
+      train.groups = llvm::join(options.groups, ",");
       train.optimizer = options.optimizer;
       train.precision = options.precision;
       train.precisionOverrides = options.precisionOverrides;

@@ -16,18 +16,6 @@ using namespace moire;
 using namespace moire::program;
 
 namespace {
-/// What a statement touches, an async's own included.
-Touched touchedBy(Operation &op) {
-  Touched touched(op);
-  if (auto async = dyn_cast<exec::AsyncOp>(op))
-    for (Operation &inner : async.getBody().front()) {
-      Touched part(inner);
-      touched.reads.insert(part.reads.begin(), part.reads.end());
-      touched.writes.insert(part.writes.begin(), part.writes.end());
-    }
-  return touched;
-}
-
 /// Hands the loss over as soon as it is there: behind what writes it, or the wait for that.
 void hoist(exec::LossOp loss) {
   const Memory value = memoryOf(loss.getValue());

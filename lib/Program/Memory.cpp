@@ -32,6 +32,17 @@ Touched::Touched(Operation &op) {
           .insert(memoryOf(effect.getValue()));
 }
 
+Touched program::touchedBy(Operation &op) {
+  Touched touched(op);
+  if (auto async = dyn_cast<exec::AsyncOp>(op))
+    for (Operation &inner : async.getBody().front()) {
+      Touched part(inner);
+      touched.reads.insert(part.reads.begin(), part.reads.end());
+      touched.writes.insert(part.writes.begin(), part.writes.end());
+    }
+  return touched;
+}
+
 bool program::meet(const llvm::DenseSet<Memory> &a, const llvm::DenseSet<Memory> &b) {
   return llvm::any_of(a, [&](const Memory &memory) { return b.contains(memory); });
 }

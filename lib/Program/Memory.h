@@ -22,6 +22,9 @@ struct Touched {
   explicit Touched(mlir::Operation &op);
 };
 
+/// The same, of an exec.async with what it starts.
+Touched touchedBy(mlir::Operation &op);
+
 bool meet(const llvm::DenseSet<Memory> &a, const llvm::DenseSet<Memory> &b);
 
 } // namespace moire::program

@@ -24,6 +24,7 @@ void moire::program::buildProgramPipeline(OpPassManager &pm, int64_t logitsLimit
     pm.addPass(createFuseEpilogues());
   pm.addPass(createSplitParts());
   pm.addPass(createMarkTraining());
+  pm.addPass(createMarkGroups());
   pm.addPass(createPackArena());
   pm.addPass(createPackSlots());
   pm.addPass(createVerifyArena());

@@ -52,7 +52,7 @@ bool Likeness::match(FlatSymbolRefAttr a, FlatSymbolRefAttr b) {
   // What a function that reads or accumulates it may know of it.
   if (from.getType() != into.getType() || from.getShardingAttr() != into.getShardingAttr() ||
       from.getZeroAttr() != into.getZeroAttr() || from.getZeroAxesAttr() != into.getZeroAxesAttr() ||
-      from.getFrozen() != into.getFrozen())
+      from.getFrozen() != into.getFrozen() || from.getGroupAttr() != into.getGroupAttr())
     return false;
   auto [forth, isNew] = parameters.insert({a.getAttr(), b.getAttr()});
   auto [other, isNewBack] = back.try_emplace(b.getAttr(), a.getAttr());

@@ -46,6 +46,8 @@ std::string target::parametersJson(const ProgramInfo &info) {
         {"trainable", p.trainable},
         {"offset", p.offset},
         {"sources", std::move(sources)}};
+    if (p.op.getGroup())
+      entry["update_group"] = text(*p.op.getGroup());
     if (info.pipeline) { // each rank has its own offsets
       entry.erase("offset");
       entry["pp_ranks"] = json::Array(info.pipeline->program.holdersOf(p.op.getSymNameAttr()));

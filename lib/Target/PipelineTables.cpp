@@ -133,7 +133,8 @@ static std::string parameterTable(const ProgramInfo &info, int number, ArrayRef<
                     (p.balanceRate > 0 ? literal(static_cast<float>(p.balanceRate)) : "0") + ", " +
                     text(p.zero) + ", " + text(rank.gradOffset[i]) + ", " +
                     text(rank.stateOffset[i]) + ", " + text(int64_t(i)) + ", " +
-                    (counted ? "true" : "false") + ", " + sums + "}");
+                    (counted ? "true" : "false") + ", " + sums +
+                    (p.updateGroup >= 0 ? ", " + text(p.updateGroup) : std::string()) + "}");
   }
   return array(out, "ParameterInfo", "parameters" + text(number), table, ",\n    ");
 }

@@ -5,6 +5,7 @@
 #include "ProgramInfo.h"
 #include "dialects/pipe/Gradients.h"
 #include "dialects/pipe/PipeBalance.h"
+#include "dialects/pipe/UpdateGroups.h"
 #include "Routers.h"
 #include "Text.h"
 #include "llvm/ADT/StringSet.h"
@@ -163,6 +164,11 @@ LogicalResult Collector::readInputs() {
 LogicalResult Collector::readParameters() {
   Identifiers identifiers;
   llvm::StringSet<> torchNames;
+  info.updateGroups = pipe::updateGroupsOf(module);
+  if (info.updateGroups.size() > pipe::kMostUpdateGroups)
+    return module.emitError("has parameters in ")
+           << info.updateGroups.size() << " groups, but a program keeps " << pipe::kMostUpdateGroups
+           << " at most";
   for (auto op : module.getOps<pipe::ParameterOp>()) {
     RankedTensorType type = op.getLocalType();
     if (!type.getElementType().isF32())
@@ -175,6 +181,9 @@ LogicalResult Collector::readParameters() {
     entry.identifier = identifiers.make(op.getSymName());
     entry.shape.assign(type.getShape().begin(), type.getShape().end());
     entry.trainable = !op.getFrozen();
+    if (op.getGroup())
+      entry.updateGroup = static_cast<int>(llvm::find(info.updateGroups, *op.getGroup()) -
+                                           info.updateGroups.begin());
     entry.zero = op.getZeroLevel();
     entry.elements = op.getHeldType().getNumElements();
     entry.gradElements = op.getGradientType().getNumElements();

@@ -21,6 +21,7 @@ struct ParameterEntry {
   llvm::SmallVector<int64_t> shape; ///< of what a rank holds
   bool trainable = false;
   int reduceGroup = -1, shardGroup = -1; ///< indices into ProgramInfo::groups
+  int updateGroup = -1;                  ///< index into ProgramInfo::updateGroups
   double balanceRate = 0;                ///< of a router's bias; 0: the optimizer moves it
   int64_t zero = 0;                      ///< what the members of reduceGroup divide
   /// What a rank keeps of the value, the gradient and each state of the optimizer.
@@ -79,6 +80,7 @@ struct ProgramInfo {
   /// Whether gradients have offsets of their own.
   bool hasGradOffsets() const { return pipeline || divides(); }
   std::vector<ParameterEntry> parameters; ///< in model order
+  llvm::SmallVector<llvm::StringRef> updateGroups; ///< names; empty: nothing ever rests
   std::vector<InputEntry> inputs;
   std::vector<RouterEntry> routers;
   llvm::StringMap<unsigned> parameterOf;   ///< by symbol

@@ -44,6 +44,7 @@ private:
   LogicalResult readFunction(func::FuncOp func, const std::string &name,
                              const std::string &comment);
   std::string sharersComment(int stage, int second = -1) const;
+  FailureOr<std::string> groupsCondition(Operation &op);
   LogicalResult writeKernels();
   LogicalResult writePrepare();
   void writeHeader();
@@ -154,22 +155,46 @@ LogicalResult SourceWriter::readSteps() {
   return success();
 }
 
-/// "stage 0", "stages 1 and 2", "stages 1, 2 and 4 to 7": those that run the functions of a stage.
-static std::string sharersText(const PipelineEntry &pipeline, int stage) {
-  const SmallVector<int> stages = pipeline.sharersOf(stage);
+/// "0", "1 and 2", "1, 2 and 4 to 7": numbers in ascending order by their names.
+static std::string rangesText(ArrayRef<int> numbers, llvm::function_ref<std::string(int)> nameOf) {
   SmallVector<std::string> ranges;
-  for (size_t i = 0, end; i < stages.size(); i = end) {
-    for (end = i + 1; end < stages.size() && stages[end] == stages[end - 1] + 1;)
+  for (size_t i = 0, end; i < numbers.size(); i = end) {
+    for (end = i + 1; end < numbers.size() && numbers[end] == numbers[end - 1] + 1;)
       ++end;
     if (end - i < 3) // too few for a range
       end = i + 1;
-    ranges.push_back(std::to_string(stages[i]) +
-                     (end - i > 1 ? " to " + std::to_string(stages[end - 1]) : ""));
+    ranges.push_back(nameOf(numbers[i]) + (end - i > 1 ? " to " + nameOf(numbers[end - 1]) : ""));
   }
-  std::string text = stages.size() > 1 ? "stages " : "stage ";
+  std::string text;
   for (auto [i, range] : llvm::enumerate(ranges))
     text += (i == 0 ? "" : i + 1 == ranges.size() ? " and " : ", ") + range;
   return text;
+}
+
+/// "stage 0", "stages 1 and 2": those that run the functions of a stage.
+static std::string sharersText(const PipelineEntry &pipeline, int stage) {
+  const SmallVector<int> stages = pipeline.sharersOf(stage);
+  return (stages.size() > 1 ? "stages " : "stage ") +
+         rangesText(stages, [](int number) { return std::to_string(number); });
+}
+
+/// `if (ctx.updates & 0x5) { // head and l0`: of a statement for the gradients of some groups.
+FailureOr<std::string> SourceWriter::groupsCondition(Operation &op) {
+  auto names = op.getAttrOfType<ArrayAttr>(exec::kGroupsAttr);
+  if (!names)
+    return std::string();
+  SmallVector<int> groups;
+  uint64_t mask = 0;
+  for (auto name : names.getAsRange<StringAttr>()) {
+    const auto it = llvm::find(info.updateGroups, name.getValue());
+    if (it == info.updateGroups.end())
+      return op.emitError("is of group ") << name << ", which no parameter is in";
+    groups.push_back(static_cast<int>(it - info.updateGroups.begin()));
+    mask |= uint64_t(1) << groups.back();
+  }
+  llvm::sort(groups);
+  return "if (ctx.updates & 0x" + llvm::utohexstr(mask, /*LowerCase=*/true) + ") { // " +
+         rangesText(groups, [&](int i) { return commentText(info.updateGroups[i]); });
 }
 
 /// Says of a function which stages run it, where there are several.
@@ -195,14 +220,20 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
   const bool cutsGraphs = info.pipeline && info.options.target != TargetKind::cpu;
   bool ofHost = false; // what body holds
   const DenseMap<Operation *, size_t> training = trainingRuns(func);
-  bool trains = false, inBlock = false, askedInForward = false;
-  auto setBlock = [&](bool on) {
-    if (inBlock != on)
-      body += on ? "  if (ctx.trains) {\n" : "  }\n";
-    inBlock = on;
+  bool trains = false, askedInForward = false;
+  std::string block; // the line that it begins with; empty: in none
+  bool blockOfGroups = false;
+  auto setBlock = [&](const std::string &line) {
+    if (block == line)
+      return;
+    if (!block.empty())
+      body += "  }\n";
+    if (!line.empty())
+      body += "  " + line + "\n";
+    block = line;
   };
   auto finish = [&](bool isLast) {
-    setBlock(false);
+    setBlock("");
     const bool isGraph = cutsGraphs && !ofHost && count >= kGraphStatements;
     if (!isGraph && !body.empty() && number > 0 && !parts.back().isGraph &&
         parts.back().trains == trains && parts.back().statements + count <= kFunctionStatements) {
@@ -239,7 +270,7 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
     // Evaluation asks before it takes the loss.
     const bool changesGradient = !asked && writesGradient(op);
     if (asks && (changesGradient || (isa<exec::LossOp>(op) && !askedInForward))) {
-      setBlock(false);
+      setBlock("");
       body += "  checkSlots(ctx);\n";
       asked |= changesGradient;
       askedInForward |= !trains;
@@ -251,12 +282,20 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
     // What has no node was added by the train phase: the loss and its like.
     if (node.empty())
       node = "not in the graph";
-    const bool block = run > 0 && !trains;
-    setBlock(block);
+    auto condition = groupsCondition(op);
+    if (failed(condition))
+      return failure();
+    const bool ofGroups = !condition->empty();
+    if (!ofGroups && run > 0 && !trains)
+      *condition = "if (ctx.trains) {";
+    if (block != *condition && (ofGroups || blockOfGroups))
+      last.clear(); // the block before it may have been left out
+    blockOfGroups = ofGroups;
+    setBlock(*condition);
     const std::string lines =
         (node != last ? call("node", {"ctx", quoted(node)}) : std::string()) + *statement;
     last = node;
-    body += block ? indented(lines) : lines;
+    body += block.empty() ? lines : indented(lines);
     if (++count == kFunctionStatements)
       finish(false);
   }

@@ -29,7 +29,7 @@ mlir::FailureOr<std::string> emitTables(const ProgramInfo &info,
                                         const SharedNames &names);
 
 /// A row of ParameterInfo without its last brace: before and behind the offset; what follows
-/// the groups is not in it.
+/// the groups of ranks is not in it.
 struct ParameterRow {
   std::string before, behind;
 };

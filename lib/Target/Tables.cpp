@@ -61,7 +61,7 @@ static FailureOr<std::string> constantTable(exec::ConstantOp op, StringRef name)
 static std::string addSharding(const ProgramInfo &info, const ParameterEntry &p, size_t index,
                                std::string &before) {
   if (!info.mesh) // what follows is given by position
-    return p.balanceRate > 0 ? ", nullptr, 0, {}, -1, -1" : "";
+    return p.balanceRate > 0 || p.updateGroup >= 0 ? ", nullptr, 0, {}, -1, -1" : "";
   std::string number = std::to_string(index), whole = "nullptr", shards;
   int count = 0;
   if (dist::ShardingAttr sharding = p.op.getShardingAttr(); sharding && !sharding.isReplicated()) {
@@ -87,15 +87,19 @@ static std::string addSharding(const ProgramInfo &info, const ParameterEntry &p,
          std::to_string(p.reduceGroup) + ", " + std::to_string(p.shardGroup);
 }
 
-/// The fields behind those: of a router's bias, and of what is divided.
+/// The fields behind those: of a router's bias, of what is divided, of a group.
 static std::string lastFields(const ProgramInfo &info, const ParameterEntry &p) {
   const bool divides = info.divides() && p.trainable;
+  const bool grouped = p.updateGroup >= 0;
   std::string text;
-  if (p.balanceRate > 0 || divides)
+  if (p.balanceRate > 0 || divides || grouped)
     text += ", " + (p.balanceRate > 0 ? literal(static_cast<float>(p.balanceRate)) : "0");
   if (divides)
     text += ", " + std::to_string(p.zero) + ", grads::" + p.identifier + ", " +
             std::to_string(p.stateOffset);
+  if (grouped)
+    text += std::string(divides ? "" : ", 0, -1, -1") + ", -1, true, 0, nullptr, " +
+            std::to_string(p.updateGroup);
   return text;
 }
 
@@ -222,6 +226,7 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
                                "gradient, group that shards") +
                        (info.divides() ? ",\n// rate of balance, zero, offsets of gradient and state\n" : "\n")
                  : std::string("\n")) +
+      (info.updateGroups.empty() ? "" : "// …, of what is in a group its number last\n") +
       "static const ParameterInfo parameters[] = {\n" + table + "};\n\n";
   // 3. Inputs.
   for (auto [i, input] : llvm::enumerate(info.inputs))
@@ -273,6 +278,12 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     define(info.pipeline ? function.name : "microStep", true);
     if (!info.pipeline)
       define("forward", false);
+  }
+  if (!info.updateGroups.empty()) {
+    text += "static const char *const updateGroups[] = {";
+    for (auto [i, name] : llvm::enumerate(info.updateGroups))
+      text += (i ? ", " : "") + quoted(name);
+    text += "};\n\n";
   }
   if (info.mesh)
     text += meshTables(info);
@@ -370,6 +381,10 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   if (!info.routers.empty()) {
     number("numRouters", info.routers.size());
     field("routers", "routers");
+  }
+  if (!info.updateGroups.empty()) {
+    number("numUpdateGroups", info.updateGroups.size());
+    field("updateGroups", "updateGroups");
   }
   return text + "};\n";
 }

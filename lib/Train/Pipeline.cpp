@@ -39,6 +39,8 @@ void train::buildTrainPipeline(OpPassManager &passes, const TrainOptions &option
     passes.addPass(createTrainCapacity({options.capacityFactor, options.dropOrder}));
   if (options.routerBiasRate != 0)
     passes.addPass(createTrainRouterBias({options.routerBiasRate}));
+  if (!options.groups.empty()) // where it is known what is frozen
+    passes.addPass(createTrainGroups({options.groups}));
   // Last, because CSE would merge what this repeats with the original again.
   passes.addNestedPass<func::FuncOp>(createTrainRecompute());
   passes.addPass(createTrainCountFlops());

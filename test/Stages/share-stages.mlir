@@ -10,8 +10,13 @@
 // RUN: FileCheck %s --check-prefix=TABLES < %t.cpp
 // RUN: sed 's/b = @c/b = @d/' %t.mlir | not moire-opt --sum-copies -o /dev/null 2>&1 | FileCheck %s --check-prefix=TYPE
 // RUN: sed 's/b = @c/b = @e/' %t.mlir | not moire-opt --sum-copies -o /dev/null 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: sed 's/parameter @c : tensor<8x8xf32>/& group "g"/' %t.mlir | not moire-opt --sum-copies -o /dev/null 2>&1 | FileCheck %s --check-prefix=GROUP
+// RUN: sed 's/parameter @c : tensor<8x8xf32>/& group "g"/' %s | moire-opt --cut-stages="stages=4 rates=flops=0.001,overhead=0" --share-stages | FileCheck %s --check-prefix=OWN
 
 // TYPE: error: 'pipe.stage' op has @d of type 'tensor<8x6xf32>' for @b, which is 'tensor<8x8xf32>'; they must be of one type
+// GROUP: error: 'pipe.stage' op has @c for @b, which rests in other steps; they must be of one group, or of none
+// What rests in other steps leaves out other statements.
+// OWN: func.func @stage2_forward
 // NONE: error: 'pipe.stage' op has @e for @b; both must be parameters
 
 // CHECK-LABEL: func.func @stage1_forward

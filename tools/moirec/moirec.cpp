@@ -14,6 +14,7 @@
 #include "moire/Support/Diagnostics.h"
 #include "moire/Support/Dialects.h"
 #include "moire/Target/Program.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
@@ -55,6 +56,9 @@ static int explain(const CompileOptions &options, mlir::MLIRContext &context) {
                         "' matches no parameter that is trained; --explain-params without it "
                         "lists them");
   }
+  if (!options.groups.empty())
+    if (error = table.group(llvm::join(options.groups, ",")); !error.empty())
+      return usageError(error);
   table.print(llvm::outs());
   for (const std::string &warning : table.warnings)
     llvm::errs() << "warning: " << warning << "\n";
@@ -139,6 +143,12 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
       ->type_name("REGEX=POLICY");
   app.add_option("--freeze", compile.freeze, "Do not train parameters whose names match")
       ->type_name("REGEX");
+  app.add_option("--groups", compile.groups,
+                 "Parameters that a trainer's --update-schedule can let rest for some steps, which "
+                 "then compute no gradient of theirs: those whose names match, in the first group that "
+                 "does. What is in no group is trained in every step")
+      ->type_name("NAME=REGEX,...")
+      ->allow_extra_args(false);
   app.add_option("--mesh", compile.mesh,
                  "Ranks as a grid: pp ranks hold different layers, dp and ep ranks different tokens, "
                  "ep ranks different experts, tp ranks pieces of each layer: --mesh dp=2,ep=4. Or "

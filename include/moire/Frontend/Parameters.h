@@ -83,6 +83,8 @@ struct Parameter {
   /// Frozen and of a value that the IR holds: no use looks up to it. In the
   /// table only to be explained.
   bool constant = false;
+  /// With what it rests in steps that do not train it; empty: in none.
+  std::string group;
   /// Why it is trained or frozen and where its name and layout are from.
   std::string reason;
 };
@@ -124,6 +126,9 @@ struct ParameterTable {
   /// Returns how many were trained before; -1 where `regex` is malformed, with
   /// the reason in `error`.
   int64_t freeze(llvm::StringRef regex, std::string &error);
+
+  /// Fills the groups as pass train-groups does. Returns a sentence where that cannot be.
+  std::string group(llvm::StringRef groups);
 
   /// "m." where every trained parameter's name starts with it, else empty.
   std::string getSharedPrefix() const;

@@ -34,6 +34,7 @@ struct CompileOptions {
   std::string precision = "f32";               ///< f32, bf16
   std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY" for ops by name
   std::string freeze;                          ///< parameters whose names match are not trained
+  std::vector<std::string> groups;             ///< "NAME=REGEX,…": what rests together
   std::string mesh;                            ///< "pp=2,dp=2,ep=4,tp=2"; empty: one rank
   std::string schedule = "1f1b";               ///< of pp: scheduling::parseKind
   int64_t microBatches = 0;                    ///< of pp: a rank's of a step; 0: four for each of pp

@@ -170,6 +170,34 @@ def MarkTraining : Pass<"mark-training", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"marked", "marked", "Statements that only training needs">];
 }
 
+def MarkGroups : Pass<"mark-groups", "::mlir::ModuleOp"> {
+  let summary = "Says of statements which groups of parameters need them";
+  let description = [{
+    A statement that neither the loss nor the gradient of a parameter without a group
+    needs, by what it and those below it read and write, gets the names of the groups
+    whose gradients need it. A step that trains none of them leaves it out: products
+    that make the gradients of what rests, their sums over ranks, and cotangents that
+    nothing but resting parameters would read. What a stage of a pipeline keeps or sends is
+    always needed.
+
+    The gradient of a group that rests may hold anything: a statement that another
+    group needs can write it, too.
+
+    ```mlir
+    // @w1 in group "low", @w2 in group "high"; %z = (%x %w1) %w2
+    exec.gemm %ht, %dz to %dw2 mode add_after_first : …
+    exec.gemm %dz, %w2t to %dh : …
+    exec.gemm %xt, %dh to %dw1 mode add_after_first : …
+    ~~>
+    exec.gemm %ht, %dz to %dw2 mode add_after_first {exec.groups = ["high"]} : …
+    exec.gemm %dz, %w2t to %dh {exec.groups = ["low"]} : …
+    exec.gemm %xt, %dh to %dw1 mode add_after_first {exec.groups = ["low"]} : …
+    ```
+  }];
+  let dependentDialects = ["::moire::exec::ExecDialect"];
+  let statistics = [Statistic<"marked", "marked", "Statements that only some groups need">];
+}
+
 def PackArena : Pass<"pack-arena", "::mlir::ModuleOp"> {
   let summary = "Gives every buffer its offset in the arena";
   let description = [{

@@ -32,6 +32,7 @@ struct TrainOptions {
   double capacityFactor = 0;     ///< 0: experts take every pair
   std::string dropOrder = "gshard";
   std::string freeze; ///< empty: nothing is frozen
+  std::string groups; ///< "NAME=REGEX,…"; empty: every step trains every parameter
   std::string optimizer = "adamw";
   std::string precision = "f32"; ///< a policy of lib/Train/Precision.cpp
   std::vector<std::string> precisionOverrides; ///< "REGEX=POLICY"

@@ -26,6 +26,29 @@ def TrainFreeze : Pass<"train-freeze", "::mlir::ModuleOp"> {
   ];
 }
 
+def TrainGroups : Pass<"train-groups", "::mlir::ModuleOp"> {
+  let summary = "Puts parameters into groups that rest together";
+  let description = [{
+    `groups` is NAME=REGEX,NAME=REGEX,…: POSIX extended regular expressions over
+    PyTorch names, or symbols where the file tells no name. A parameter belongs to
+    the first group that finds it; one that no group finds, or that is frozen, to
+    none. A group without a parameter is an error. Commas in brackets and braces of
+    an expression, or behind a backslash, are its own.
+
+    ```mlir
+    // groups=head=^lm_head,layers=layers
+    pipe.parameter @lm_head.weight : tensor<96x32xf32> from [...]
+    pipe.parameter @layers.0.norm.weight : tensor<32xf32> from [...]
+    ~~>
+    pipe.parameter @lm_head.weight : tensor<96x32xf32> group "head" from [...]
+    pipe.parameter @layers.0.norm.weight : tensor<32xf32> group "layers" from [...]
+    ```
+  }];
+  let options = [
+    Option<"groups", "groups", "std::string", "", "NAME=REGEX,... over parameter names">
+  ];
+}
+
 def TrainLoss : Pass<"train-loss", "::mlir::ModuleOp"> {
   let summary = "Turns @forward into @micro_step, which returns the loss";
   let description = [{

@@ -851,3 +851,19 @@ func.func @training(%sum: memref<f32>) {
   exec.loss %sum {exec.training} : memref<f32>
   return
 }
+
+// -----
+
+func.func @groups(%x: memref<4xf32>) {
+  // expected-error @+1 {{'exec.groups' must be names of groups, of a statement that is not the loss}}
+  exec.fill %x with 0.0 : f32 {exec.groups = 5 : i64} : memref<4xf32>
+  return
+}
+
+// -----
+
+func.func @groups_of_loss(%sum: memref<f32>) {
+  // expected-error @+1 {{'exec.groups' must be names of groups, of a statement that is not the loss}}
+  exec.loss %sum {exec.groups = ["head"]} : memref<f32>
+  return
+}

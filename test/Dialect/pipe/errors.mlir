@@ -25,6 +25,21 @@ pipe.parameter @p : tensor<2x4xf32> from [#pipe.source<"p", "", 0, 0, f32, slice
 
 // -----
 
+// expected-error @+1 {{'pipe.parameter' op is frozen and cannot be in group 'head': no step trains it}}
+pipe.parameter @p : tensor<4xf32> frozen group "head" from [#pipe.source<"p", "", 0, 0, f32, same, 0>]
+
+// -----
+
+// expected-error @+1 {{'pipe.parameter' op group 'a b' must be a name without '@', '+', ',', '=' and blanks}}
+pipe.parameter @p : tensor<4xf32> group "a b" from [#pipe.source<"p", "", 0, 0, f32, same, 0>]
+
+// -----
+
+// expected-error @+1 {{'pipe.parameter' op group 'none' is what --update-schedule calls no group; choose another name}}
+pipe.parameter @p : tensor<4xf32> group "none" from [#pipe.source<"p", "", 0, 0, f32, same, 0>]
+
+// -----
+
 func.func @f() {
   // expected-error @+1 {{'pipe.read' op names @p, which is not a pipe.parameter}}
   %0 = pipe.read @p : tensor<4xf32>

@@ -9,6 +9,10 @@ pipe.parameter @embed : tensor<96x32xf32> torch "model.embed.weight"
 pipe.parameter @inv_freq : tensor<4xf32> frozen
   from [#pipe.source<"inv_freq", "", 0, 16, f32, reshape, 0>]
 
+// CHECK: pipe.parameter @head : tensor<4xf32> torch "m.head" group "head" from [#pipe.source<"head", "", 0, 16, f32, same, 0>] init "zeros"
+pipe.parameter @head : tensor<4xf32> torch "m.head" group "head"
+  from [#pipe.source<"head", "", 0, 16, f32, same, 0>] init "zeros"
+
 // CHECK: pipe.parameter @experts : tensor<2x8x4xf32> from
 // CHECK-SAME: slice_transpose, 0>
 // CHECK-SAME: slice_transpose, 1>
