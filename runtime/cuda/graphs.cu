@@ -44,6 +44,11 @@ void Graphs::run(Context &ctx, Part part) {
     drop();
     scratch = ctx.scratch(0);
   }
+  if (updates != ctx.updates) { // other statements
+    drop();
+    ran.clear();
+    updates = ctx.updates;
+  }
   if (ran.insert(part).second)
     return part(ctx);
   const TaskState &second = ctx.second;

@@ -11,9 +11,9 @@
 //   the slots of its tasks       places of what micro-batches keep
 //   whether they are the first   gradients are set or added to
 //
-// and nothing else: inputs are copied to one place, the loss is not in a part. So there is a
-// graph for each of these. A part runs plainly first, so that scratch memory, library
-// handles and heuristics exist.
+// and, between steps, which update groups are trained. Inputs are copied to one place, the loss is
+// not in a part. So there is a graph for each of these; when other groups are trained all begin
+// anew. A part runs plainly first, so that scratch memory, library handles and heuristics exist.
 //
 //===----------------------------------------------------------------------===//
 
@@ -56,6 +56,7 @@ private:
   std::set<Part> ran; ///< once plainly
   std::map<Key, cudaGraphExec_t> graphs;
   const void *scratch = nullptr; ///< that captured kernels point into
+  uint64_t updates = 0;          ///< Context::updates of what was captured
   int64_t launches = 0;
 };
 

@@ -35,6 +35,7 @@ constexpr int kThreads = 256;
 struct Range {
   int64_t value, grad, state, size;
   bool decay;
+  int updateGroup; ///< -1: none
 };
 
 /// The blocks that ranges lie in.
@@ -44,10 +45,21 @@ struct Blocks {
   float *m, *v;
 };
 
+/// What depends on how often a parameter was updated.
+struct Count {
+  bool first;       ///< the momentum begins
+  float rate, root; ///< of AdamW, with the corrections
+};
+
+Blocks blocksOf(const Context &ctx) {
+  return {ctx.param(0), ctx.grad(0), ctx.m.as<float>(), ctx.v.as<float>()};
+}
+
 struct SGD {
   static constexpr bool kSecond = false;
   float lr, mu, wd;
   bool first, momentum;
+  __device__ __forceinline__ void begin(const Count &count) { first = count.first; }
   __device__ __forceinline__ void run(bool decay, float scale, float &p, float g, float &m,
                                       float &) const {
     float d = g * scale + (decay ? wd : 0.0f) * p;
@@ -61,6 +73,10 @@ struct AdamW {
   static constexpr bool kSecond = true;
   float keep, b1, b2, c2, rate, root, eps;
   static constexpr bool momentum = true;
+  __device__ __forceinline__ void begin(const Count &count) {
+    rate = count.rate;
+    root = count.root;
+  }
   __device__ __forceinline__ void run(bool decay, float scale, float &p, float g, float &m,
                                       float &v) const {
     const float d = g * scale;
@@ -70,10 +86,13 @@ struct AdamW {
   }
 };
 
+constexpr int kMostGroups = 64; ///< Program::updateGroups
+
 /// The scalars of a step.
 struct Scalars {
   SGD sgd;
   AdamW adamw;
+  Count counts[1 + kMostGroups]; ///< by Range::updateGroup + 1
   double maxNorm; ///< 0: no clipping
   float scale;    ///< of gradients
   bool update;    ///< false: loss or norm are not finite
@@ -88,11 +107,12 @@ __global__ void __launch_bounds__(kThreads)
     updateKernel(const Scalars *scalars, Pieces<Range> pieces, Blocks b) {
   if (!scalars->update)
     return;
-  Rule rule;
-  take(*scalars, rule);
-  const float scale = scalars->scale;
   const int r = pieces.find(blockIdx.x);
   const Range range = pieces.range[r];
+  Rule rule;
+  take(*scalars, rule);
+  rule.begin(scalars->counts[range.updateGroup + 1]);
+  const float scale = scalars->scale;
   const int64_t begin = (int64_t(blockIdx.x) - pieces.first[r]) * kUpdatePiece;
   const int64_t end = begin + kUpdatePiece < range.size ? begin + kUpdatePiece : range.size;
   auto update = [&](int64_t i, auto run) {
@@ -137,25 +157,31 @@ void updateRanges(Context &ctx, const std::vector<Range> &ranges, const Blocks &
   });
 }
 
+// Scalars are computed in double and rounded once, as PyTorch does.
 SGD sgd(const Hyper &h) {
-  return {float(h.lr), float(h.momentum), float(h.weightDecay), h.step == 1, h.momentum != 0};
+  return {float(h.lr), float(h.momentum), float(h.weightDecay), false, h.momentum != 0};
 }
 AdamW adamw(const Hyper &h) {
-  // Scalars are computed in double and rounded once, as PyTorch does.
-  const double correction1 = 1 - std::pow(h.beta1, double(h.step));
-  const double correction2 = 1 - std::pow(h.beta2, double(h.step));
-  AdamW a;
+  AdamW a = {};
   a.keep = float(1 - h.lr * h.weightDecay);
   a.b1 = float(1 - h.beta1);
   a.b2 = float(h.beta2);
   a.c2 = float(1 - h.beta2);
-  a.rate = float(h.lr / correction1);
-  a.root = float(std::sqrt(correction2));
   a.eps = float(h.eps);
   return a;
 }
-Scalars scalarsOf(const Hyper &h) {
-  return {sgd(h), adamw(h), h.maxNorm, float(h.gradScale), true};
+Count countOf(const Hyper &h, int64_t update) {
+  const double correction1 = 1 - std::pow(h.beta1, double(update));
+  const double correction2 = 1 - std::pow(h.beta2, double(update));
+  return {update == 1, float(h.lr / correction1), float(std::sqrt(correction2))};
+}
+Scalars scalarsOf(const Context &ctx, const Hyper &h) {
+  Scalars s = {sgd(h), adamw(h), {}, h.maxNorm, float(h.gradScale), true};
+  s.counts[0] = countOf(h, h.step);
+  const int groups = ctx.program ? int(ctx.program->numUpdateGroups) : 0;
+  for (int group = 0; group < groups; ++group)
+    s.counts[group + 1] = countOf(h, updateNumber(ctx, group));
+  return s;
 }
 /// Puts the scalars where the kernels read them, after what was started before.
 void sendScalars(Context &ctx, const Hyper &h) {
@@ -163,24 +189,27 @@ void sendScalars(Context &ctx, const Hyper &h) {
     ctx.scalars = DeviceBlock(sizeof(Scalars));
     ctx.hostScalars = Block(sizeof(Scalars));
   }
-  *ctx.hostScalars.as<Scalars>() = scalarsOf(h);
+  *ctx.hostScalars.as<Scalars>() = scalarsOf(ctx, h);
   send(ctx, ctx.scalars.data(), ctx.hostScalars.data(), sizeof(Scalars));
 }
 
 /// Whether the optimizer moves it: routers' biases have a rule of their own.
-bool isMoved(const ParameterInfo &p) { return p.trainable && !(p.balanceRate > 0); }
+bool isMoved(const Context &ctx, const ParameterInfo &p) {
+  return isUpdated(ctx, p) && !(p.balanceRate > 0);
+}
 
 /// What this rank owns of a parameter.
 Range rangeOf(const Context &ctx, const ParameterInfo &p, bool decay) {
   const Owned mine = owned(ctx, p);
-  return {ownedValueAt(p, mine), ownedGradAt(p, mine), ownedStateAt(p), mine.size(), decay};
+  return {ownedValueAt(p, mine), ownedGradAt(p, mine), ownedStateAt(p), mine.size(), decay,
+          p.updateGroup};
 }
 
 /// What the optimizer moves on this rank, parameters that touch and decay alike as one.
 std::vector<Range> trainedRanges(const Context &ctx, bool decayMatricesOnly) {
   std::vector<Range> ranges;
   for (int64_t i = 0; i < ctx.program->numParameters; ++i)
-    if (const ParameterInfo &p = ctx.program->parameters[i]; isMoved(p))
+    if (const ParameterInfo &p = ctx.program->parameters[i]; isMoved(ctx, p))
       ranges.push_back(rangeOf(ctx, p, !decayMatricesOnly || p.rank >= 2));
   std::sort(ranges.begin(), ranges.end(),
             [](const Range &a, const Range &b) { return a.value < b.value; });
@@ -191,7 +220,8 @@ std::vector<Range> trainedRanges(const Context &ctx, bool decayMatricesOnly) {
     auto touches = [&](int64_t Range::*at) {
       return merged.back().*at + merged.back().size == r.*at;
     };
-    if (!merged.empty() && merged.back().decay == r.decay && touches(&Range::value) &&
+    if (!merged.empty() && merged.back().decay == r.decay &&
+        merged.back().updateGroup == r.updateGroup && touches(&Range::value) &&
         touches(&Range::grad) && touches(&Range::state))
       merged.back().size += r.size;
     else
@@ -212,7 +242,7 @@ void balanceBiases(Context &ctx) {
   const Program &program = *ctx.program;
   for (int64_t i = 0; i < program.numParameters; ++i) {
     const ParameterInfo &p = program.parameters[i];
-    if (!p.trainable || !(p.balanceRate > 0))
+    if (!isUpdated(ctx, p) || !(p.balanceRate > 0))
       continue;
     const Range r = rangeOf(ctx, p, false);
     MOIRE_LAUNCH(streamOf(ctx), unsigned((r.size + kThreads - 1) / kThreads), kThreads, 0,
@@ -228,29 +258,76 @@ void balanceBiases(Context &ctx) {
 constexpr int64_t kNormPiece = 16384;
 constexpr int kNormWarps = kThreads / kWarp;
 
-/// partial[b] = Σ g² over piece b, in double. Bound by memory: 4 bytes an
-/// element.
-template <int W>
+// What squares are taken of: W neighbours of a range's elements.
+struct OfGradients {
+  const float *grads;
+  template <int W>
+  __device__ __forceinline__ void take(const Range &range, int64_t i, Run<float, W> &run) const {
+    run.load(grads + range.grad + i);
+  }
+};
+struct OfValues {
+  const float *params;
+  template <int W>
+  __device__ __forceinline__ void take(const Range &range, int64_t i, Run<float, W> &run) const {
+    run.load(params + range.value + i);
+  }
+};
+/// What SGD has taken from parameters: with momentum of m, else of g.
+struct OfSGDSteps {
+  Blocks b;
+  const Scalars *scalars;
+  template <int W>
+  __device__ __forceinline__ void take(const Range &range, int64_t i, Run<float, W> &run) const {
+    const SGD &sgd = scalars->sgd;
+    run.load(sgd.momentum ? b.m + range.state + i : b.g + range.grad + i);
+    const float by = sgd.lr * (sgd.momentum ? 1.0f : scalars->scale);
+#pragma unroll
+    for (int j = 0; j < W; ++j)
+      run.at[j] *= by;
+  }
+};
+struct OfAdamWSteps {
+  Blocks b;
+  const Scalars *scalars;
+  template <int W>
+  __device__ __forceinline__ void take(const Range &range, int64_t i, Run<float, W> &run) const {
+    const Count &count = scalars->counts[range.updateGroup + 1];
+    const float eps = scalars->adamw.eps;
+    Run<float, W> v;
+    run.load(b.m + range.state + i);
+    v.load(b.v + range.state + i);
+#pragma unroll
+    for (int j = 0; j < W; ++j)
+      run.at[j] = count.rate * (run.at[j] / (sqrtf(v.at[j]) / count.root + eps));
+  }
+};
+
+/// partial[b] = Σ x² over piece b, in double. Bound by memory: of gradients and values 4 bytes an
+/// element, of AdamW's steps 8.
+template <typename Of, int W>
 __global__ void __launch_bounds__(kThreads)
-    squaresKernel(Pieces<Range> pieces, const float *grads, double *partial) {
+    squaresKernel(Pieces<Range> pieces, Of of, double *partial) {
   MOIRE_SHARED(double, warps, kNormWarps);
   const int r = pieces.find(blockIdx.x);
   const Range range = pieces.range[r];
   const int64_t begin = (int64_t(blockIdx.x) - pieces.first[r]) * kNormPiece;
   const int64_t end = begin + kNormPiece < range.size ? begin + kNormPiece : range.size;
-  const float *g = grads + range.grad;
   double sum = 0;
   const int64_t vectors = begin + (end - begin) / W * W;
 #pragma unroll 4
   for (int64_t i = begin + threadIdx.x * W; i < vectors; i += kThreads * W) {
     Run<float, W> run;
-    run.load(g + i);
+    of.take(range, i, run);
 #pragma unroll
     for (int j = 0; j < W; ++j)
       sum += double(run.at[j]) * run.at[j];
   }
-  for (int64_t i = vectors + threadIdx.x; i < end; i += kThreads)
-    sum += double(g[i]) * g[i];
+  for (int64_t i = vectors + threadIdx.x; i < end; i += kThreads) {
+    Run<float, 1> run;
+    of.take(range, i, run);
+    sum += double(run.at[0]) * run.at[0];
+  }
   sum = warpSum(sum);
   if (threadIdx.x % kWarp == 0)
     warps[threadIdx.x / kWarp] = sum;
@@ -287,27 +364,27 @@ __global__ void __launch_bounds__(1024)
 int64_t piecesOf(const Range &r) { return (r.size + kNormPiece - 1) / kNormPiece; }
 
 /// Starts the kernels of the squares of each range's pieces, in their order.
-double *startSquares(Context &ctx, const std::vector<Range> &ranges, int64_t count) {
+template <typename Of>
+double *startSquares(Context &ctx, const std::vector<Range> &ranges, int64_t count, const Of &of) {
   auto *partials = static_cast<double *>(ctx.scratch(count * sizeof(double)));
   double *partial = partials;
   forPieces(ranges, kNormPiece, [&](const Pieces<Range> &pieces) {
     const int64_t blocks = pieces.first[pieces.count];
-    MOIRE_LAUNCH(streamOf(ctx), dim3(unsigned(blocks)), kThreads, 0, squaresKernel<4>, pieces,
-                 ctx.grad(0), partial);
+    MOIRE_LAUNCH(streamOf(ctx), dim3(unsigned(blocks)), kThreads, 0, squaresKernel<Of, 4>, pieces,
+                 of, partial);
     partial += blocks;
   });
   return partials;
 }
 
-/// Σ g² of all parameters, those that are sharded or divided over all ranks that hold a
-/// part. The host adds: it has to talk to the other ranks for it.
-double sumOverRanks(Context &ctx) {
+/// By parameter, Σ x² over what this rank owns of it. The host waits, and adds.
+template <typename Of> std::vector<double> squaresOf(Context &ctx, const Of &of) {
   const Program &p = *ctx.program;
   std::vector<Range> ranges;
   std::vector<int64_t> parameters;
   int64_t count = 0;
   for (int64_t i = 0; i < p.numParameters; ++i) {
-    if (!isMoved(p.parameters[i]))
+    if (!isMoved(ctx, p.parameters[i]))
       continue;
     if (const Range r = rangeOf(ctx, p.parameters[i], false); r.size > 0) {
       ranges.push_back(r);
@@ -316,11 +393,19 @@ double sumOverRanks(Context &ctx) {
     }
   }
   std::vector<double> partials(count), squares(p.numParameters);
-  download(ctx, partials.data(), startSquares(ctx, ranges, count), count * sizeof(double));
+  if (count > 0)
+    download(ctx, partials.data(), startSquares(ctx, ranges, count, of), count * sizeof(double));
   const double *partial = partials.data();
   for (size_t r = 0; r < ranges.size(); ++r)
     for (int64_t i = 0; i < piecesOf(ranges[r]); ++i)
       squares[parameters[r]] += *partial++;
+  return squares;
+}
+
+/// Σ g² of all parameters, those that are sharded or divided over all ranks that hold a
+/// part. The host takes part: it has to talk to the other ranks for it.
+double sumOverRanks(Context &ctx) {
+  std::vector<double> squares = squaresOf(ctx, OfGradients{ctx.grad(0)});
   sumShards(ctx, squares.data());
   return sumStages(ctx, squares);
 }
@@ -338,7 +423,7 @@ void startNorm(Context &ctx) {
     count = 0;
     for (const Range &r : ranges)
       count += piecesOf(r);
-    partials = startSquares(ctx, ranges, count);
+    partials = startSquares(ctx, ranges, count, OfGradients{ctx.grad(0)});
   }
   MOIRE_LAUNCH(streamOf(ctx), 1, 1024, 0, normKernel, count, partials,
                ctx.outcome.as<StepOutcome>(), ctx.scalars.as<Scalars>());
@@ -348,12 +433,12 @@ void startNorm(Context &ctx) {
 void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
                float *buf) {
   sendScalars(ctx, h);
-  updateRanges<SGD>(ctx, {{0, 0, 0, n, decay}}, {p, g, buf, nullptr});
+  updateRanges<SGD>(ctx, {{0, 0, 0, n, decay, -1}}, {p, g, buf, nullptr});
 }
 void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p, const float *g,
                  float *m, float *v) {
   sendScalars(ctx, h);
-  updateRanges<AdamW>(ctx, {{0, 0, 0, n, decay}}, {p, g, m, v});
+  updateRanges<AdamW>(ctx, {{0, 0, 0, n, decay, -1}}, {p, g, m, v});
 }
 
 void beginStep(Context &ctx) { sendScalars(ctx, ctx.hyper); }
@@ -361,7 +446,7 @@ void beginStep(Context &ctx) { sendScalars(ctx, ctx.hyper); }
 void endStep(Context &ctx) {
   startNorm(ctx);
   const auto ranges = trainedRanges(ctx, ctx.hyper.decayMatricesOnly);
-  const Blocks blocks = {ctx.param(0), ctx.grad(0), ctx.m.as<float>(), ctx.v.as<float>()};
+  const Blocks blocks = blocksOf(ctx);
   if (ctx.program->optimizer == OptimizerKind::sgd)
     updateRanges<SGD>(ctx, ranges, blocks);
   else
@@ -377,6 +462,16 @@ double globalNorm(Context &ctx) {
   StepOutcome outcome;
   download(ctx, &outcome, ctx.outcome.data(), sizeof outcome);
   return outcome.norm;
+}
+
+std::vector<GroupNorms> updateNorms(Context &ctx) {
+  const Blocks blocks = blocksOf(ctx);
+  const auto *scalars = ctx.scalars.as<Scalars>();
+  return groupNorms(ctx,
+                    ctx.program->optimizer == OptimizerKind::sgd
+                        ? squaresOf(ctx, OfSGDSteps{blocks, scalars})
+                        : squaresOf(ctx, OfAdamWSteps{blocks, scalars}),
+                    squaresOf(ctx, OfValues{ctx.param(0)}));
 }
 
 double clipFactor(double norm, double maxNorm) { return std::min(1.0, maxNorm / (norm + 1e-6)); }

@@ -31,6 +31,16 @@ void StepGraphs::checkScratch(Context &ctx) {
   scratch = ctx.scratch(0);
 }
 
+void StepGraphs::checkUpdates(Context &ctx) {
+  if (updates == ctx.updates)
+    return;
+  updates = ctx.updates;
+  drop();
+  for (Graph &graph : micros)
+    graph.ran = false;
+  state = State::open;
+}
+
 void StepGraphs::launch(Context &ctx, cudaGraphExec_t exec) {
   MOIRE_CUDA(cudaGraphLaunch(exec, streamOf(ctx)));
   ++launches;
@@ -82,6 +92,7 @@ cudaGraph_t StepGraphs::captureWhole(Context &ctx, int64_t most) {
 }
 
 bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs) {
+  checkUpdates(ctx);
   // A step of one micro-batch is one graph anyway. With a batch ramp steps have several numbers of
   // micro-batches, and a graph has one.
   if (state == State::micro || ctx.microBatches == 1 || ctx.program->numRamp > 1)
@@ -129,6 +140,7 @@ void StepGraphs::runMicroStep(Context &ctx, bool last) {
   // The host takes part in collectives.
   if (ctx.comm || state == State::ranPlainly)
     return startMicroStep(ctx, last);
+  checkUpdates(ctx);
   checkScratch(ctx);
   Graph &graph = micros[(ctx.first() ? 0 : 1) + (last ? 2 : 0)];
   if (!graph.ran) {

@@ -50,8 +50,10 @@ private:
   /// The inputs of the context are those of this micro-batch.
   void choose(Context &ctx, int64_t micro);
   void launch(Context &ctx, cudaGraphExec_t exec);
-  /// What was captured before points to scratch memory that is no more.
+  /// Where what was captured before points to scratch memory that is no more.
   void checkScratch(Context &ctx);
+  /// Where the step trains other update groups, so that it has other statements.
+  void checkUpdates(Context &ctx);
 
   enum class State { open, ranPlainly, whole, micro } state = State::open;
   Graph whole;
@@ -60,6 +62,7 @@ private:
   Graph micros[4];
   std::unique_ptr<DeviceBlock[]> inputs; ///< [micro-batches][inputs]
   const void *scratch = nullptr;         ///< that captured kernels point into
+  uint64_t updates = 0;                  ///< Context::updates of what was captured
   int64_t nodes = 0, limit = 0;          ///< of a whole step, known or estimated; what it may have
   bool estimated = false;
   int64_t launches = 0;

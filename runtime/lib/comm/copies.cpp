@@ -10,6 +10,7 @@
 
 #include "moire/rt/comm.h"
 #include "moire/rt/gradients.h"
+#include "moire/rt/optimizer.h"
 #include "moire/rt/pieces.h"
 #include "moire/rt/pipeline.h"
 #include "train/stage_messages.h"
@@ -86,7 +87,7 @@ void sumCopies(Context &ctx) {
   std::map<std::vector<int>, std::vector<Slice>> shared;
   for (int64_t i = 0; i < ctx.program->numParameters; ++i) {
     const ParameterInfo &p = ctx.program->parameters[i];
-    if (p.trainable && p.numCopies > 0)
+    if (isUpdated(ctx, p) && p.numCopies > 0)
       shared[holders[p.index]].push_back(
           {&p, 0, p.zero >= 2 ? owned(ctx, p).size() : shardElements(p)});
   }

@@ -7,10 +7,12 @@
 #include "moire/rt/collectives.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/device.h"
+#include "moire/rt/optimizer.h"
 #include "moire/rt/pieces.h"
 #include "moire/rt/pipeline.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace moire::rt {
 
@@ -29,10 +31,23 @@ void sumBucket(Context &ctx, const BucketInfo &bucket) {
   for (int64_t i = 0; i < bucket.numRanges; ++i)
     sumRange(ctx, bucket.group, bucket.ranges[i].begin, bucket.ranges[i].end);
 }
+
+/// Whether one of the parameters whose gradients are in the bucket is trained in the step.
+bool isSummed(const Context &ctx, const BucketInfo &bucket) {
+  const Program &p = *ctx.program;
+  if (p.numUpdateGroups == 0)
+    return true;
+  return std::any_of(p.parameters, p.parameters + p.numParameters, [&](const ParameterInfo &of) {
+    const int64_t at = of.gradOffset < 0 ? of.offset : of.gradOffset;
+    return isUpdated(ctx, of) &&
+           std::any_of(bucket.ranges, bucket.ranges + bucket.numRanges,
+                       [&](const RangeInfo &r) { return r.begin <= at && at < r.end; });
+  });
+}
 } // namespace
 
 void startReduce(Context &ctx, int bucket) {
-  if (!ctx.comm || !ctx.last)
+  if (!ctx.comm || !ctx.last || !isSummed(ctx, ctx.program->buckets[bucket]))
     return;
   ctx.sums.resize(ctx.program->numBuckets);
   ctx.sums[bucket] =
@@ -43,7 +58,7 @@ void reduceStep(Context &ctx) {
   for (int64_t b = 0; b < ctx.program->numBuckets; ++b) {
     if (size_t(b) < ctx.sums.size() && ctx.sums[b].number > 0)
       waitBeside(ctx, ctx.sums[b]);
-    else
+    else if (isSummed(ctx, ctx.program->buckets[b]))
       sumBucket(ctx, ctx.program->buckets[b]);
   }
   ctx.sums.clear();
@@ -100,23 +115,45 @@ void sumShards(Context &ctx, double *squares) {
   sumOver(ctx, squares, [](const ParameterInfo &p) { return p.shardGroup; });
 }
 
-double sumStages(Context &ctx, const std::vector<double> &squares) {
+std::vector<double> gatherStages(Context &ctx, const std::vector<double> &squares) {
   const Program &p = *ctx.program;
-  std::vector<double> all = squares;
-  if (p.pipeline) {
-    all.assign(allParameters(p).size(), 0);
-    for (int64_t i = 0; i < p.numParameters; ++i)
-      if (p.parameters[i].counted)
-        all[p.parameters[i].index] = squares[i];
-    // One rank has each, the others 0.
-    if (ctx.comm)
-      ctx.comm->allReduce(ctx.comm->groupOver("pp"), "all_reduce of the gradient norm",
-                          all.data(), all.data(), int64_t(all.size()));
-  }
+  if (!p.pipeline)
+    return squares;
+  std::vector<double> all(allParameters(p).size());
+  for (int64_t i = 0; i < p.numParameters; ++i)
+    if (p.parameters[i].counted)
+      all[p.parameters[i].index] = squares[i];
+  // One rank has each, the others 0.
+  if (ctx.comm)
+    ctx.comm->allReduce(ctx.comm->groupOver("pp"), "all_reduce of the gradient norm", all.data(),
+                        all.data(), int64_t(all.size()));
+  return all;
+}
+
+double sumStages(Context &ctx, const std::vector<double> &squares) {
   double sum = 0;
-  for (double square : all)
+  for (double square : gatherStages(ctx, squares))
     sum += square;
   return sum;
+}
+
+std::vector<GroupNorms> groupNorms(Context &ctx, std::vector<double> updates,
+                                   std::vector<double> values) {
+  const Program &p = *ctx.program;
+  const std::vector<const ParameterInfo *> parameters = allParameters(p);
+  std::vector<GroupNorms> norms(p.numUpdateGroups);
+  for (auto [squares, norm] :
+       {std::pair(&updates, &GroupNorms::update), {&values, &GroupNorms::value}}) {
+    if (ctx.comm)
+      sumShards(ctx, squares->data());
+    const std::vector<double> all = gatherStages(ctx, *squares);
+    for (size_t i = 0; i < all.size(); ++i)
+      if (parameters[i]->updateGroup >= 0)
+        norms[parameters[i]->updateGroup].*norm += all[i];
+    for (GroupNorms &group : norms)
+      group.*norm = std::sqrt(group.*norm);
+  }
+  return norms;
 }
 
 } // namespace moire::rt

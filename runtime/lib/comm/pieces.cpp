@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moire/rt/pieces.h"
+#include "moire/rt/optimizer.h"
 
 namespace moire::rt {
 
@@ -48,7 +49,7 @@ void gatherPieces(Context &ctx) {
     Slabs whole;
     for (int64_t i = 0; i < program.numParameters; ++i)
       if (const ParameterInfo &p = program.parameters[i];
-          p.zero > 0 && p.zero < 3 && p.reduceGroup == index) {
+          p.zero > 0 && p.zero < 3 && p.reduceGroup == index && isUpdated(ctx, p)) {
         const int64_t n = shardElements(p), piece = pieceElements(n, group.size());
         whole.push_back({ctx.param(p.offset), n, piece, 0, piece});
       }

@@ -9,6 +9,7 @@
 #include "moire/rt/pieces.h"
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 namespace moire::rt {
@@ -51,6 +52,22 @@ void adamwRange(AdamWScalars s, int64_t n, float *__restrict p,
     p[i] = p[i] * s.keep - s.rate * (mi / (__builtin_sqrtf(vi) / s.root + s.eps));
   }
 }
+
+/// Computed in double and rounded once, as PyTorch does.
+AdamWScalars adamwScalars(const Hyper &h, bool decay) {
+  const double correction1 = 1 - std::pow(h.beta1, double(h.step));
+  const double correction2 = 1 - std::pow(h.beta2, double(h.step));
+  AdamWScalars s;
+  s.keep = float(1 - h.lr * (decay ? h.weightDecay : 0));
+  s.b1 = float(1 - h.beta1);
+  s.b2 = float(h.beta2);
+  s.c2 = float(1 - h.beta2);
+  s.rate = float(h.lr / correction1);
+  s.root = float(std::sqrt(correction2));
+  s.eps = float(h.eps);
+  s.scale = float(h.gradScale);
+  return s;
+}
 } // namespace
 
 void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
@@ -68,18 +85,7 @@ void updateSGD(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
 
 void updateAdamW(Context &ctx, const Hyper &h, int64_t n, bool decay, float *p,
                  const float *g, float *m, float *v) {
-  // Scalars are computed in double and rounded once, as PyTorch does.
-  const double correction1 = 1 - std::pow(h.beta1, double(h.step));
-  const double correction2 = 1 - std::pow(h.beta2, double(h.step));
-  AdamWScalars s;
-  s.keep = float(1 - h.lr * (decay ? h.weightDecay : 0));
-  s.b1 = float(1 - h.beta1);
-  s.b2 = float(h.beta2);
-  s.c2 = float(1 - h.beta2);
-  s.rate = float(h.lr / correction1);
-  s.root = float(std::sqrt(correction2));
-  s.eps = float(h.eps);
-  s.scale = float(h.gradScale);
+  const AdamWScalars s = adamwScalars(h, decay);
   parallelFor(ctx, n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
     adamwRange(s, end - begin, p + begin, g + begin, m + begin, v + begin);
   });
@@ -92,61 +98,118 @@ static void balance(float rate, int64_t n, float *p, const float *excess) {
 }
 
 static void update(Context &ctx, const ParameterInfo &p) {
-  const bool decay = !ctx.hyper.decayMatricesOnly || p.rank >= 2;
+  Hyper h = ctx.hyper;
+  h.step = updateNumber(ctx, p.updateGroup);
+  const bool decay = !h.decayMatricesOnly || p.rank >= 2;
   const Owned mine = owned(ctx, p);
   float *value = ctx.param(ownedValueAt(p, mine)), *grad = ctx.grad(ownedGradAt(p, mine));
   if (p.balanceRate > 0)
     return balance(p.balanceRate, mine.size(), value, grad);
   float *m = ctx.m.size() ? ctx.m.as<float>() + ownedStateAt(p) : nullptr;
   if (ctx.program->optimizer == OptimizerKind::sgd)
-    updateSGD(ctx, ctx.hyper, mine.size(), decay, value, grad, m);
+    updateSGD(ctx, h, mine.size(), decay, value, grad, m);
   else
-    updateAdamW(ctx, ctx.hyper, mine.size(), decay, value, grad, m,
-                ctx.v.as<float>() + ownedStateAt(p));
+    updateAdamW(ctx, h, mine.size(), decay, value, grad, m, ctx.v.as<float>() + ownedStateAt(p));
 }
 
 static void updateAll(Context &ctx) {
   for (int64_t i = 0; i < ctx.program->numParameters; ++i)
-    if (ctx.program->parameters[i].trainable)
+    if (isUpdated(ctx, ctx.program->parameters[i]))
       update(ctx, ctx.program->parameters[i]);
 }
 
-double globalNorm(Context &ctx) {
+/// Whether the norm counts it, in which routers' biases and copies do not.
+static bool isCounted(const Context &ctx, const ParameterInfo &p) {
+  return isUpdated(ctx, p) && !(p.balanceRate > 0) && p.counted;
+}
+
+/// By parameter, Σ term(i)² over what this rank owns of it: of those that count the sums over
+/// fixed pieces in double, added in order. termOf(parameter, owned) gives its term.
+template <typename TermOf> static std::vector<double> squaresOf(Context &ctx, TermOf termOf) {
   constexpr int64_t kPiece = 65536;
+  using Term = decltype(termOf(std::declval<const ParameterInfo &>(), Owned()));
   struct Piece {
-    const float *g;
-    int64_t n, tensor;
+    Term term;
+    int64_t begin, end, tensor;
   };
   std::vector<Piece> pieces;
   const Program &program = *ctx.program;
   for (int64_t t = 0; t < program.numParameters; ++t) {
     const ParameterInfo &p = program.parameters[t];
-    if (!p.trainable || p.balanceRate > 0 || !p.counted)
+    if (!isCounted(ctx, p))
       continue;
     const Owned mine = owned(ctx, p);
-    const float *g = ctx.grad(ownedGradAt(p, mine));
+    const Term term = termOf(p, mine);
     for (int64_t i = 0, n = mine.size(); i < n; i += kPiece)
-      pieces.push_back({g + i, std::min(kPiece, n - i), t});
+      pieces.push_back({term, i, std::min(i + kPiece, n), t});
   }
   std::vector<double> partial(pieces.size());
   parallelTasks(ctx, pieces.size(), [&](int64_t i) {
     // Eight running sums, so that it vectorises in a fixed order.
     double s[8] = {0};
-    const float *g = pieces[i].g;
-    int64_t n = pieces[i].n, j = 0;
-    for (; j + 8 <= n; j += 8)
+    const Term term = pieces[i].term;
+    const int64_t end = pieces[i].end;
+    int64_t j = pieces[i].begin;
+    for (; j + 8 <= end; j += 8)
       for (int l = 0; l < 8; ++l)
-        s[l] += double(g[j + l]) * g[j + l];
-    for (; j < n; ++j)
-      s[0] += double(g[j]) * g[j];
+        s[l] += double(term(j + l)) * term(j + l);
+    for (; j < end; ++j)
+      s[0] += double(term(j)) * term(j);
     partial[i] = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
   });
   std::vector<double> squares(program.numParameters);
   for (size_t i = 0; i < pieces.size(); ++i)
     squares[pieces[i].tensor] += partial[i];
+  return squares;
+}
+
+namespace {
+/// x[i] · by
+struct Scaled {
+  const float *x;
+  float by;
+  float operator()(int64_t i) const { return x[i] * by; }
+};
+/// What AdamW has taken from a parameter.
+struct AdamWStep {
+  const float *m, *v;
+  AdamWScalars s;
+  float operator()(int64_t i) const {
+    return s.rate * (m[i] / (__builtin_sqrtf(v[i]) / s.root + s.eps));
+  }
+};
+} // namespace
+
+double globalNorm(Context &ctx) {
+  std::vector<double> squares = squaresOf(ctx, [&](const ParameterInfo &p, const Owned &mine) {
+    return Scaled{ctx.grad(ownedGradAt(p, mine)), 1};
+  });
   if (ctx.comm)
     sumShards(ctx, squares.data());
   return std::sqrt(sumStages(ctx, squares));
+}
+
+static std::vector<double> updateSquares(Context &ctx) {
+  const Hyper &h = ctx.hyper;
+  if (ctx.program->optimizer == OptimizerKind::sgd)
+    return squaresOf(ctx, [&](const ParameterInfo &p, const Owned &mine) {
+      if (h.momentum != 0)
+        return Scaled{ctx.m.as<float>() + ownedStateAt(p), float(h.lr)};
+      return Scaled{ctx.grad(ownedGradAt(p, mine)), float(h.lr * h.gradScale)};
+    });
+  return squaresOf(ctx, [&](const ParameterInfo &p, const Owned &) {
+    Hyper own = h;
+    own.step = updateNumber(ctx, p.updateGroup);
+    return AdamWStep{ctx.m.as<float>() + ownedStateAt(p), ctx.v.as<float>() + ownedStateAt(p),
+                     adamwScalars(own, false)};
+  });
+}
+
+std::vector<GroupNorms> updateNorms(Context &ctx) {
+  return groupNorms(ctx, updateSquares(ctx),
+                    squaresOf(ctx, [&](const ParameterInfo &p, const Owned &mine) {
+                      return Scaled{ctx.param(ownedValueAt(p, mine)), 1};
+                    }));
 }
 
 void beginStep(Context &) {}

@@ -52,6 +52,9 @@ std::string Manifest::text() const {
     content["files"].push_back({{"name", f.name}, {"bytes", f.bytes}, {"sum", hex(f.sum)}});
   for (auto &[flag, value] : options)
     content["options"].push_back({flag, value});
+  for (const GroupProgress &g : progress.groups)
+    content["groups"].push_back(
+        {{"name", g.name}, {"updates", g.updates}, {"quiet", g.quiet}, {"frozen", g.frozen}});
   const std::string dumped = content.dump();
   const json all = {{"format", kFormat},
                     {"version", kVersion},
@@ -79,6 +82,9 @@ Manifest Manifest::parse(const std::string &text) {
     m.optimizer = content.at("optimizer").get<std::string>();
     m.seed = content.at("seed").get<uint64_t>();
     m.progress = {content.at("step").get<int64_t>(), content.at("rows").get<int64_t>()};
+    for (const json &g : content.value("groups", json::array()))
+      m.progress.groups.push_back({g.at("name").get<std::string>(), g.at("updates").get<int64_t>(),
+                                   g.at("quiet").get<int64_t>(), g.at("frozen").get<bool>()});
     for (const json &f : content.at("files"))
       m.files.push_back({f.at("name").get<std::string>(), f.at("bytes").get<int64_t>(),
                          fromHex(f.at("sum").get<std::string>())});
@@ -119,6 +125,12 @@ Manifest Manifest::of(const Program &p, const Options &o, const Progress &progre
   add("--weight-decay", o.hyper.weightDecay);
   m.options.emplace_back("--decay", o.hyper.decayMatricesOnly ? "matrices" : "all");
   add("--clip", o.clip);
+  if (p.numUpdateGroups) {
+    m.options.emplace_back("--update-schedule", o.updates.empty() ? "all@0" : o.updateSchedule);
+    add("--freeze-below", o.freezeBelow);
+    if (o.freezeBelow > 0)
+      add("--freeze-patience", double(o.freezePatience));
+  }
   if (p.optimizer == OptimizerKind::adamw) {
     add("--beta1", o.hyper.beta1);
     add("--beta2", o.hyper.beta2);

@@ -27,6 +27,7 @@ struct Damaged : std::runtime_error {
 struct Progress {
   int64_t step = 0; ///< that were done
   int64_t rows = 0; ///< of data, that all ranks read for them
+  std::vector<GroupProgress> groups = {}; ///< Program::updateGroups
 };
 
 struct Manifest {

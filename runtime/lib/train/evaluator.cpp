@@ -6,13 +6,14 @@
 #include "train/evaluator.h"
 #include "moire/rt/device.h"
 #include "moire/rt/gradients.h"
+#include "train/forward_alone.h"
 
 namespace moire::rt {
 
 std::optional<double> Evaluator::meanLoss(EvaluationSet &set, RoundOfStep round, int64_t shards) {
   const int64_t count = options.accumulate * round.microBatches;
   ctx.microBatches = count;
-  ctx.trains = false;
+  const ForwardAlone forwardAlone(ctx);
   if (experts)
     experts->mark(); // what is counted now does not count
   double sum = 0;
@@ -40,7 +41,6 @@ std::optional<double> Evaluator::meanLoss(EvaluationSet &set, RoundOfStep round,
     sum += outcomeOfStep(ctx).loss * double(counted);
     labels += counted;
   }
-  ctx.trains = true;
   if (experts)
     experts->backToMark();
   return labels ? std::optional<double>(sum / double(labels)) : std::nullopt;

@@ -5,6 +5,7 @@
 
 #include "train/gradients_file.h"
 #include "moire/rt/device.h"
+#include "moire/rt/optimizer.h"
 #include "moire/rt/pipeline.h"
 #include "train/safetensors.h"
 #include "train/shards.h"
@@ -13,13 +14,13 @@
 
 namespace moire::rt {
 
-/// Whether the file has the parameter.
-static bool writes(const ParameterInfo &p) { return p.trainable && p.balanceRate == 0; }
-
 void writeGradients(Context &ctx, const std::string &path) {
   const Program &p = *ctx.program;
   const HostCopy grads(ctx, ctx.grads, /*read=*/true);
   const std::string prefix = commonPrefix(p);
+  const auto writes = [&](const ParameterInfo &of) {
+    return isUpdated(ctx, of) && of.balanceRate == 0;
+  };
   const std::vector<const ParameterInfo *> all = allParameters(p);
   std::vector<std::vector<float>> values(all.size());
   gatherParameters(ctx, OfParameters::gradients, grads.as<float>(), writes,

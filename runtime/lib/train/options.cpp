@@ -152,6 +152,20 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
     option->capture_default_str();
   app.add_option("--clip", o.clip, "clip gradients to this global norm (0: no clipping)")
       ->capture_default_str();
+  auto *updateSchedule = app.add_option("--update-schedule", o.updateSchedule,
+                                        "which groups of parameters (moirec --groups) are trained "
+                                        "once so many steps are done, e.g. "
+                                        "head@0,head+experts@500,all@1000; `none`: what is in no "
+                                        "group; what rests costs no gradient")
+                             ->type_name("GROUPS@STEPS,...");
+  auto *freezeBelow = app.add_option("--freeze-below", o.freezeBelow,
+                                     "a group rests for good once the norm of its updates, over "
+                                     "that of its parameters, stayed "
+                                     "below this; the last one that trains never does (0: never)")
+                          ->capture_default_str();
+  auto *freezePatience = app.add_option("--freeze-patience", o.freezePatience,
+                                        "of --freeze-below: for so many steps, behind --warmup")
+                             ->capture_default_str();
   app.add_option("--seed", o.seed, "of the data's order and of fresh weights")
       ->capture_default_str();
   app.add_option("--weights", o.weights,
@@ -351,6 +365,18 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   need(o.warmup >= 0, "--warmup", std::to_string(o.warmup), "0 or more");
   need(std::isfinite(o.lr) && o.lr >= 0, "--lr", text(o.lr), "0 or more");
   need(o.clip >= 0, "--clip", text(o.clip), "0 or more");
+  for (CLI::Option *option : {updateSchedule, freezeBelow})
+    if (option->count() && program.numUpdateGroups == 0)
+      throw InputError(option->get_name() +
+                       " needs groups of parameters, and the program has none; "
+                       "compile it with --groups");
+  if (updateSchedule->count())
+    o.updates = parseUpdateSchedule(o.updateSchedule, program);
+  need(std::isfinite(o.freezeBelow) && o.freezeBelow >= 0, "--freeze-below", text(o.freezeBelow),
+       "0 or more");
+  need(o.freezePatience >= 1, "--freeze-patience", std::to_string(o.freezePatience), "1 or more");
+  if (freezePatience->count() && o.freezeBelow == 0)
+    throw InputError("--freeze-patience is for --freeze-below; add that, or leave it out");
   need(o.hyper.weightDecay >= 0, "--weight-decay", text(o.hyper.weightDecay),
        "0 or more");
   need(o.hyper.momentum >= 0, "--momentum", text(o.hyper.momentum), "0 or more");

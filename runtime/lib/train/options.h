@@ -10,6 +10,7 @@
 #include "moire/rt/context.h"
 #include "moire/rt/device.h"
 #include "train/data.h"
+#include "train/updates.h"
 
 #include <string>
 
@@ -44,6 +45,10 @@ struct Options {
   Schedule schedule = Schedule::constant;
   int64_t warmup = 0;
   double clip = 0; ///< 0: none
+  std::string updateSchedule;
+  std::vector<UpdatePhase> updates; ///< what it says; empty: all groups in all steps
+  double freezeBelow = 0;           ///< 0: never
+  int64_t freezePatience = 100;     ///< steps
   int64_t accumulate = 1;
   uint64_t seed = 0; ///< also data.seed
   int threads = 0;        ///< of all ranks that are threads, of one that is a process; 0: not given

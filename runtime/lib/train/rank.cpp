@@ -20,6 +20,7 @@
 #include "train/report.h"
 #include "train/sampling.h"
 #include "train/trace.h"
+#include "train/updates.h"
 #include "train/weights.h"
 
 #include <algorithm>
@@ -214,6 +215,7 @@ private:
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
     if (!o.trace.empty())
       trace = std::make_unique<Trace>(o.trace, comm);
+    updates = std::make_unique<Updates>(p, o);
     exports = std::make_unique<Exports>(p, o, s.executable, /*isWriter=*/!comm || comm->rank() == 0);
     ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
     if (!o.memory.empty())
@@ -288,7 +290,7 @@ private:
   /// With all other ranks. The state is that after `step`.
   void save(int64_t step) {
     if (checkpoints->lastStep() != step)
-      endOn(checkpoints->write({step, rowsBefore}, rowsOfStep(step + 1)));
+      endOn(checkpoints->write({step, rowsBefore, updates->progress()}, rowsOfStep(step + 1)));
   }
   void saveLast(int64_t step) {
     save(step);
@@ -317,6 +319,8 @@ private:
     first = done.step + 1;
     rowsBefore = done.rows;
     for (const std::string &note : found.notes)
+      report->warn(note);
+    for (const std::string &note : updates->resume(done))
       report->warn(note);
     if (found.path.empty())
       return;
@@ -350,6 +354,8 @@ private:
     ctx->hyper.lr = lr;
     ctx->hyper.step = step;
     ctx->hyper.maxNorm = o.clip;
+    if (const std::string told = updates->begin(*ctx, step); !told.empty())
+      report->say(told);
     if (memory)
       memory->fill(step);
     startStep();
@@ -368,13 +374,17 @@ private:
       graphsTold = !graphs.empty();
     }
     rowsBefore = rowsAfter;
-    report->step(*ctx, {step, loss, lr, norm, seconds, micros * shards, tokens,
-                        rowsBefore * std::max<int64_t>(1, p.seq)},
-                 loadsOf(step));
+    const std::string resting = updates->end(*ctx, step);
+    report->step(*ctx,
+                 {step, loss, lr, norm, seconds, micros * shards, tokens,
+                  rowsBefore * std::max<int64_t>(1, p.seq)},
+                 loadsOf(step), updates->report());
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
                        " of step " + std::to_string(step) +
                        " is not finite; use a smaller --lr, --clip or --warmup");
+    if (!resting.empty())
+      report->say(resting);
   }
 
   /// The mean loss over the labels of the evaluation set, after so many steps.
@@ -481,6 +491,7 @@ private:
   std::unique_ptr<ExpertLoad> experts; ///< null: it is not asked for
   std::unique_ptr<MicroBatches> running;
   std::unique_ptr<Evaluator> evaluator;
+  std::unique_ptr<Updates> updates;
   std::unique_ptr<Exports> exports;
   std::unique_ptr<Prefetch> data; ///< null: there is nothing to train on
   const MicroBatch *batches = nullptr; ///< of this step

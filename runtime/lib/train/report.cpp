@@ -186,11 +186,13 @@ StepRecord Report::recordOf(const Context &ctx, const StepResult &r) {
   return record;
 }
 
-void Report::step(const Context &ctx, const StepResult &r, std::vector<RouterLoad> routers) {
+void Report::step(const Context &ctx, const StepResult &r, std::vector<RouterLoad> routers,
+                  std::vector<GroupReport> groups) {
   if (silent)
     return;
   StepRecord record = recordOf(ctx, r);
   record.routers = std::move(routers);
+  record.groups = std::move(groups);
   if (log)
     log->step(record);
   if (events) {
@@ -204,6 +206,9 @@ void Report::step(const Context &ctx, const StepResult &r, std::vector<RouterLoa
       scalars.push_back({"experts/" + router.name + "/max_over_mean", router.maxOverMean()});
       scalars.push_back({"experts/" + router.name + "/dropped", double(router.dropped)});
     }
+    for (const GroupReport &group : record.groups)
+      if (group.updateNorm)
+        scalars.push_back({"update_norm/" + group.name, *group.updateNorm});
     events->add(r.step, scalars);
   }
   progress.step(record);

@@ -30,7 +30,8 @@ public:
   /// Parameters, memory, data and, where there are several, ranks, before the first
   /// step.
   void start(const Context &ctx, const std::string &data, const std::string &ranks);
-  void step(const Context &ctx, const StepResult &r, std::vector<RouterLoad> routers = {});
+  void step(const Context &ctx, const StepResult &r, std::vector<RouterLoad> routers = {},
+            std::vector<GroupReport> groups = {});
   /// The mean loss over so many rows of --eval, after so many steps.
   void evaluation(int64_t step, double loss, int64_t rows, double seconds);
   /// A text and what the model goes on with.

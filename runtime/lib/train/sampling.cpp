@@ -6,6 +6,7 @@
 #include "train/sampling.h"
 #include "moire/rt/device.h"
 #include "train/convert.h"
+#include "train/forward_alone.h"
 #include "train/philox.h"
 
 #include <algorithm>
@@ -98,12 +99,11 @@ const std::vector<float> &Sampler::logitsBehind(const std::string &text) {
   tap.row = std::max<int64_t>(0, length - 1);
   tap.seen = 0;
   ctx.tap = &tap;
-  ctx.trains = false;
+  const ForwardAlone forwardAlone(ctx);
   ctx.microBatch = 0;
   ctx.part = {};
   runForward(ctx);
   outcomeOfStep(ctx);
-  ctx.trains = true;
   ctx.tap = nullptr;
   return tap.logits;
 }

@@ -73,6 +73,18 @@ void StepLog::step(const StepRecord &r) {
     }
     text += "]";
   }
+  if (!r.groups.empty()) {
+    text += ", \"groups\": [";
+    for (const GroupReport &group : r.groups) {
+      text += (&group == r.groups.data() ? "{\"name\": " : ", {\"name\": ") +
+              nlohmann::json(group.name).dump() +
+              (group.trained ? ", \"trained\": true" : ", \"trained\": false");
+      if (group.updateNorm)
+        real("update_norm", *group.updateNorm);
+      text += "}";
+    }
+    text += "]";
+  }
   line(text + "}");
 }
 

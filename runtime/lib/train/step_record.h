@@ -30,6 +30,14 @@ struct RouterLoad {
   double maxOverMean() const;  ///< of tokens: 1 where all have the same; 0 where there are none
 };
 
+/// Of a group of parameters, what a step did.
+struct GroupReport {
+  std::string name;
+  bool trained;
+  /// Norm of what was added to the parameters over their own; nothing where it was not asked for.
+  std::optional<double> updateNorm;
+};
+
 /// And what follows from it.
 struct StepRecord : StepResult {
   double tokensPerSecond = 0;
@@ -38,6 +46,7 @@ struct StepRecord : StepResult {
   std::optional<double> mfu = {}, hfu = {};
   int64_t memory = 0, memoryPeak = 0;   ///< bytes, as memoryInUse() counts them
   std::vector<RouterLoad> routers = {}; ///< empty: not of this step
+  std::vector<GroupReport> groups = {}; ///< empty: the program has none
 };
 
 } // namespace moire::rt

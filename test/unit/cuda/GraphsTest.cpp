@@ -108,6 +108,33 @@ TEST(Graphs, EachStageThatRunsAFunctionHasItsOwn) {
   EXPECT_EQ(ctx.device->parts.captured(), 2);
 }
 
+TEST(Graphs, AreMadeAgainWhereOtherGroupsAreTrained) {
+  auto part = [](Context &ctx) {
+    addStrided(ctx, {8}, ctx.param(0), {1}, ctx.grad(0), {1}, 1.0f);
+    if (ctx.updates & 1) // with scratch memory that the other statements do not need
+      reduce(ctx, ReduceKind::sum, {.dims = {4096, 8}, .over = 1u << 0}, ctx.slot<float>(0),
+             ctx.grad(8));
+  };
+  Context ctx(1);
+  ctx.params = DeviceBlock(8 * 4);
+  ctx.grads = DeviceBlock(16 * 4);
+  DeviceBlock slot(4096 * 8 * 4);
+  ctx.kept = slot.data();
+  fill(ctx, 8, 1.0f, ctx.param(0));
+  fill(ctx, 16, 0.0f, ctx.grad(0));
+  fill(ctx, 4096 * 8, 1.0f, slot.as<float>());
+  const uint64_t masks[] = {0, 0, 1, 1, 1, 0, 0};
+  int run = 0;
+  for (uint64_t mask : masks) {
+    ctx.updates = mask;
+    fill(ctx, 8, 0.0f, ctx.grad(8));
+    replay(ctx, part);
+    EXPECT_EQ(ctx.grad(0)[7], float(++run));
+    EXPECT_EQ(ctx.grad(8)[7], mask ? 4096.0f : 0.0f) << run;
+  }
+  EXPECT_EQ(ctx.device->parts.launched(), 4) << "all but the first after each change";
+}
+
 TEST(Graphs, AreMadeAgainWhereScratchMemoryHasMoved) {
   // A sum over rows long enough that it takes partial results there.
   static int64_t rows;
@@ -160,27 +187,36 @@ const int64_t kShape[] = {kSize};
 
 /// The gradient is the input plus the parameter; the loss is the gradient's first element.
 void addInput(Context &ctx) {
+  if (ctx.updates & 1)
+    addStrided(ctx, {kSize}, ctx.input<float>(0), {1}, ctx.grad(kSize), {1}, ctx.beta());
   addStrided(ctx, {kSize}, ctx.input<float>(0), {1}, ctx.grad(0), {1}, ctx.beta());
   addStrided(ctx, {kSize}, ctx.param(0), {1}, ctx.grad(0), {1}, 1.0f);
   loss(ctx, ctx.grad(0));
 }
 
 struct Steps {
-  Floats losses, params;
+  Floats losses, params, rested;
   std::string graphs;
   int64_t launched;
 };
 
 /// Five steps of `micros` micro-batches, all with other inputs. As trainers do; limit: nodes of a
 /// whole step.
-Steps runSteps(int64_t limit, int64_t micros = kMicros) {
+Steps runSteps(int64_t limit, int64_t micros = kMicros,
+               const std::vector<uint64_t> &masks = {0, 0, 0, 0, 0}) {
   ParameterInfo param = {"w", "w", 1, kShape, true, Init::zeros, 0, 0, 0, nullptr};
+  ParameterInfo rests = {"r", "r", 1, kShape, true, Init::zeros, 0, kSize, 0, nullptr};
+  rests.updateGroup = 0;
+  const ParameterInfo params[] = {param, rests};
+  const char *const group = "r";
   InputInfo input = {"x", DType::f32, 1, kShape, Role::other, 0};
   Program p = {};
   p.optimizer = OptimizerKind::sgd;
-  p.paramElements = p.gradElements = kSize;
-  p.numParameters = 1;
-  p.parameters = &param;
+  p.paramElements = p.gradElements = 2 * kSize;
+  p.numParameters = 2;
+  p.parameters = params;
+  p.numUpdateGroups = 1;
+  p.updateGroups = &group;
   p.numInputs = 1;
   p.inputs = &input;
   p.microStep = addInput;
@@ -192,6 +228,7 @@ Steps runSteps(int64_t limit, int64_t micros = kMicros) {
   for (int step = 1; step <= 5; ++step) {
     ctx.hyper.lr = 0.1 / step;
     ctx.hyper.step = step;
+    ctx.updates = masks[step - 1];
     beginStep(ctx);
     auto set = [&](TaskState &task) {
       const Floats x = random(kSize, 100 * step + int(task.microBatch));
@@ -206,6 +243,7 @@ Steps runSteps(int64_t limit, int64_t micros = kMicros) {
     result.losses.push_back(float(outcomeOfStep(ctx).loss));
   }
   result.params.assign(ctx.param(0), ctx.param(kSize));
+  result.rested.assign(ctx.param(kSize), ctx.param(2 * kSize));
   result.graphs = describeGraphs(ctx);
   result.launched = ctx.device->steps.launched();
   return result;
@@ -241,6 +279,26 @@ TEST(StepGraphs, AWholeStepGivesTheNumbersOfItsMicroBatches) {
   EXPECT_EQ(whole.launched, 4) << "all steps but the first";
   EXPECT_EQ(micro.launched, 12) << "all micro-batches but the first of each kind";
   EXPECT_EQ(micro.graphs, "each micro-batch is one, as --graph-nodes 0 asks");
+}
+
+TEST(StepGraphs, AreMadeAgainWhereOtherGroupsAreTrained) {
+  const std::vector<uint64_t> masks = {0, 0, 1, 1, 0};
+  const Steps without = runSteps(-1);
+  EXPECT_TRUE(without.rested == Floats(kSize));
+  for (int64_t micros : {kMicros, int64_t(1)}) {
+    const Steps whole = runSteps(-1, micros, masks), want = computed(micros);
+    expectNear(whole.params, Doubles(want.params.begin(), want.params.end()), 1e-6);
+    // In steps 3 and 4 alone its gradient is the sum of inputs.
+    Doubles rested(kSize);
+    for (int step : {3, 4})
+      for (int64_t micro = 0; micro < micros; ++micro) {
+        const Floats x = random(kSize, 100 * step + int(micro));
+        for (int64_t i = 0; i < kSize; ++i)
+          rested[i] -= 0.1 / step * x[i];
+      }
+    expectNear(whole.rested, rested, 1e-6);
+    EXPECT_EQ(whole.launched, 2) << "steps 2 and 4: others are the first of their kind";
+  }
 }
 
 TEST(StepGraphs, TheLimitIsInNodes) {

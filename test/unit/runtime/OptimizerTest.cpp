@@ -96,6 +96,98 @@ TEST(Optimizer, NormCountsTrainedParametersOnlyAndClipIsPyTorchs) {
   EXPECT_DOUBLE_EQ(clipFactor(0.5, 1), 1);
 }
 
+// Parameters of a group that rests keep what they are and the optimizer's state, count for no norm,
+// and later go on with their own count of updates, as PyTorch's do while their gradient is None.
+TEST(Optimizer, GroupsThatRest) {
+  const int64_t sizes[3] = {70001, 33, 48};
+  const int64_t shapes[3][1] = {{sizes[0]}, {sizes[1]}, {sizes[2]}};
+  const char *const names[] = {"a", "b"};
+  for (auto [kind, momentum] : {std::pair(OptimizerKind::adamw, 0.0),
+                                {OptimizerKind::sgd, 0.9},
+                                {OptimizerKind::sgd, 0.0}}) {
+    SCOPED_TRACE(testing::Message() << int(kind) << " momentum " << momentum);
+    ParameterInfo parameters[3] = {};
+    Program p = {};
+    for (int i = 0; i < 3; ++i) {
+      parameters[i] = {"", "", 1, shapes[i], true, Init::ones, 0, p.paramElements, 0, nullptr};
+      parameters[i].updateGroup = i - 1; // none, a, b
+      p.paramElements += (sizes[i] + 15) / 16 * 16;
+    }
+    p.gradElements = p.paramElements;
+    p.optimizer = kind;
+    p.numParameters = 3;
+    p.parameters = parameters;
+    p.numUpdateGroups = 2;
+    p.updateGroups = names;
+    Context ctx(p, 2, momentum != 0);
+    Doubles value[3], m[3], v[3];
+    for (int i = 0; i < 3; ++i) {
+      const Floats x = random(sizes[i], i);
+      upload(ctx, ctx.param(parameters[i].offset), x.data(), sizes[i] * 4);
+      value[i].assign(x.begin(), x.end());
+      m[i].resize(sizes[i]);
+      v[i].resize(sizes[i]);
+    }
+    ctx.hyper.lr = 0.01;
+    ctx.hyper.beta2 = 0.95;
+    ctx.hyper.weightDecay = 0.1;
+    ctx.hyper.momentum = momentum;
+    ctx.hyper.maxNorm = 5;
+    const uint64_t masks[] = {1, 0, 3, 2, 3};
+    int64_t updates[3] = {};
+    for (int step = 1; step <= 5; ++step) {
+      ctx.hyper.step = step;
+      ctx.updates = masks[step - 1];
+      auto isTrained = [&](int i) { return i == 0 || (ctx.updates >> (i - 1) & 1); };
+      double squares = 0;
+      Floats g[3];
+      for (int i = 0; i < 3; ++i) {
+        g[i] = isTrained(i) ? random(sizes[i], uint32_t(10 * step + i)) : Floats(sizes[i], NAN);
+        upload(ctx, ctx.grad(parameters[i].offset), g[i].data(), sizes[i] * 4);
+        updates[i] += isTrained(i);
+        for (float x : g[i])
+          squares += isTrained(i) ? double(x) * x : 0;
+      }
+      ctx.groupSteps = {updates[1], updates[2]};
+      beginStep(ctx);
+      endStep(ctx);
+      const double norm = std::sqrt(squares), scale = std::min(1.0, 5 / (norm + 1e-6));
+      EXPECT_NEAR(outcomeOfStep(ctx).norm, norm, 1e-9 * norm);
+      const std::vector<GroupNorms> norms = updateNorms(ctx);
+      ASSERT_EQ(norms.size(), 2u);
+      for (int i = 0; i < 3; ++i) {
+        double moved = 0, own = 0;
+        for (int64_t j = 0; isTrained(i) && j < sizes[i]; ++j) {
+          const double gj = scale * g[i][j], before = value[i][j];
+          double by, decayed = 0;
+          if (kind == OptimizerKind::adamw) {
+            decayed = 0.01 * 0.1 * before;
+            m[i][j] = 0.9 * m[i][j] + 0.1 * gj;
+            v[i][j] = 0.95 * v[i][j] + 0.05 * gj * gj;
+            const double t = double(updates[i]);
+            by = 0.01 * m[i][j] / (1 - std::pow(0.9, t)) /
+                 (std::sqrt(v[i][j] / (1 - std::pow(0.95, t))) + 1e-8);
+          } else {
+            m[i][j] = momentum * m[i][j] + gj + 0.1 * before;
+            by = 0.01 * m[i][j];
+          }
+          value[i][j] -= decayed + by;
+          const double told = kind == OptimizerKind::sgd && momentum == 0 ? 0.01 * gj : by;
+          moved += told * told;
+          own += value[i][j] * value[i][j];
+        }
+        Floats got(sizes[i]);
+        download(ctx, got.data(), ctx.param(parameters[i].offset), sizes[i] * 4);
+        expectNear(got, value[i], 2e-6);
+        if (i == 0)
+          continue;
+        EXPECT_NEAR(norms[i - 1].update, std::sqrt(moved), 1e-5 * std::sqrt(moved));
+        EXPECT_NEAR(norms[i - 1].value, std::sqrt(own), 1e-5 * std::sqrt(own));
+      }
+    }
+  }
+}
+
 // A router's bias moves by its rate against the sign of its excess, whatever the learning
 // rate and the clipping; its excess is no part of the norm.
 TEST(Optimizer, RoutersBiasesMoveByTheSignOfTheirExcess) {

@@ -7,12 +7,14 @@
 #include "HostStatements.h"
 #include "moire/rt/comm.h"
 #include "moire/rt/kernels.h"
+#include "moire/rt/optimizer.h"
 #include "moire/rt/pieces.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <sstream>
 #include <thread>
 
@@ -65,6 +67,14 @@ const float *valueOf(Context &ctx, int i, float *room) {
 /// which sumGrad() then adds to the gradient.
 float *gradOf(Context &ctx, int i, float *room) {
   const ParameterInfo &p = ctx.program->parameters[i];
+  if (!isUpdated(ctx, p)) {
+    // Nobody may look at it.
+    const int64_t kept =
+        p.zero >= 2 ? pieceElements(shardElements(p), ctx.comm->group(p.reduceGroup).size())
+                    : shardElements(p);
+    std::fill_n(ctx.grad(p.gradOffset), kept, std::numeric_limits<float>::quiet_NaN());
+    return room;
+  }
   if (p.zero >= 2)
     return std::fill_n(room, kRoom, 0.0f) - kRoom;
   float *grad = ctx.grad(p.gradOffset);
@@ -74,7 +84,7 @@ float *gradOf(Context &ctx, int i, float *room) {
 }
 void sumGrad(Context &ctx, int i, const float *room, float *piece) {
   const ParameterInfo &p = ctx.program->parameters[i];
-  if (p.zero < 2)
+  if (p.zero < 2 || !isUpdated(ctx, p))
     return;
   const int64_t n = pieceElements(shardElements(p), ctx.comm->group(p.reduceGroup).size());
   reduceScatter(ctx, p.reduceGroup, "reduce_scatter of a gradient", room, piece, 1, n, 1);
@@ -144,6 +154,14 @@ void statements(Context &ctx) {
 }
 void microStep(Context &ctx) { hostStatements(ctx, statements); }
 } // namespace
+
+void RankProgram::makeGroups() {
+  static const char *const names[] = {"table", "experts"};
+  p.numUpdateGroups = 2;
+  p.updateGroups = names;
+  params[0].updateGroup = 0;
+  params[2].updateGroup = 1;
+}
 
 RankProgram::RankProgram(const std::string &mesh, int zero)
     : axes{{"pp", 1}, {"dp", 1}, {"ep", 1}, {"tp", 1}} {

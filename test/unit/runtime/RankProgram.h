@@ -28,6 +28,9 @@ public:
   explicit RankProgram(const std::string &mesh, int zero = 0);
   RankProgram(const RankProgram &) = delete;
 
+  /// Makes table and experts update groups of these names; bias is in none.
+  void makeGroups();
+
   Program p = {};
   ParameterInfo params[3];
 

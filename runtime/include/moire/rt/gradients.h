@@ -12,6 +12,8 @@
 
 namespace moire::rt {
 
+struct GroupNorms; // optimizer.h
+
 /// With a pipeline, before reduceStep(): a parameter's gradients of several stages and paths
 /// are added up, in the order of its copies.
 void sumCopies(Context &ctx);
@@ -27,8 +29,14 @@ void sumLosses(Context &ctx);
 /// squares [numParameters], Σ g² of what this rank owns, becomes that of the logical
 /// parameters: summed over pieces, then over shards.
 void sumShards(Context &ctx, double *squares);
-/// Σ of squares [numParameters] over all ranks of pp, parameters in model order.
+/// squares [numParameters] of this rank become those of all stages, in model order.
+std::vector<double> gatherStages(Context &ctx, const std::vector<double> &squares);
+/// Σ of them.
 double sumStages(Context &ctx, const std::vector<double> &squares);
+/// updateNorms() from the squares [numParameters] of what this rank owns: of what the step added,
+/// and of the parameters.
+std::vector<GroupNorms> groupNorms(Context &ctx, std::vector<double> updates,
+                                   std::vector<double> values);
 
 } // namespace moire::rt
 
