@@ -63,7 +63,8 @@ struct DistributeData : distribute::impl::DistributeDataBase<DistributeData> {
     auto reduce = builder.create<func::FuncOp>(module.getLoc(), "reduce_gradients",
                                                builder.getFunctionType({}, {}));
     builder.setInsertionPointToStart(reduce.addEntryBlock());
-    llvm::MapVector<ArrayAttr, Bucket> open;
+    // What rests together is not summed together with what does not.
+    llvm::MapVector<std::pair<ArrayAttr, StringAttr>, Bucket> open;
     auto close = [&](ArrayAttr axes, Bucket &bucket) {
       if (!bucket.parameters.empty())
         builder.create<pipe::ReduceGradsOp>(builder.getFusedLoc(bucket.locations),
@@ -77,15 +78,15 @@ struct DistributeData : distribute::impl::DistributeDataBase<DistributeData> {
         continue;
       RankedTensorType type = parameter.getLocalType();
       int64_t bytes = type.getNumElements() * (type.getElementTypeBitWidth() / 8);
-      Bucket &bucket = open[axes];
+      Bucket &bucket = open[{axes, parameter.getGroupAttr()}];
       if (bucket.bytes + bytes > most)
         close(axes, bucket);
       bucket.parameters.push_back(FlatSymbolRefAttr::get(parameter.getSymNameAttr()));
       bucket.locations.push_back(parameter.getLoc());
       bucket.bytes += bytes;
     }
-    for (auto &[axes, bucket] : open)
-      close(axes, bucket);
+    for (auto &[key, bucket] : open)
+      close(key.first, bucket);
     builder.create<func::ReturnOp>(module.getLoc());
   }
 };

@@ -51,6 +51,17 @@ static pipe::AccumulateOp accumulateOf(dist::ReduceScatterOp sum) {
   return sum->hasOneUse() ? dyn_cast<pipe::AccumulateOp>(*sum->user_begin()) : pipe::AccumulateOp();
 }
 
+/// With what the parameter rests that a sum is for; null: with nothing, or it is a gather.
+static StringAttr groupOf(Operation *op) {
+  auto sum = dyn_cast<dist::ReduceScatterOp>(op);
+  pipe::AccumulateOp accumulate = sum ? accumulateOf(sum) : pipe::AccumulateOp();
+  if (!accumulate)
+    return {};
+  return SymbolTable::lookupNearestSymbolFrom<pipe::ParameterOp>(accumulate,
+                                                                 accumulate.getParameterAttr())
+      .getGroupAttr();
+}
+
 namespace {
 struct BucketPieces : distribute::impl::BucketPiecesBase<BucketPieces> {
   using BucketPiecesBase::BucketPiecesBase;
@@ -82,7 +93,8 @@ struct BucketPieces : distribute::impl::BucketPiecesBase<BucketPieces> {
       sumTogether(bucket);
   }
 
-  /// Ops in their order, by axes and element type. `wholeOf`: the tensor of all members' pieces.
+  /// Ops in their order, by axes, element type and group. `wholeOf`: the tensor of all members'
+  /// pieces.
   std::vector<SmallVector<Operation *>>
   bucketsOf(ArrayRef<Operation *> ops, llvm::function_ref<RankedTensorType(Operation *)> wholeOf) {
     int64_t largest = 0;
@@ -93,7 +105,7 @@ struct BucketPieces : distribute::impl::BucketPiecesBase<BucketPieces> {
       SmallVector<Operation *> ops;
       int64_t bytes = 0;
     };
-    llvm::MapVector<std::pair<Attribute, Type>, Open> open;
+    llvm::MapVector<std::tuple<Attribute, Type, StringAttr>, Open> open;
     std::vector<SmallVector<Operation *>> full;
     auto close = [&](Open &bucket) {
       if (bucket.ops.size() > 1)
@@ -104,7 +116,7 @@ struct BucketPieces : distribute::impl::BucketPiecesBase<BucketPieces> {
       const int64_t bytes = bytesOf(wholeOf(op));
       if (bytes > most / 2)
         continue;
-      Open &bucket = open[{op->getAttr("axes"), wholeOf(op).getElementType()}];
+      Open &bucket = open[{op->getAttr("axes"), wholeOf(op).getElementType(), groupOf(op)}];
       if (bucket.bytes + bytes > most)
         close(bucket);
       bucket.ops.push_back(op);

@@ -2,6 +2,7 @@
 // the order in which the backward completes them.
 // RUN: moire-opt %s --distribute-data | FileCheck %s
 // RUN: moire-opt %s --distribute-data=bucket-bytes=64 | FileCheck %s --check-prefix=SMALL
+// RUN: sed 's/@column : tensor<8xf32>/& group "g"/' %s | moire-opt --distribute-data | FileCheck %s --check-prefix=GROUP
 
 module attributes {dist.mesh = #dist.mesh<dp = 2, ep = 4, tp = 2>} {
   pipe.parameter @first : tensor<8xf32> from [#pipe.source<"a", "", 0, 0, f32, same, 0>]
@@ -28,3 +29,9 @@ module attributes {dist.mesh = #dist.mesh<dp = 2, ep = 4, tp = 2>} {
 // SMALL-NEXT: pipe.reduce_grads [@last, @column] over ["dp", "ep"]
 // SMALL-NEXT: pipe.reduce_grads [@first] over ["dp", "ep"]
 // SMALL-NEXT: pipe.reduce_grads [@experts] over ["dp"]
+
+// What rests together has buckets of its own.
+// GROUP-LABEL: @reduce_gradients
+// GROUP-NEXT: pipe.reduce_grads [@last, @first] over ["dp", "ep"]
+// GROUP-NEXT: pipe.reduce_grads [@column] over ["dp", "ep"]
+// GROUP-NEXT: pipe.reduce_grads [@experts] over ["dp"]

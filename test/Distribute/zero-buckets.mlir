@@ -5,6 +5,10 @@
 // RUN: sed 's/mesh<dp = 2/mesh<pp = 2, dp = 2/' %s | moire-opt --bucket-pieces | FileCheck %s --check-prefix=LATER
 // RUN: sed 's/mesh<dp = 2/mesh<pp = 2, dp = 2/; s/@micro_step/@stage0_forward/' %s | moire-opt --bucket-pieces | FileCheck %s --check-prefix=STAGE
 // LATER-NOT: nn.concat
+// What rests in other steps is gathered with the others, but not summed with them.
+// RUN: sed 's/@b : tensor<60xf32>/& group "g"/' %s | moire-opt --bucket-pieces | FileCheck %s --check-prefix=GROUP
+// GROUP: nn.concat {{.*}} dim 0
+// GROUP-NOT: nn.concat
 // STAGE-LABEL: @stage0_forward
 // STAGE: nn.concat
 

@@ -110,8 +110,9 @@ def DistributeData : Pass<"distribute-data", "::mlir::ModuleOp"> {
   let description = [{
     The dp x ep ranks see different tokens; every trained parameter's gradient is
     summed over those of these axes that do not split it, by the function
-    @reduce_gradients, which runs after the last micro-batch. Parameters of one
-    group form buckets of at most `bucket-bytes`, in the order in which the
+    @reduce_gradients, which runs after the last micro-batch. Parameters that are summed
+    over the same axes and rest together (`group` of pipe.parameter, or none) form
+    buckets of at most `bucket-bytes`, in the order in which the
     backward completes their gradients; of at most an eighth of all gradients too,
     where that is 1 MiB or more, so that the first ones can begin early.
 
@@ -168,8 +169,9 @@ def BucketPieces : Pass<"bucket-pieces", "::mlir::ModuleOp"> {
   let summary = "Small parameters are gathered, and their gradients summed, together";
   let description = [{
     After distribute-zero at level 2 or 3. What a function moves of one parameter after the
-    other, in its order, moves in buckets, of one group and element type each: gathers of
-    parameters before the first one's use, sums of gradients behind the last one. A bucket
+    other, in its order, moves in buckets, over the same axes and of one element type each:
+    gathers of parameters before the first one's use, sums of gradients that rest together (`group`
+    of pipe.parameter, or none) behind the last one. A bucket
     has at most a quarter of the bytes of what is largest of them, and at most
     `bucket-bytes`; what takes more than half a bucket moves alone. Each element is the same
     sum in the same order. A @micro_step that is still to be cut into stages is left alone.
