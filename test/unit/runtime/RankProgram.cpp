@@ -42,8 +42,10 @@ void stall(const Context &ctx) {
   double seconds = 0;
   const char *text = std::getenv("STALL");
   if (text && std::sscanf(text, "%d,%lld,%lf", &rank, &step, &seconds) == 3 && ctx.comm &&
-      ctx.hyper.step == step && axisIndex(ctx, 1) == rank)
+      ctx.hyper.step == step && axisIndex(ctx, 1) == rank) {
+    std::fputs("stalls\n", stderr);
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  }
 }
 
 /// The column of the whole table that tp coordinate c has at its place j.
