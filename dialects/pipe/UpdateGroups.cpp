@@ -68,7 +68,8 @@ std::string UpdateGroups::parse(StringRef text) {
     const size_t end = endOfEntry(rest);
     const StringRef entry = rest.take_front(end);
     rest = rest.drop_front(std::min(end + 1, rest.size()));
-    auto [name, pattern] = entry.split('=');
+    StringRef name, pattern;
+    std::tie(name, pattern) = entry.split('=');
     if (pattern.empty())
       return "--groups '" + entry.str() + "' must be NAME=REGEX";
     if (std::string why = refusalOfGroup(name); !why.empty())

@@ -167,14 +167,14 @@ void ProblemBuilder::findJobs() {
     if (job[task] < 0)
       job[task] = other;
   };
-  for (auto [i, op] : llvm::enumerate(result.ops))
-    op->walk([&](Operation *inner) {
+  for (size_t i = 0; i < result.ops.size(); ++i)
+    result.ops[i]->walk([&](Operation *inner) {
       for (Value operand : inner->getOperands()) {
         if (auto argument = dyn_cast<BlockArgument>(operand);
             argument && argument.getOwner() == &block)
-          note(i, func.getArgAttr(argument.getArgNumber(), pipe::kSecondAttr) ? 1 : 0);
+          note(int(i), func.getArgAttr(argument.getArgNumber(), pipe::kSecondAttr) ? 1 : 0);
         else if (int other = taskOf(operand); other >= 0 && job[other] >= 0)
-          note(i, job[other]);
+          note(int(i), job[other]);
       }
     });
   for (size_t i = result.ops.size(); i-- > 0;)
