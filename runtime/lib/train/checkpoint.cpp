@@ -48,6 +48,7 @@ bool Checkpoints::isInFolder(const FoundCheckpoint &found) const {
 void Checkpoints::prepare(const FoundCheckpoint &resumed) {
   if (options.checkpoint.empty())
     return;
+  takeLock(); // what a run under way has there is no other error
   const std::vector<int64_t> steps = folder.steps();
   const int64_t from = resumed.manifest.progress.step;
   if (!steps.empty() && !isInFolder(resumed))
@@ -62,7 +63,14 @@ void Checkpoints::prepare(const FoundCheckpoint &resumed) {
                      std::to_string(steps.back()) + ", later than step " + std::to_string(from) +
                      " that is resumed; give another folder, or remove it");
   folder.make();
+  takeLock();
   folder.clean();
+}
+
+void Checkpoints::takeLock() {
+  if (!lock.take(folder.path()))
+    throw InputError("--checkpoint '" + folder.path() + "' is written by another run, which has " +
+                     "not ended; wait for its end, or give another folder");
 }
 
 bool Checkpoints::isDue(int64_t step) const {

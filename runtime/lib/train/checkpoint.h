@@ -13,6 +13,7 @@
 
 #include "train/checkpoint_reader.h"
 #include "train/checkpoint_writer.h"
+#include "train/folder_lock.h"
 
 #include <functional>
 #include <memory>
@@ -31,7 +32,7 @@ public:
   FoundCheckpoint find(int64_t rowsOfStep);
   /// Of rank 0 alone, before the first step: makes --checkpoint's folder and removes what is
   /// left over there. Throws InputError where it holds checkpoints that this run does not go
-  /// on from.
+  /// on from, or another run writes there.
   void prepare(const FoundCheckpoint &resumed);
 
   /// Whether one is due after this step.
@@ -49,11 +50,13 @@ public:
   std::string pathOfLast() const { return folder.pathOf(last); }
 
 private:
+  void takeLock(); ///< of a folder that is there
   bool isInFolder(const FoundCheckpoint &found) const;
   Context &ctx;
   const Options &options;
   std::function<void(const std::string &)> say;
   CheckpointFolder folder;
+  FolderLock lock; ///< of rank 0
   std::unique_ptr<CheckpointWriter> writer; ///< from the first one on
   std::thread thread;
   std::atomic<bool> stop{false}, done{false};

@@ -5,6 +5,7 @@
 
 #include "CheckpointUtil.h"
 #include "Processes.h"
+#include "RankProgram.h"
 
 using namespace moire::rt::test;
 
@@ -75,6 +76,26 @@ TEST(CheckpointSignal, ASecondOneEndsTheTrainerAtOnce) {
   const auto end = p.wait(5)[0];
   EXPECT_EQ(end.code, 128 + SIGTERM) << end.err;
   EXPECT_EQ(t.names("c"), Names{});
+}
+
+TEST(CheckpointSignal, OneRunAtATimeWritesToAFolder) {
+  CheckpointRuns t;
+  const std::vector<std::string> more = {"--resume", "auto", "--checkpoint", t.dir / "c"};
+  auto forever = more, two = more;
+  forever.insert(forever.end(), {"--steps", kForever, "--checkpoint-every", "1", "--keep", "999999"});
+  two.insert(two.end(), {"--steps", "1"});
+  Processes p(command(t, "dp=1", forever), 1, 0, 0);
+  p.awaitText(0, "step 1/");
+  RankProgram program("dp=1");
+  const CheckpointRun second = t.run(program.p, two);
+  EXPECT_EQ(second.code, 1);
+  EXPECT_NE(second.err.find("c' is written by another run, which has not ended; wait for its end, "
+                            "or give another folder"),
+            std::string::npos)
+      << second.err;
+  p.signal(0, SIGKILL);
+  EXPECT_EQ(p.wait(5)[0].code, 128 + SIGKILL);
+  EXPECT_EQ(t.run(program.p, two).code, 0);
 }
 
 TEST(CheckpointSignal, AfterAPeersDeathThereIsNoCheckpoint) {
