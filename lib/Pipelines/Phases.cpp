@@ -17,6 +17,7 @@
 #include "moire/Raise/Passes.h"
 #include "moire/Stages/Passes.h"
 #include "moire/Support/RunPasses.h"
+#include "moire/Support/StageCuts.h"
 #include "moire/Train/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -150,6 +151,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                                           {options.mesh, options.expertSlots, options.zero});
       break;
     case Phase::stages:
+      if (!options.stageEnds.empty())
+        (*module)->setAttr(kStageEndsAttr, DenseI64ArrayAttr::get(&context, options.stageEnds));
       if (!options.batchRamp.empty())
         passes.addPass(pipe::createBatchRamp({options.batchRamp}));
       if (dist::MeshAttr mesh = dist::meshOf(*module); mesh && mesh.getSize("pp") > 1)

@@ -247,3 +247,17 @@ FailureOr<std::vector<size_t>> stages::readCuts(const MicroStep &step, int64_t s
   ends.push_back(step.forward.size());
   return ends;
 }
+
+FailureOr<std::vector<size_t>> stages::repeatCuts(const MicroStep &step, int64_t stages,
+                                                  DenseI64ArrayAttr given) {
+  const ArrayRef<int64_t> ends = given.asArrayRef();
+  if (int64_t(ends.size()) != stages || ends.back() != int64_t(step.forward.size()) ||
+      !llvm::is_sorted(ends, std::less_equal<int64_t>()) || ends.front() < 1)
+    return emitError(step.function().getLoc())
+               << "the cuts are those of " << ends.size() << " stages of a forward of "
+               << (ends.empty() ? 0 : ends.back()) << " operations, and this one has "
+               << step.forward.size() << " to cut into " << stages
+               << " stages; name the cuts by --stages",
+           failure();
+  return std::vector<size_t>(ends.begin(), ends.end());
+}

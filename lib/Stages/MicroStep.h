@@ -44,6 +44,11 @@ mlir::FailureOr<std::vector<size_t>> chooseCuts(const MicroStep &step, int64_t s
 mlir::FailureOr<std::vector<size_t>> readCuts(const MicroStep &step, int64_t stages,
                                               mlir::DictionaryAttr given);
 
+/// The same where moire.stage_ends says it. Fails, with a diagnostic, where that is not of this
+/// forward and these stages.
+mlir::FailureOr<std::vector<size_t>> repeatCuts(const MicroStep &step, int64_t stages,
+                                                mlir::DenseI64ArrayAttr ends);
+
 /// The stage of each op, and what stages send each other.
 class Assignment {
 public:

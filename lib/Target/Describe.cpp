@@ -8,6 +8,7 @@
 #include "Toolchain.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
+#include <set>
 
 using namespace mlir;
 using namespace moire;
@@ -59,7 +60,11 @@ std::string target::parametersJson(const ProgramInfo &info) {
                             {"trainable_elements", info.gradElements}});
 }
 
-std::string target::markerJson(const ProgramInfo &info) {
+std::string target::markerJson(ArrayRef<ProgramInfo> lengths) {
+  const ProgramInfo &info =
+      *std::max_element(lengths.begin(), lengths.end(), [](const auto &a, const auto &b) {
+        return a.arenaBytes < b.arenaBytes;
+      });
   json::Array files;
   for (const FileEntry &file : info.files)
     files.push_back(json::Object{{"path", text(file.path)},
@@ -68,12 +73,21 @@ std::string target::markerJson(const ProgramInfo &info) {
   json::Array peak;
   for (const PeakLine &line : info.peak)
     peak.push_back(json::Object{{"what", text(line.what)}, {"bytes", line.bytes}});
-  return print(json::Object{{kMarkerKey, 1},
-                            {"name", text(info.name)},
-                            {"model", text(info.modelPath)},
-                            {"files", std::move(files)},
-                            {"arena_bytes", info.arenaBytes},
-                            {"arena_peak", std::move(peak)}});
+  json::Object marker{{kMarkerKey, 1},
+                      {"name", text(info.name)},
+                      {"model", text(info.modelPath)},
+                      {"files", std::move(files)},
+                      {"arena_bytes", info.arenaBytes},
+                      {"arena_peak", std::move(peak)}};
+  if (lengths.size() > 1) {
+    json::Array all;
+    for (const ProgramInfo &length : lengths)
+      all.push_back(json::Object{{"batch", length.batch},
+                                 {"seq", length.seq},
+                                 {"arena_bytes", length.arenaBytes}});
+    marker["lengths"] = std::move(all);
+  }
+  return print(std::move(marker));
 }
 
 std::string target::cmakeText(const ProgramInfo &info, ArrayRef<SourceFile> sources) {
@@ -113,8 +127,15 @@ std::string target::cmakeText(const ProgramInfo &info, ArrayRef<SourceFile> sour
 }
 
 /// What the folder's Makefile does for one target.
-static std::string cpuRules() {
+static std::string cpuRules(ArrayRef<SourceFile> sources) {
   EmitOptions cpu;
+  std::set<std::string> folders;
+  for (const SourceFile &source : sources)
+    if (isKernelSource(source.path))
+      folders.insert(StringRef(source.path).rsplit('/').first.str());
+  std::string kernels;
+  for (const std::string &folder : folders)
+    kernels += "objects/" + folder + "/kernels%.o: FLAGS = " + llvm::join(kernelFlags(cpu), " ") + "\n";
   return "# Needs oneDNN, CLI11 and nlohmann-json (Debian: libdnnl-dev libcli11-dev "
          "nlohmann-json3-dev).\n"
          "CXX ?= c++\n"
@@ -124,11 +145,7 @@ static std::string cpuRules() {
          "\n"
          "trainer: $(OBJECTS)\n"
          "\t$(CXX) -fopenmp -o $@ $(OBJECTS) " +
-         llvm::join(libraryFlags(cpu), " ") +
-         "\n"
-         "objects/src/kernels%.o: FLAGS = " +
-         llvm::join(kernelFlags(cpu), " ") +
-         "\n"
+         llvm::join(libraryFlags(cpu), " ") + "\n" + kernels +
          "objects/src/%.o: FLAGS = " +
          llvm::join(callerFlags(cpu), " ") +
          "\n"
@@ -202,7 +219,7 @@ std::string target::makefileText(const ProgramInfo &info, ArrayRef<SourceFile> s
          "#   make -j2\n"
          "PROGRAM =" +
          all + "\n" +
-         (info.options.target == TargetKind::cpu ? cpuRules() : cudaRules(info.options, bool(info.mesh))) +
+         (info.options.target == TargetKind::cpu ? cpuRules(sources) : cudaRules(info.options, bool(info.mesh))) +
          "clean:\n"
          "\trm -rf objects trainer\n"
          ".PHONY: clean\n"

@@ -111,7 +111,10 @@ std::optional<CompileFailure> moire::target::compileTrainer(StringRef folder,
       if (isKernelSource(source) != kernels)
         continue;
       Job job;
-      std::string stem = objects + "/" + path::stem(source).str();
+      // Of src/seq128/step1.cpp: seq128-step1.
+      std::string stem = StringRef(source).rsplit('.').first.split('/').second.str();
+      std::replace(stem.begin(), stem.end(), '/', '-');
+      stem = objects + "/" + stem;
       job.command = kernels ? tools.kernels : tools.callers;
       llvm::append_range(job.command, std::vector<std::string>{"-c", "-o", stem + ".o",
                                                                (folder + "/" + source).str()});

@@ -5,6 +5,7 @@
 #include "moire/Target/Program.h"
 #include "Folder.h"
 #include "HostCompiler.h"
+#include "Lengths.h"
 #include "Sources.h"
 
 using namespace mlir;
@@ -20,13 +21,30 @@ static int fail(ModuleOp module, llvm::Error error) {
   return kWrongInput;
 }
 
-int target::emitProgram(ModuleOp module, const EmitOptions &options) {
+/// program.mlir and plan.mlir of each length, those of the longest at the top.
+static void addPlans(ArrayRef<ProgramInfo> lengths, ArrayRef<EmitSource> given,
+                     std::vector<SourceFile> &files) {
+  for (const ProgramInfo &info : lengths) {
+    const std::string folder = &info == &lengths.back() ? "" : info.folder();
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    info.module.print(os, OpPrintingFlags().enableDebugInfo(true, false));
+    files.push_back({folder + "program.mlir", os.str()});
+    for (const EmitSource &source : given)
+      if (source.module == info.module && !source.plan.empty())
+        files.push_back({folder + "plan.mlir", source.plan});
+  }
+}
+
+int target::emitProgram(ArrayRef<EmitSource> given, const EmitOptions &options) {
+  ModuleOp module = given.front().module;
   auto report = [&] { return emitError(UnknownLoc::get(module.getContext())); };
   // 1. All text, before anything is written.
-  auto info = collectProgram(module, options);
-  if (failed(info))
+  auto lengths = collectLengths(given, options);
+  if (failed(lengths))
     return kWrongInput;
-  auto sources = emitSources(*info);
+  const ProgramInfo *info = &lengths->back();
+  auto sources = emitSources(*lengths);
   if (failed(sources))
     return kWrongInput;
   RuntimePaths runtime = findRuntime(options.target);
@@ -54,19 +72,14 @@ int target::emitProgram(ModuleOp module, const EmitOptions &options) {
   if (!created)
     return fail(module, created.takeError());
   OutputFolder &folder = **created;
-  std::string plan;
-  llvm::raw_string_ostream os(plan);
-  module.print(os, OpPrintingFlags().enableDebugInfo(true, false));
   std::vector<SourceFile> files = *sources;
-  files.push_back({"program.mlir", os.str()});
+  addPlans(*lengths, given, files);
   files.push_back({"params.json", parametersJson(*info)});
   files.push_back({"CMakeLists.txt", cmakeText(*info, *sources)});
   files.push_back({"Makefile", makefileText(*info, *sources)});
   if (!options.plan.empty())
     files.push_back({"plan.toml", options.plan});
-  if (!options.pipeline.empty())
-    files.push_back({"plan.mlir", options.pipeline});
-  files.push_back({kMarkerFile, markerJson(*info)});
+  files.push_back({kMarkerFile, markerJson(*lengths)});
   for (const SourceFile &file : files)
     if (auto error = folder.write(file.path, file.text))
       return fail(module, std::move(error));

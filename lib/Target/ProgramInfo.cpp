@@ -18,8 +18,10 @@ using namespace moire::target;
 namespace {
 class Collector {
 public:
-  Collector(ModuleOp module, const EmitOptions &options) : module(module), options(options) {
+  Collector(ModuleOp module, const EmitOptions &options, const llvm::SetVector<ArrayAttr> &groups)
+      : module(module), options(options) {
     info.module = module;
+    info.groups = groups;
   }
   FailureOr<ProgramInfo> run();
 
@@ -422,8 +424,9 @@ FailureOr<ProgramInfo> Collector::run() {
   return std::move(info);
 }
 
-FailureOr<ProgramInfo> target::collectProgram(ModuleOp module, const EmitOptions &options) {
-  return Collector(module, options).run();
+FailureOr<ProgramInfo> target::collectProgram(ModuleOp module, const EmitOptions &options,
+                                              const llvm::SetVector<ArrayAttr> &groups) {
+  return Collector(module, options, groups).run();
 }
 
 //===----------------------------------------------------------------------===//

@@ -64,6 +64,10 @@ struct ProgramInfo {
   /// The functions that make a micro-batch, in order.
   llvm::SmallVector<mlir::func::FuncOp> steps() const;
   EmitOptions options;
+  /// Of one of several lengths: its namespace, and its folder under src; empty: there is one.
+  std::string space;
+  size_t numLengths = 1;
+  std::string folder() const { return space.empty() ? "src/" : "src/" + space + "/"; }
   std::string name, modelPath;
   std::vector<FileEntry> files;
   bool init = false;
@@ -120,8 +124,11 @@ BucketEntry makeBucket(const ProgramInfo &info, pipe::ReduceGradsOp sum,
                        llvm::function_ref<int64_t(unsigned)> offsetOf);
 
 /// Reads the module's attributes, parameters and functions, and gives every
-/// parameter its place in the params block. Errors are located.
-mlir::FailureOr<ProgramInfo> collectProgram(mlir::ModuleOp module, const EmitOptions &options);
+/// parameter its place in the params block. groups: those that have their numbers already, of
+/// another program that runs on the same ranks. Errors are located.
+mlir::FailureOr<ProgramInfo>
+collectProgram(mlir::ModuleOp module, const EmitOptions &options,
+               const llvm::SetVector<mlir::ArrayAttr> &groups = {});
 
 /// The largest buffers among those that live where their sum is largest, and
 /// the rest in one line. nodeOf: the ONNX node of a statement.

@@ -13,6 +13,8 @@
 //   src/program.cpp     the tables that the runtime reads
 //   src/main.cpp
 //
+// Of several lengths each has all but main.cpp in a folder and a namespace of its own, seq128.
+//
 //===----------------------------------------------------------------------===//
 #include "Sources.h"
 #include "Functors.h"
@@ -50,7 +52,7 @@ private:
   void writeHeader();
   void writeSteps();
   void add(StringRef name, StringRef what, StringRef text) {
-    files.push_back({("src/" + name).str(), banner(info, what) + text.str()});
+    files.push_back({info.folder() + name.str(), banner(info, what) + text.str()});
   }
 
   const ProgramInfo &info;
@@ -308,9 +310,17 @@ LogicalResult SourceWriter::readFunction(func::FuncOp func, const std::string &n
   return success();
 }
 
-/// `template void moire::rt::launch<…>(…);`
-static std::string instantiation(const StatementWriter::Launch &launch) {
-  std::string functor = functorName(launch.kernel);
+std::string target::opened(const ProgramInfo &info) {
+  return info.space.empty() ? "" : "namespace " + info.space + " {\n\n";
+}
+std::string target::closed(const ProgramInfo &info) {
+  return info.space.empty() ? "" : "\n} // namespace " + info.space + "\n";
+}
+
+/// `template void moire::rt::launch<…>(…);`, outside of the program's namespace.
+static std::string instantiation(const ProgramInfo &info, const StatementWriter::Launch &launch) {
+  std::string functor =
+      (info.space.empty() ? "" : info.space + "::") + functorName(launch.kernel);
   std::string types, arguments = "Context &, const Space &";
   for (const std::string &operand : launch.operands) {
     types += ", " + operand;
@@ -321,7 +331,8 @@ static std::string instantiation(const StatementWriter::Launch &launch) {
 
 LogicalResult SourceWriter::writeKernels() {
   std::string header = "#ifndef KERNELS_H\n#define KERNELS_H\n\n#include \"moire/rt/kernels.h\"\n\n"
-                       "using namespace moire::rt;\n\n";
+                       "using namespace moire::rt;\n\n" +
+                       opened(info);
   llvm::StringMap<size_t> cost; // of one loop: statements
   for (auto kernel : info.module.getOps<exec::KernelOp>()) {
     auto functor = emitFunctor(kernel);
@@ -341,14 +352,17 @@ LogicalResult SourceWriter::writeKernels() {
   for (const auto &launch : launches) {
     auto &part = *llvm::min_element(parts);
     part.first += cost.lookup(launch.kernel);
-    part.second += instantiation(launch);
+    part.second += instantiation(info, launch);
   }
   std::string suffix = info.options.target == TargetKind::cpu ? ".cpp" : ".cu";
+  header += closed(info);
+  if (!info.space.empty())
+    header += "\n";
   // No other file compiles the loops again.
   if (!launches.empty())
     header += "// In kernels1" + suffix + " …\n";
   for (const auto &launch : writer.launches())
-    header += "extern " + instantiation(launch);
+    header += "extern " + instantiation(info, launch);
   add("kernels.h", "elementwise kernels", header + "\n#endif // KERNELS_H\n");
   for (auto [i, part] : llvm::enumerate(parts))
     add("kernels" + std::to_string(i + 1) + suffix, "loops around the kernels",
@@ -357,7 +371,15 @@ LogicalResult SourceWriter::writeKernels() {
 }
 
 void SourceWriter::writeHeader() {
-  std::string text = "#ifndef PROGRAM_H\n#define PROGRAM_H\n\n#include \"moire/rt/program.h\"\n\n"
+  // main.cpp includes those of all lengths.
+  const std::string guard =
+      info.space.empty() ? "PROGRAM_H" : StringRef(info.space).upper() + "_PROGRAM_H";
+  std::string text = "#ifndef " + guard + "\n#define " + guard +
+                     "\n\n#include \"moire/rt/program.h\"\n\n" +
+                     (info.space.empty() ? ""
+                                         : "/// The programs of all lengths, in main.cpp.\n"
+                                           "extern const moire::rt::Program *const lengths[];\n\n") +
+                     opened(info) +
                      "/// Where each parameter begins in the params block, and its gradient in\n"
                      "/// the grads block, in elements.\n"
                      "namespace at {\nenum : int64_t {\n";
@@ -433,7 +455,7 @@ void SourceWriter::writeHeader() {
   }
   for (const Part &part : parts)
     text += "void " + part.name + "(moire::rt::Context &ctx);\n";
-  text += "\nextern const moire::rt::Program program;\n\n#endif // PROGRAM_H\n";
+  text += "\nextern const moire::rt::Program program;\n" + closed(info) + "\n#endif // " + guard + "\n";
   add("program.h", "parameters, inputs and steps", text);
 }
 
@@ -442,6 +464,8 @@ LogicalResult SourceWriter::writePrepare() {
     return success();
   std::string text = "#include \"moire/rt/kernels.h\"\n#include \"program.h\"\n\n"
                      "using namespace moire::rt;\n";
+  if (!info.space.empty())
+    text += "\nnamespace " + info.space + " {\n";
   for (size_t i = 0; i < (info.pipeline ? info.pipeline->ranks.size() : 1); ++i) {
     text += "\nvoid prepare" + (info.pipeline ? std::to_string(i) : "") + "(Context &ctx) {\n";
     if (info.pipeline)
@@ -460,7 +484,7 @@ LogicalResult SourceWriter::writePrepare() {
     }
     text += "}\n";
   }
-  add("prepare.cpp", "the weights in bf16, once a step", text);
+  add("prepare.cpp", "the weights in bf16, once a step", text + closed(info));
   return success();
 }
 
@@ -473,7 +497,7 @@ void SourceWriter::writeSteps() {
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part &part = parts[i];
     if (text.empty())
-      text = "#include \"kernels.h\"\n#include \"program.h\"\n\n";
+      text = "#include \"kernels.h\"\n#include \"program.h\"\n\n" + opened(info);
     text += part.comment + "void " + part.name + "(Context &ctx) {\n" + part.body + "}\n";
     inFile += part.statements;
     if (i + 1 == parts.size() || parts[i + 1].file != part.file ||
@@ -482,7 +506,7 @@ void SourceWriter::writeSteps() {
       std::string name = part.file + std::to_string(number);
       if (info.pipeline)
         name = part.file + (number > 1 ? "_" + std::to_string(number) : "");
-      add(name + ".cpp", "forward and backward of a micro-batch", text);
+      add(name + ".cpp", "forward and backward of a micro-batch", text + closed(info));
       text.clear();
       inFile = 0;
     } else {
@@ -500,14 +524,35 @@ FailureOr<std::vector<SourceFile>> SourceWriter::run() {
   if (failed(tables))
     return failure();
   add("program.cpp", "the tables that the runtime reads", *tables);
-  add("main.cpp", "the trainer",
-      "#include \"program.h\"\n\n"
-      "int main(int argc, char **argv) { return moire::rt::trainerMain(argc, argv, program); }\n");
   return std::move(files);
 }
 
-FailureOr<std::vector<SourceFile>> target::emitSources(const ProgramInfo &info) {
-  return SourceWriter(info).run();
+/// main.cpp of one program, or of those of several lengths.
+static SourceFile mainSource(ArrayRef<ProgramInfo> lengths) {
+  const ProgramInfo &longest = lengths.back();
+  std::string text, list;
+  for (const ProgramInfo &info : lengths) {
+    text += "#include \"" + (info.space.empty() ? "" : info.space + "/") + "program.h\"\n";
+    list += (list.empty() ? "&" : ", &") + info.space + "::program";
+  }
+  text += "\n";
+  if (lengths.size() > 1)
+    text += "const moire::rt::Program *const lengths[] = {" + list + "};\n\n";
+  text += "int main(int argc, char **argv) { return moire::rt::trainerMain(argc, argv, " +
+          (longest.space.empty() ? "" : longest.space + "::") + "program); }\n";
+  return {"src/main.cpp", banner(longest, "the trainer") + text};
+}
+
+FailureOr<std::vector<SourceFile>> target::emitSources(ArrayRef<ProgramInfo> lengths) {
+  std::vector<SourceFile> all;
+  for (const ProgramInfo &info : lengths) {
+    auto files = SourceWriter(info).run();
+    if (failed(files))
+      return failure();
+    llvm::append_range(all, *files);
+  }
+  all.push_back(mainSource(lengths));
+  return all;
 }
 
 FailureOr<std::vector<SourceFile>> target::emitSources(ModuleOp module,
@@ -515,5 +560,5 @@ FailureOr<std::vector<SourceFile>> target::emitSources(ModuleOp module,
   auto info = collectProgram(module, options);
   if (failed(info))
     return failure();
-  return emitSources(*info);
+  return emitSources(ArrayRef<ProgramInfo>(*info));
 }

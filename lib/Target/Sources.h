@@ -9,8 +9,12 @@
 
 namespace moire::target {
 
-/// All files under src/.
-mlir::FailureOr<std::vector<SourceFile>> emitSources(const ProgramInfo &info);
+/// All files under src/: of one program, or of those of several lengths, the longest last.
+mlir::FailureOr<std::vector<SourceFile>> emitSources(llvm::ArrayRef<ProgramInfo> lengths);
+
+/// What begins and ends the program's namespace; empty where it has none.
+std::string opened(const ProgramInfo &info);
+std::string closed(const ProgramInfo &info);
 
 /// The comment that a generated file begins with.
 std::string banner(const ProgramInfo &info, llvm::StringRef what);
@@ -49,8 +53,8 @@ ExportTables exportTables(const ProgramInfo &info);
 
 /// params.json: names, shapes, offsets and sources of all parameters.
 std::string parametersJson(const ProgramInfo &info);
-/// moire.json: what made the folder, of what.
-std::string markerJson(const ProgramInfo &info);
+/// moire.json: what made the folder, of what; the arena is the largest one's.
+std::string markerJson(llvm::ArrayRef<ProgramInfo> lengths);
 /// CMakeLists.txt and Makefile, for the folder to build alone.
 std::string cmakeText(const ProgramInfo &info, llvm::ArrayRef<SourceFile> sources);
 std::string makefileText(const ProgramInfo &info, llvm::ArrayRef<SourceFile> sources);

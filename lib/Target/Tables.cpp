@@ -199,7 +199,8 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
   if (narrow)
     text += "#include \"moire/rt/bf16.h\"\n";
   text += "#include <cmath>\n\n"
-          "using namespace moire::rt;\n\n";
+          "using namespace moire::rt;\n\n" +
+          opened(info);
   // 1. Constants.
   for (const ConstantEntry &constant : constants) {
     auto table = constantTable(constant.op, constant.name);
@@ -386,5 +387,9 @@ FailureOr<std::string> target::emitTables(const ProgramInfo &info,
     number("numUpdateGroups", info.updateGroups.size());
     field("updateGroups", "updateGroups");
   }
-  return text + "};\n";
+  if (!info.space.empty()) {
+    number("numLengths", info.numLengths);
+    field("lengths", "lengths");
+  }
+  return text + "};\n" + closed(info);
 }

@@ -21,7 +21,9 @@ struct RuntimePaths {
 RuntimePaths findRuntime(TargetKind target);
 
 /// A source that holds loops of elementwise kernels; all others only call.
-inline bool isKernelSource(llvm::StringRef path) { return path.starts_with("src/kernels"); }
+inline bool isKernelSource(llvm::StringRef path) {
+  return path.starts_with("src/") && path.rsplit('/').second.starts_with("kernels");
+}
 /// What the compiler is given as a unit: not a header.
 inline bool isUnit(llvm::StringRef path) {
   return path.ends_with(".cpp") || path.ends_with(".cu");

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "BatchAuto.h"
+#include "BindLengths.h"
 #include "PlanAuto.h"
 #include "PlanFlag.h"
 #include "mlir/IR/AsmState.h"
@@ -84,7 +85,9 @@ static void declareOptions(CLI::App &app, CommandLine &line) {
   app.add_option("model", compile.model, "The ONNX file")->required()->type_name("MODEL.onnx");
   app.add_option("--bind", compile.bind,
                  "Sizes of the model's symbolic dimensions, the shape of one micro-batch: "
-                 "--bind batch=2,seq=10. NAME=auto: the largest that --memory-limit lets it be")
+                 "--bind batch=2,seq=10. NAME=auto: the largest that --memory-limit lets it be. "
+                 "seq=128|512, or batch=32|8,seq=128|512: one trainer for sequences of several "
+                 "lengths, whose --curriculum says which step has which")
       ->type_name("NAME=SIZE,...")
       ->delimiter(',');
   app.add_option("--memory-limit", line.memoryLimit,
@@ -346,6 +349,14 @@ int main(int argc, char **argv) {
     if (scheduling::Refusal refusal = scheduling::parseRamp(options.batchRamp, ramp))
       return usageError("--batch-ramp " + *refusal);
   }
+  if (!line.stopAfter.empty() && llvm::any_of(options.bind, [](llvm::StringRef entry) {
+        return entry.contains('|');
+      }))
+    return usageError("--stop-after writes the IR of one program, and --bind lists sizes of "
+                      "several; bind each dimension to one size, or see --dump-phases");
+  std::vector<BoundLength> lengths; // beside the longest
+  if (auto error = readLengths(options, lengths))
+    return error->empty() ? 1 : usageError(*error);
   planner::Plan plan;
   if (int code = readPlanFlags(app, line, plan))
     return code;
@@ -419,7 +430,8 @@ int main(int argc, char **argv) {
     if (code || (line.output.empty() && !stops))
       return code;
   }
-  auto module = runPhases(options, context, line.output.empty() ? nullptr : &emit.pipeline);
+  std::string planText;
+  auto module = runPhases(options, context, line.output.empty() ? nullptr : &planText);
   if (!module)
     return 1;
   if (!line.plan.empty())
@@ -438,7 +450,11 @@ int main(int argc, char **argv) {
     emit.plan = text.str();
   }
   emit.compile = !line.sourceOnly;
-  const int code = target::emitProgram(*module, emit);
+  std::vector<target::EmitSource> sources = {{*module, planText}};
+  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> others;
+  if (!compileOthers(options, lengths, *module, context, others, sources))
+    return 1;
+  const int code = target::emitProgram(sources, emit);
   if (code == 0 && !line.plan.empty())
     llvm::outs() << howToRun(plan, line.output) << "\n";
   return code;

@@ -17,6 +17,11 @@ namespace moire {
 /// begin so. Pass cut-stages takes it; without it the cost model decides.
 inline constexpr llvm::StringLiteral kStageCutsAttr = "moire.stage_cuts";
 
+/// Module attribute that pass cut-stages leaves: of each stage one past its last op in the forward.
+/// Where it is there before, and no moire.stage_cuts, the pass cuts at these places: so the programs
+/// of other sequence lengths are cut as the first one was.
+inline constexpr llvm::StringLiteral kStageEndsAttr = "moire.stage_ends";
+
 } // namespace moire
 
 #endif // MOIRE_SUPPORT_STAGECUTS_H

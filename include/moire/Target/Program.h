@@ -26,7 +26,13 @@ struct EmitOptions {
   bool compile = true; ///< also build the trainer
   std::string name;    ///< of the program; empty: the model file's name
   std::string plan;    ///< text of plan.toml; empty: there is none
-  std::string pipeline; ///< of plan.mlir; empty: there is none
+};
+
+/// What a folder is made of: the module after phase program, and the text of its plan.mlir, empty
+/// where there is none.
+struct EmitSource {
+  mlir::ModuleOp module;
+  std::string plan;
 };
 
 /// A generated file.
@@ -41,13 +47,20 @@ struct SourceFile {
 mlir::FailureOr<std::vector<SourceFile>> emitSources(mlir::ModuleOp module,
                                                      const EmitOptions &options);
 
+/// The sequence length of a module from phase train on; 0: it has none.
+int64_t lengthOf(mlir::ModuleOp module);
+
 /// Writes the output folder: sources, a copy of the runtime, build files, the
 /// plan, the parameter table and, unless told otherwise, the trainer; where the
 /// CUDA target finds no nvcc, a warning says what to run where there is one. It appears
 /// whole or not at all; a folder that Moiré made before is replaced. Returns the
-/// exit code: 0, 1 (the module or the folder is wrong), 2 (a compiler
-/// failed); errors go to the module's context as diagnostics.
-int emitProgram(mlir::ModuleOp module, const EmitOptions &options);
+/// exit code: 0, 1 (a module or the folder is wrong), 2 (a compiler
+/// failed); errors go to the modules' context as diagnostics.
+///
+/// Several sources are one model for sequences of several lengths: their parameters must lie alike,
+/// and each length must divide the longest and be a multiple of the shortest. Each has its sources
+/// in a folder and a namespace of its own, seq128.
+int emitProgram(llvm::ArrayRef<EmitSource> sources, const EmitOptions &options);
 
 /// Bytes that the rank of the emitted program which needs most holds: parameters, gradients, the
 /// optimizer's state and its arena, as the trainer tells them when it starts.
