@@ -147,10 +147,11 @@ static int64_t bytesOf(const InputInfo &input) { return elements(input) * bytesO
 /// A pipeline's functions may do two.
 static int64_t tasksAtOnce(const Program &program) { return program.pipeline ? 2 : 1; }
 
-int64_t reserveBytes(const Program &program) {
+int64_t reserveBytes(const std::vector<const Program *> &lengths) {
+  const Program &program = *lengths.back();
   int64_t bytes = kWorkspaceBytes;
   for (int64_t i = 0; i < program.numInputs; ++i)
-    bytes += bytesOf(program.inputs[i]) * tasksAtOnce(program);
+    bytes += mostBytesOfInput(lengths, i) * tasksAtOnce(program);
   return bytes;
 }
 
@@ -159,7 +160,7 @@ void reserve(Context &ctx) {
   const int64_t count = program.numInputs;
   auto inputs = std::make_unique<DeviceBlock[]>(count * tasksAtOnce(program));
   for (int64_t i = 0; i < count * tasksAtOnce(program); ++i) {
-    inputs[i] = DeviceBlock(bytesOf(program.inputs[i % count]));
+    inputs[i] = DeviceBlock(mostBytesOfInput(ctx.lengths, i % count));
     (i < count ? ctx.inputs[i] : ctx.second.inputs[i - count]) = inputs[i].data();
   }
   ctx.device->inputs = std::move(inputs);

@@ -31,13 +31,17 @@ void StepGraphs::checkScratch(Context &ctx) {
   scratch = ctx.scratch(0);
 }
 
-void StepGraphs::checkUpdates(Context &ctx) {
-  if (updates == ctx.updates)
+void StepGraphs::checkStatements(Context &ctx) {
+  if (program == ctx.program && updates == ctx.updates)
     return;
+  if (program != ctx.program)
+    inputs = nullptr; // places of its lengths
+  program = ctx.program;
   updates = ctx.updates;
   drop();
   for (Graph &graph : micros)
     graph.ran = false;
+  nodes = 0;
   state = State::open;
 }
 
@@ -92,7 +96,7 @@ cudaGraph_t StepGraphs::captureWhole(Context &ctx, int64_t most) {
 }
 
 bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs) {
-  checkUpdates(ctx);
+  checkStatements(ctx);
   // A step of one micro-batch is one graph anyway. With a batch ramp steps have several numbers of
   // micro-batches, and a graph has one.
   if (state == State::micro || ctx.microBatches == 1 || ctx.program->numRamp > 1)
@@ -140,7 +144,7 @@ void StepGraphs::runMicroStep(Context &ctx, bool last) {
   // The host takes part in collectives.
   if (ctx.comm || state == State::ranPlainly)
     return startMicroStep(ctx, last);
-  checkUpdates(ctx);
+  checkStatements(ctx);
   checkScratch(ctx);
   Graph &graph = micros[(ctx.first() ? 0 : 1) + (last ? 2 : 0)];
   if (!graph.ran) {

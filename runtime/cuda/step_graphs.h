@@ -52,8 +52,8 @@ private:
   void launch(Context &ctx, cudaGraphExec_t exec);
   /// Where what was captured before points to scratch memory that is no more.
   void checkScratch(Context &ctx);
-  /// Where the step trains other update groups, so that it has other statements.
-  void checkUpdates(Context &ctx);
+  /// Where the step has other statements: of another length, or for other update groups.
+  void checkStatements(Context &ctx);
 
   enum class State { open, ranPlainly, whole, micro } state = State::open;
   Graph whole;
@@ -62,7 +62,8 @@ private:
   Graph micros[4];
   std::unique_ptr<DeviceBlock[]> inputs; ///< [micro-batches][inputs]
   const void *scratch = nullptr;         ///< that captured kernels point into
-  uint64_t updates = 0;                  ///< Context::updates of what was captured
+  const Program *program = nullptr;      ///< and Context::updates: of what was captured
+  uint64_t updates = 0;
   int64_t nodes = 0, limit = 0;          ///< of a whole step, known or estimated; what it may have
   bool estimated = false;
   int64_t launches = 0;

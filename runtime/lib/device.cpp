@@ -69,16 +69,14 @@ MemoryInUse memoryInUse(const Context &) {
       (key == "VmRSS:" ? use.now : use.peak) = 1024 * std::atoll(rest.c_str());
   return use;
 }
-int64_t reserveBytes(const Program &) { return 0; }
+int64_t reserveBytes(const std::vector<const Program *> &) { return 0; }
 #ifdef MOIRE_CUDA_MODEL
 /// Places of their own, as on a GPU, where graphs find them.
 void reserve(Context &ctx) {
-  const Program &program = *ctx.program;
-  const int64_t count = program.numInputs;
+  const int64_t count = ctx.program->numInputs;
   auto inputs = std::make_unique<DeviceBlock[]>(2 * count);
   for (int64_t i = 0; i < 2 * count; ++i) {
-    const InputInfo &input = program.inputs[i % count];
-    inputs[i] = DeviceBlock(elements(input) * bytesOf(input.dtype));
+    inputs[i] = DeviceBlock(mostBytesOfInput(ctx.lengths, i % count));
     (i < count ? ctx.inputs[i] : ctx.second.inputs[i - count]) = inputs[i].data();
   }
   ctx.device->inputs = std::move(inputs);

@@ -48,6 +48,8 @@ std::string Manifest::text() const {
                   {"optimizer", optimizer}, {"seed", seed},
                   {"step", progress.step},  {"rows", progress.rows},
                   {"files", json::array()}, {"options", json::array()}};
+  if (row.tokens > 0)
+    content["row"] = {{"tokens", row.tokens}, {"pieces", row.pieces}};
   for (const File &f : files)
     content["files"].push_back({{"name", f.name}, {"bytes", f.bytes}, {"sum", hex(f.sum)}});
   for (auto &[flag, value] : options)
@@ -85,6 +87,11 @@ Manifest Manifest::parse(const std::string &text) {
     for (const json &g : content.value("groups", json::array()))
       m.progress.groups.push_back({g.at("name").get<std::string>(), g.at("updates").get<int64_t>(),
                                    g.at("quiet").get<int64_t>(), g.at("frozen").get<bool>()});
+    if (content.contains("row"))
+      m.row = {content.at("row").at("tokens").get<int64_t>(),
+               content.at("row").at("pieces").get<int64_t>()};
+    if (m.row.pieces < 1)
+      throw Damaged("its manifest counts rows in " + std::to_string(m.row.pieces) + " pieces");
     for (const json &f : content.at("files"))
       m.files.push_back({f.at("name").get<std::string>(), f.at("bytes").get<int64_t>(),
                          fromHex(f.at("sum").get<std::string>())});
@@ -105,6 +112,7 @@ Manifest Manifest::of(const Program &p, const Options &o, const Progress &progre
                                                     : "SGD without momentum";
   m.seed = o.seed;
   m.progress = progress;
+  m.row = {lengthsOf(p).back()->seq, piecesOfRow(p)};
   auto add = [&](const char *flag, double value) {
     char text[40];
     std::snprintf(text, sizeof text, "%.9g", value);
@@ -116,6 +124,7 @@ Manifest Manifest::of(const Program &p, const Options &o, const Progress &progre
     mix += (mix.empty() ? "" : " ") + change;
   m.options.emplace_back("--mix", mix.empty() ? "none" : mix);
   m.options.emplace_back("--documents", o.data.keepDocuments ? "keep" : "join");
+  m.options.emplace_back("--curriculum", o.curriculum.empty() ? "none" : o.curriculum);
   add("rows of a step", double(rows));
   add("--lr", o.lr);
   m.options.emplace_back("--lr-schedule", nameOf(o.schedule));
@@ -156,6 +165,18 @@ void Manifest::mustMatch(const Manifest &run, const std::string &path) const {
     throw InputError("checkpoint '" + path + "' is of a run with --seed " + std::to_string(seed) +
                      ", this one has " + std::to_string(run.seed) + "; use --seed " +
                      std::to_string(seed) + weights);
+  if ((row.pieces > 1 || run.row.pieces > 1) && row.tokens > 0 && row.tokens != run.row.tokens)
+    throw InputError("checkpoint '" + path + "' is of a run whose longest sequences have " +
+                     std::to_string(row.tokens) + " tokens, those of this program have " +
+                     std::to_string(run.row.tokens) +
+                     ", and its place in the data is in sequences; compile the same longest one" +
+                     weights);
+}
+
+Progress Manifest::progressOf(const Manifest &run) const {
+  Progress own = progress;
+  own.rows = (progress.rows * run.row.pieces + row.pieces - 1) / row.pieces;
+  return own;
 }
 
 std::string Manifest::differences(const Manifest &run) const {

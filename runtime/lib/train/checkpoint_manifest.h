@@ -26,7 +26,7 @@ struct Damaged : std::runtime_error {
 /// How far a run came.
 struct Progress {
   int64_t step = 0; ///< that were done
-  int64_t rows = 0; ///< of data, that all ranks read for them
+  int64_t rows = 0; ///< of data, that all ranks read for them; or pieces, see Manifest::Row
   std::vector<GroupProgress> groups = {}; ///< Program::updateGroups
 };
 
@@ -41,6 +41,11 @@ struct Manifest {
   std::string optimizer;
   uint64_t seed = 0;
   Progress progress;
+  /// What progress.rows counts: of a program with several sequence lengths (curriculum.h) pieces, so
+  /// many of a row. tokens: of a row; 0: not known.
+  struct Row {
+    int64_t tokens = 0, pieces = 1;
+  } row;
   std::vector<File> files;
   /// Options that the numbers of later steps depend on, with their flags.
   std::vector<std::pair<std::string, std::string>> options;
@@ -52,6 +57,8 @@ struct Manifest {
   /// Without files. rows: those of a step.
   static Manifest of(const Program &program, const Options &options, const Progress &progress,
                      int64_t rows);
+  /// The progress as `run` counts it. A part of its piece is rounded up.
+  Progress progressOf(const Manifest &run) const;
   /// Throws InputError where a run of the other one cannot go on from this one, at `path`.
   void mustMatch(const Manifest &run, const std::string &path) const;
   /// What of the options is different in `run`; empty: nothing.

@@ -20,7 +20,14 @@ int64_t elements(const InputInfo &input) {
   return n;
 }
 
-MicroBatch::MicroBatch(const Program &p) : blocks(new Block[p.numInputs]) {
+int64_t mostBytesOfInput(const std::vector<const Program *> &lengths, int64_t i) {
+  int64_t most = 0;
+  for (const Program *length : lengths)
+    most = std::max(most, elements(length->inputs[i]) * bytesOf(length->inputs[i].dtype));
+  return most;
+}
+
+MicroBatch::MicroBatch(const Program &p) : program(&p), blocks(new Block[p.numInputs]) {
   for (int64_t i = 0; i < p.numInputs; ++i)
     if (p.inputs[i].role != Role::scale)
       blocks[i] = Block(std::max<int64_t>(64, elements(p.inputs[i]) * bytesOf(p.inputs[i].dtype)));
@@ -100,10 +107,6 @@ void checkLabels(const Program &p, const InputInfo &input, const int64_t *labels
   }
 }
 
-int64_t rowsOfSteps(const Program &p, int64_t rounds, int64_t shards, int64_t steps) {
-  return p.batch * rounds * microBatchesOfSteps(p, steps) * shards;
-}
-
 void checkMixOfSteps(const DataOptions &options, int64_t steps, int64_t rows, int64_t own) {
   for (const std::string &change : options.mix)
     if (rows != own && !countsRows(change))
@@ -122,6 +125,9 @@ std::unique_ptr<DataSource> openData(const DataOptions &o, const Program &p, int
   if (!o.mix.empty() || o.keepDocuments)
     throw InputError(std::string(o.keepDocuments ? "--documents keep" : "--mix") +
                      " is for token files, and '" + o.path + "' is a folder; leave it out");
+  if (!o.curriculum.empty())
+    throw InputError("--curriculum is for token files, and '" + o.path +
+                     "' is a folder, whose rows have one length; leave it out");
   if (isFolderOfFolders(o.path))
     return openFolders(o.path, p, o.seed);
   return openFolder(o.path, p, rounds * mostMicroBatches(p), shards);

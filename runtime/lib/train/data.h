@@ -7,6 +7,7 @@
 #define MOIRE_RT_DATA_H
 
 #include "moire/rt/context.h"
+#include "train/curriculum.h"
 
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@ namespace moire::rt {
 /// The inputs of one micro-batch, one block per Program::inputs (empty for the
 /// scale), and how many of its labels count.
 struct MicroBatch {
+  const Program *program; ///< whose inputs they are
   std::unique_ptr<Block[]> blocks;
   int64_t counted = 0;
 
@@ -30,8 +32,9 @@ public:
   /// read `rowsBefore` rows (sequences): its rows are number rowsBefore + micro · batch and the
   /// following ones of the run. That number is the whole position in the data: what row n is
   /// depends on the files, the options and the seed alone, not on batch, accumulation or ranks,
-  /// so that a run which goes on under another plan reads on where this one stopped. Throws
-  /// InputError for a token or label that is wrong.
+  /// so that a run which goes on under another plan reads on where this one stopped. Of a
+  /// micro-batch whose program has sequences of l tokens, where the longest have L, row n is piece
+  /// n mod L/l of row ⌊n / (L/l)⌋. Throws InputError for a token or label that is wrong.
   virtual void read(int64_t rowsBefore, int64_t micro, MicroBatch &batch) = 0;
   /// So many different rows there are.
   virtual int64_t rowsOfEpoch() const = 0;
@@ -39,23 +42,22 @@ public:
   virtual std::string describe() const = 0;
 };
 
-/// What --data, --mix, --documents and --seed say.
+/// What --data, --mix, --documents, --seed and --curriculum say.
 struct DataOptions {
   std::string path;
   std::vector<std::string> mix;
   bool keepDocuments = false;
   uint64_t seed = 0;
+  std::vector<LengthChange> curriculum = {};
 };
 
 /// Token files, a text file, a folder of tensors or a folder of such folders. Checks all that can
 /// be checked before the first step. A step has `rounds` (--accumulate) times the program's
 /// micro-batches of a round and `shards` ranks with data of their own: shard s reads number
-/// a · shards + s in accumulation a.
+/// a · shards + s in accumulation a. program: of several lengths the longest.
 std::unique_ptr<DataSource> openData(const DataOptions &options, const Program &program,
                                      int64_t rounds, int64_t shards = 1);
 
-/// What all ranks read in the first `steps` steps.
-int64_t rowsOfSteps(const Program &program, int64_t rounds, int64_t shards, int64_t steps);
 /// Throws where a run that goes on after `steps` steps and `rows` rows has a --mix that counts
 /// steps, and so many steps of its own plan are `own` rows: it would read other rows than were
 /// left.
@@ -63,6 +65,8 @@ void checkMixOfSteps(const DataOptions &options, int64_t steps, int64_t rows, in
 
 /// Number of elements of one micro-batch's input.
 int64_t elements(const InputInfo &input);
+/// Bytes of one micro-batch's input number i in the length that has most.
+int64_t mostBytesOfInput(const std::vector<const Program *> &lengths, int64_t i);
 /// How many labels of a filled micro-batch count toward N.
 int64_t countLabels(const Program &program, const MicroBatch &batch);
 /// Writes a role's default (mask 1, positions 0, 1, …, type 0); false where the

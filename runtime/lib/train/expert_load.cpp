@@ -19,9 +19,14 @@ double RouterLoad::maxOverMean() const {
          double(sum);
 }
 
-ExpertLoad::ExpertLoad(Context &ctx) : ctx(ctx) {
+ExpertLoad::ExpertLoad(Context &ctx) : ctx(ctx), pairs(ctx.program->numRouters) {
   const RouterInfo &last = ctx.program->routers[ctx.program->numRouters - 1];
   ctx.loads = DeviceBlock((last.offset + last.experts) * int64_t(sizeof(int64_t)));
+}
+
+void ExpertLoad::endStep(int64_t microBatches) {
+  for (int64_t i = 0; i < ctx.program->numRouters; ++i)
+    pairs[i] += microBatches * ctx.program->routers[i].pairs;
 }
 
 std::vector<RouterLoad> ExpertLoad::take() {
@@ -40,14 +45,14 @@ std::vector<RouterLoad> ExpertLoad::take() {
   std::vector<RouterLoad> routers;
   for (int64_t i = 0; i < ctx.program->numRouters; ++i) {
     const RouterInfo &info = ctx.program->routers[i];
-    RouterLoad load{info.name, {}, microBatches * info.pairs};
+    RouterLoad load{info.name, {}, pairs[i]};
     for (int64_t e = 0; e < info.experts; ++e) {
       load.tokens.push_back(int64_t(sums[info.offset + e]));
       load.dropped -= load.tokens.back();
     }
     routers.push_back(std::move(load));
   }
-  microBatches = 0;
+  std::fill(pairs.begin(), pairs.end(), 0);
   return routers;
 }
 

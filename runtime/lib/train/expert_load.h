@@ -20,7 +20,7 @@ public:
   explicit ExpertLoad(Context &ctx);
 
   /// A step ended that had so many micro-batches, of all ranks that have data of their own.
-  void endStep(int64_t ofStep) { microBatches += ofStep; }
+  void endStep(int64_t microBatches);
   /// By all ranks together, after a step: the sums of all ranks, which begin at 0 again.
   std::vector<RouterLoad> take();
 
@@ -30,7 +30,7 @@ public:
 
 private:
   Context &ctx;
-  int64_t microBatches = 0; ///< since the last take()
+  std::vector<int64_t> pairs; ///< of each router, since the last take()
   std::vector<int64_t> marked;
 };
 

@@ -14,8 +14,8 @@
 namespace moire::rt {
 
 namespace {
-const PipelineRankInfo *stagesOf(const Context &ctx, Comm *comm) {
-  const PipelineInfo *info = ctx.program->pipeline;
+const PipelineRankInfo *stagesOf(const Program &program, Comm *comm) {
+  const PipelineInfo *info = program.pipeline;
   return info ? &info->ranks[comm ? comm->groupOver("pp").index : 0] : nullptr;
 }
 } // namespace
@@ -27,7 +27,12 @@ MemoryUse::MemoryUse(const std::string &path, Context &ctx, Comm *comm)
     if (!file)
       throw InputError("cannot write --memory '" + path + "': " + std::strerror(errno));
   }
-  const PipelineRankInfo *own = stagesOf(ctx, comm);
+}
+
+/// Of the length that the step has.
+void MemoryUse::findRegions() {
+  regions.clear();
+  const PipelineRankInfo *own = stagesOf(*ctx.program, comm);
   if (!own) {
     regions.push_back({0, ctx.arena.size()});
     return;
@@ -50,6 +55,7 @@ MemoryUse::~MemoryUse() {
 }
 
 void MemoryUse::fill(int64_t step) {
+  findRegions();
   HostCopy copy(ctx, ctx.arena, /*read=*/false);
   if (ctx.arena.size())
     std::memset(copy.data(), pattern(step), size_t(ctx.arena.size()));
@@ -64,14 +70,14 @@ void MemoryUse::look(int64_t step, int64_t microBatches, const Pipeline *pipelin
       --at;
     region.touched = at - region.begin;
   }
-  add(taken[microBatches], pipeline);
+  add(taken[{ctx.program, microBatches}], pipeline);
 }
 
 void MemoryUse::add(Taken &taken, const Pipeline *pipeline) const {
   auto most = [](int64_t &value, int64_t now) { value = std::max(value, now); };
   ++taken.steps;
   most(taken.temporaries, regions[0].touched);
-  const PipelineRankInfo *own = stagesOf(ctx, comm);
+  const PipelineRankInfo *own = stagesOf(*ctx.program, comm);
   if (!own || !pipeline)
     return;
   most(taken.inFlight, pipeline->mostInFlight());
@@ -100,19 +106,21 @@ std::pair<int64_t, int64_t> MemoryUse::touchedOf(size_t begin, size_t end) const
   return {count, most};
 }
 
-std::string MemoryUse::textOf(int64_t microBatches, const Taken &taken) const {
+std::string MemoryUse::textOf(const Key &key, const Taken &taken) const {
+  const auto &[program, microBatches] = key;
   auto field = [](const char *name, int64_t value) {
     return std::string("\"") + name + "\": " + std::to_string(value);
   };
   std::string text = "{" + field("rank", comm ? comm->rank() : 0) + ", " +
                      field("pp", comm ? comm->groupOver("pp").index : 0) + ", " +
+                     (program->numLengths ? field("seq", program->seq) + ", " : "") +
                      field("micro_batches", microBatches) + ", " + field("steps", taken.steps) +
                      ", " + field("arena", ctx.arena.size()) + ", " +
                      field("temporaries", taken.temporaries);
   if (taken.stages.empty())
     return text + "}";
   text += ", " + field("in_flight", taken.inFlight) + ", \"stages\": [";
-  const PipelineRankInfo *own = stagesOf(ctx, comm);
+  const PipelineRankInfo *own = stagesOf(*program, comm);
   for (size_t i = 0; i < taken.stages.size(); ++i) {
     const Taken::Stage &stage = taken.stages[i];
     text += std::string(i ? ", {" : "{") + field("stage", own->stages[i].stage) + ", " +
@@ -125,8 +133,8 @@ std::string MemoryUse::textOf(int64_t microBatches, const Taken &taken) const {
 
 void MemoryUse::write() {
   std::string own;
-  for (const auto &[microBatches, of] : taken)
-    own += (own.empty() ? "" : ",\n") + textOf(microBatches, of);
+  for (const auto &[key, of] : taken)
+    own += (own.empty() ? "" : ",\n") + textOf(key, of);
   const std::vector<std::string> texts = gatherTexts(comm, own, "what memory ranks take");
   if (!file)
     return;

@@ -14,7 +14,8 @@
 //                 "inboxes": 3, "inbox": 2560, "messages_waiting": 2}]}
 //
 // A rank has one entry for each number of micro-batches (of a round) that some step had, and
-// says how many steps had it. arena is what was allocated. temporaries, slot and inbox are bytes
+// says how many steps had it; where there are several sequence lengths one for each of them, too,
+// with "seq". arena is what was allocated. temporaries, slot and inbox are bytes
 // up to the last one that was touched, of the largest where there are several; slots and inboxes
 // are numbers of those that were touched; in_flight and messages_waiting were counted: each in
 // the step where it was most.
@@ -65,14 +66,16 @@ private:
   /// How many of regions [begin, end) were touched, and the most bytes of one.
   std::pair<int64_t, int64_t> touchedOf(size_t begin, size_t end) const;
   void add(Taken &taken, const Pipeline *pipeline) const;
-  std::string textOf(int64_t microBatches, const Taken &taken) const;
+  void findRegions();
+  using Key = std::pair<const Program *, int64_t>; ///< a length and micro-batches
+  std::string textOf(const Key &key, const Taken &taken) const;
 
   const std::string path;
   Context &ctx;
   Comm *comm;
   std::FILE *file = nullptr;
-  std::vector<Region> regions;    ///< temporaries, slots by held stage, inboxes
-  std::map<int64_t, Taken> taken; ///< by micro-batches
+  std::vector<Region> regions; ///< temporaries, slots by held stage, inboxes
+  std::map<Key, Taken> taken;
 };
 
 } // namespace moire::rt

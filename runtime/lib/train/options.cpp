@@ -18,6 +18,9 @@ std::string description(const Program &p) {
   s += " in float32, batch " + std::to_string(p.batch);
   if (p.seq)
     s += " x sequence " + std::to_string(p.seq);
+  const auto lengths = lengthsOf(p);
+  for (size_t i = lengths.size() - 1; i-- > 0;)
+    s += " or " + std::to_string(lengths[i]->batch) + " x " + std::to_string(lengths[i]->seq);
   s += " per micro-batch (compiled by Moire).";
   return s;
 }
@@ -100,6 +103,10 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "other weights of the files of --data once so many steps are done, e.g. "
                  "0.5,0.5@1000 0.1,0.9@5000; or so many rows: 0.5,0.5@64000rows")
       ->type_name("W,W@STEPS");
+  app.add_option("--curriculum", o.curriculum,
+                 "of a program for several sequence lengths: which length once so many steps are "
+                 "done, e.g. seq=128@0,512@1000; without it all steps have the longest")
+      ->type_name("seq=LENGTH@STEPS,...");
   app.add_option("--documents", documents,
                  "join: windows of tokens run on over the ends of documents; keep: each document is "
                  "cut by itself, and what its last window lacks does not count")
@@ -292,6 +299,8 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
        "join or keep");
   o.data.keepDocuments = documents == "keep";
   o.data.seed = o.seed;
+  if (!o.curriculum.empty())
+    o.data.curriculum = parseCurriculum(o.curriculum, program);
   o.samples = sample->count() > 0;
   for (CLI::Option *option : {sampleTokens, temperature})
     if (option->count() && !o.samples)

@@ -22,6 +22,7 @@ const char *nameOf(Schedule schedule);
 
 struct Options {
   DataOptions data;
+  std::string curriculum; ///< data.curriculum as it was given
   std::string eval, weights, log, dumpGrads, trace, memory;
   std::string checkpoint, resume; ///< folders; resume may be `auto`
   int64_t checkpointEvery = 0;    ///< steps; 0: at the end alone

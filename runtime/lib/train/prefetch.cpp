@@ -9,12 +9,15 @@
 
 namespace moire::rt {
 
-Prefetch::Prefetch(std::unique_ptr<DataSource> source, const Program &program, int64_t most,
-                   int64_t shard, int64_t shards)
+Prefetch::Prefetch(std::unique_ptr<DataSource> source, const std::vector<const Program *> &lengths,
+                   int64_t most, int64_t shard, int64_t shards)
     : source(std::move(source)), shard(shard), shards(shards) {
   for (auto &step : batches)
-    for (int64_t i = 0; i < most; ++i)
-      step.emplace_back(program);
+    for (const Program *length : lengths) {
+      std::vector<MicroBatch> &own = step.emplace_back();
+      for (int64_t i = 0; i < most; ++i)
+        own.emplace_back(*length);
+    }
   thread = std::thread([this] { run(); });
 }
 
@@ -38,7 +41,7 @@ const MicroBatch *Prefetch::take(Want now, Want next) {
   std::unique_lock<std::mutex> lock(mutex);
   const auto idle = [this] { return !reading; };
   changed.wait(lock, idle);
-  if (wanted.rowsBefore != now.rowsBefore || wanted.micros != now.micros) {
+  if (!(wanted == now)) {
     request(now);
     changed.wait(lock, idle);
   }
@@ -46,7 +49,7 @@ const MicroBatch *Prefetch::take(Want now, Want next) {
     std::rethrow_exception(error);
   std::swap(batches[0], batches[1]);
   request(next);
-  return batches[0].data();
+  return batches[0][now.length].data();
 }
 
 void Prefetch::run() {
@@ -57,7 +60,7 @@ void Prefetch::run() {
     for (int64_t i = 0; i < wanted.micros && !stopped && !failed; ++i) {
       lock.unlock();
       try {
-        source->read(wanted.rowsBefore, i * shards + shard, batches[1][i]);
+        source->read(wanted.rowsBefore, i * shards + shard, batches[1][wanted.length][i]);
       } catch (...) {
         failed = std::current_exception();
       }

@@ -24,11 +24,17 @@ public:
   /// The first `micros` micro-batches of a step of this rank; 0: none.
   struct Want {
     int64_t rowsBefore, micros; ///< as in DataSource::read
+    size_t length = 0;          ///< index into the constructor's lengths
+
+    bool operator==(const Want &other) const {
+      return rowsBefore == other.rowsBefore && micros == other.micros && length == other.length;
+    }
   };
 
-  /// This rank is shard `shard` of `shards`; no step has more than `most` micro-batches.
-  Prefetch(std::unique_ptr<DataSource> source, const Program &program, int64_t most, int64_t shard,
-           int64_t shards);
+  /// This rank is shard `shard` of `shards`; no step has more than `most` micro-batches, each of
+  /// one of these lengths.
+  Prefetch(std::unique_ptr<DataSource> source, const std::vector<const Program *> &lengths,
+           int64_t most, int64_t shard, int64_t shards);
   /// Waits for the micro-batch that is being read.
   ~Prefetch();
 
@@ -45,7 +51,8 @@ private:
 
   const std::unique_ptr<DataSource> source;
   const int64_t shard, shards;
-  std::vector<MicroBatch> batches[2]; ///< of this step, of the next one
+  /// By length: of this step, of the next one.
+  std::vector<std::vector<MicroBatch>> batches[2];
   std::mutex mutex;
   std::condition_variable changed;
   // Under the mutex. While `reading`, batches[1] is the thread's.

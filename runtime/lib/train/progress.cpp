@@ -76,6 +76,8 @@ std::string ProgressLine::text(const StepRecord &r, int64_t steps, double second
                                {format("lr %.3g", r.lr), 4},
                                {format("norm %.3g", r.gradNorm), 3},
                                {format("%.0f tok/s", r.tokensPerSecond), 2}};
+  if (r.seq)
+    fields.push_back({format("seq %lld", (long long)r.seq), 4});
   if (r.mfu)
     fields.push_back({utilization(r), 5});
   if (r.memory)

@@ -34,14 +34,12 @@ namespace {
 class Rank {
 public:
   explicit Rank(const RankSetup &setup)
-      : s(setup), p(programOfRank(setup.program, coordinateOfStages(setup))), o(setup.options),
-        comm(setup.comm), most(o.accumulate * mostMicroBatches(p)) {
-    if (!comm)
-      return;
-    const Group data = comm->groupOver("dp,ep");
-    shards = data.size();
-    shard = data.index;
-    for (int axis = 0; axis < int(comm->mesh.numAxes()); ++axis)
+      : s(setup), lengths(lengthsOfRank(setup.program, coordinateOfStages(setup))),
+        p(lengths.back()), o(setup.options), comm(setup.comm),
+        most(o.accumulate * mostMicroBatches(p)), shards(comm ? comm->groupOver("dp,ep").size() : 1),
+        shard(comm ? comm->groupOver("dp,ep").index : 0),
+        curriculum(setup.program, o.data.curriculum, o.accumulate, shards) {
+    for (int axis = 0; comm && axis < int(comm->mesh.numAxes()); ++axis)
       if (const auto &name = p.axes[axis].name;
           name != std::string("dp") && name != std::string("ep"))
         countsData = countsData && comm->axisIndex(axis) == 0;
@@ -52,7 +50,9 @@ public:
       train();
     } catch (const LostError &e) {
       // Where this rank's messages ended with an error, its own collectives are told, too.
-      const std::exception_ptr cause = pipeline ? pipeline->failure() : nullptr;
+      std::exception_ptr cause;
+      for (const auto &pipeline : pipelines)
+        cause = cause ? cause : pipeline->failure();
       abandon(e.what());
       if (cause)
         std::rethrow_exception(cause);
@@ -70,7 +70,7 @@ private:
 
   /// What is in the queues works on this rank's memory, which goes now.
   void abandon(const std::string &why) {
-    if (pipeline)
+    for (const auto &pipeline : pipelines)
       pipeline->abandon(why);
     if (comm)
       comm->abandon(why);
@@ -124,8 +124,11 @@ private:
     reportOverflows();
     if (connected.hostWaits) // else its time is the GPU's
       reportTimes(before, seconds);
-    if (pipeline && connected.hostWaits)
-      report->stagesEnd(pipeline->waited(), seconds);
+    double waited = 0;
+    for (const auto &pipeline : pipelines)
+      waited += pipeline->waited();
+    if (pipeline() && connected.hostWaits)
+      report->stagesEnd(waited, seconds);
     finish();
   }
 
@@ -191,7 +194,7 @@ private:
 
   void setUp() {
     together([&] { prepare(); });
-    const FoundCheckpoint found = checkpoints->find(rowsOfStep(1));
+    const FoundCheckpoint found = checkpoints->find(curriculum.stepAfter(0, 0).rows);
     if (!found.error.empty())
       endAll<InputError>(found.error);
     together([&] { load(found); });
@@ -199,7 +202,7 @@ private:
       trace->meet();
     if (comm)
       connected = connectDevices(*ctx, o.gpuLink);
-    if (pipeline)
+    for (const auto &pipeline : pipelines)
       pipeline->connect();
     report->connected(connected.how);
   }
@@ -208,8 +211,8 @@ private:
     checkLink(o.gpuLink);
     checkGraphNodes(o.graphNodes);
     if (!o.evalOnly && !o.data.path.empty())
-      data = std::make_unique<Prefetch>(openData(o.data, p, o.accumulate, shards), p, most, shard,
-                                        shards);
+      data = std::make_unique<Prefetch>(openData(o.data, p, o.accumulate, shards), all(), most,
+                                        shard, shards);
     if (!o.eval.empty())
       evaluation = std::make_unique<EvaluationSet>(o, p, most, shard, shards);
     report = std::make_unique<Report>(o, p, /*silent=*/comm && comm->rank() > 0);
@@ -217,7 +220,7 @@ private:
       trace = std::make_unique<Trace>(o.trace, comm);
     updates = std::make_unique<Updates>(p, o);
     exports = std::make_unique<Exports>(p, o, s.executable, /*isWriter=*/!comm || comm->rank() == 0);
-    ctx = std::make_unique<Context>(p, o.threads, /*momentum=*/o.hyper.momentum != 0);
+    ctx = std::make_unique<Context>(all(), o.threads, /*momentum=*/o.hyper.momentum != 0);
     if (!o.memory.empty())
       memory = std::make_unique<MemoryUse>(o.memory, *ctx, comm);
     ctx->comm = comm;
@@ -228,14 +231,39 @@ private:
       experts = std::make_unique<ExpertLoad>(*ctx);
     if (comm || p.pipeline)
       ctx->losses = DeviceBlock(most * int64_t(sizeof(double)));
-    if (p.pipeline)
-      pipeline = std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get());
+    for (const Program &length : lengths) { // the longest is the last
+      ctx->use(length);
+      if (p.pipeline)
+        pipelines.push_back(
+            std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get()));
+    }
     running = std::make_unique<MicroBatches>(*ctx, experts.get());
     evaluator = std::make_unique<Evaluator>(
-        *ctx, o, *running, pipeline.get(), experts.get(),
+        *ctx, o, *running, pipeline(), experts.get(),
         [this](int64_t own) { return countOverRanks(own).labels; });
     checkpoints = std::make_unique<Checkpoints>(
         *ctx, o, [this](const std::string &text) { report->say(text); });
+  }
+
+  std::vector<const Program *> all() const {
+    std::vector<const Program *> pointers;
+    for (const Program &length : lengths)
+      pointers.push_back(&length);
+    return pointers;
+  }
+
+  /// What follows is the work of the program of this length.
+  void use(size_t length) {
+    if (ctx->program == &lengths[length])
+      return;
+    ctx->use(lengths[length]);
+    // In another schedule the loss of a micro-batch may be another rank's.
+    const std::vector<double> none(ctx->losses.size() / sizeof(double));
+    upload(*ctx, ctx->losses.data(), none.data(), ctx->losses.size());
+  }
+  /// Of the length in use; null where there is none.
+  Pipeline *pipeline() const {
+    return pipelines.empty() ? nullptr : pipelines[ctx->program - lengths.data()].get();
   }
 
   /// Labels that count, of all ranks, and the greatest signal that came to any of them.
@@ -283,14 +311,11 @@ private:
       endAll<RunError>(error);
   }
 
-  int64_t rowsOfStep(int64_t step) const {
-    return p.batch * o.accumulate * roundAfter(p, step - 1).microBatches * shards;
-  }
-
   /// With all other ranks. The state is that after `step`.
   void save(int64_t step) {
     if (checkpoints->lastStep() != step)
-      endOn(checkpoints->write({step, rowsBefore, updates->progress()}, rowsOfStep(step + 1)));
+      endOn(checkpoints->write({step, position, updates->progress()},
+                               curriculum.stepAfter(step, position).rows));
   }
   void saveLast(int64_t step) {
     save(step);
@@ -299,9 +324,8 @@ private:
 
   /// What the run begins with, and the log.
   void load(const FoundCheckpoint &found) {
-    const Progress &done = found.manifest.progress;
-    checkMixOfSteps(o.data, done.step, done.rows,
-                    rowsOfSteps(p, o.accumulate, shards, done.step));
+    const Progress done = found.manifest.progressOf(Manifest::of(p, o, {}, 0));
+    checkMixOfSteps(o.data, done.step, done.rows, curriculum.positionAfter(done.step));
     if (found.path.empty())
       loadWeights(*ctx, o.weights, o.seed, s.executable);
     else
@@ -317,7 +341,7 @@ private:
                                : "none",
                   s.ranks);
     first = done.step + 1;
-    rowsBefore = done.rows;
+    position = done.rows;
     for (const std::string &note : found.notes)
       report->warn(note);
     for (const std::string &note : updates->resume(done))
@@ -325,7 +349,8 @@ private:
     if (found.path.empty())
       return;
     const std::string other =
-        found.manifest.differences(Manifest::of(p, o, done, rowsOfStep(first)));
+        found.manifest.differences(
+            Manifest::of(p, o, done, curriculum.stepAfter(done.step, position).rows));
     if (data && !other.empty()) // else nothing is trained
       report->warn("the checkpoint's run had other options: " + other);
     report->say("resumed: " + found.path + (first > o.steps ? ", which has all --steps" : ""));
@@ -335,17 +360,20 @@ private:
 
   void trainStep(int64_t step) {
     const double begin = now(), traced = Trace::now();
-    round = roundAfter(p, step - 1);
-    ctx->microBatches = micros = o.accumulate * round.microBatches;
-    const int64_t rowsAfter = rowsBefore + rowsOfStep(step);
-    const int64_t next = step < o.steps ? o.accumulate * roundAfter(p, step).microBatches : 0;
+    const Curriculum::Step own = curriculum.stepAfter(step - 1, position),
+                           next = curriculum.stepAfter(step, own.end);
+    use(own.length);
+    const Program &program = *ctx->program;
+    round = own.round;
+    ctx->microBatches = micros = own.micros;
     // All micro-batches of a step are read first: the seed of the backward is 1/N,
     // and N counts the labels of all of them.
-    batches = data->take({rowsBefore, micros}, {rowsAfter, next});
-    int64_t own = 0;
+    batches = data->take({own.rowsBefore, micros, own.length},
+                         {next.rowsBefore, step < o.steps ? next.micros : 0, next.length});
+    int64_t labels = 0;
     for (int64_t a = 0; a < micros; ++a)
-      own += batches[a].counted;
-    const int64_t counted = count(step, own);
+      labels += batches[a].counted;
+    const int64_t counted = count(step, labels);
     if (counted == 0)
       endAll<InputError>("no label of step " + std::to_string(step) + " counts: all are -100");
     ctx->scale = static_cast<float>(1.0 / double(counted));
@@ -361,23 +389,23 @@ private:
     startStep();
     const auto [loss, norm] = outcomeOfStep(*ctx); // the only time that the host waits
     if (memory)
-      memory->look(step, round.microBatches, pipeline.get());
+      memory->look(step, round.microBatches, pipeline());
     if (trace)
       trace->add(Trace::steps, "step " + std::to_string(step), traced, Trace::now());
     if (step == first && !o.dumpGrads.empty())
       writeGradients(*ctx, o.dumpGrads);
     const double seconds = now() - begin;
-    const int64_t tokens = p.batch * micros * shards * std::max<int64_t>(1, p.seq);
+    const int64_t tokens = own.rows * std::max<int64_t>(1, program.seq);
     if (!comm && !graphsTold) {
       const std::string graphs = describeGraphs(*ctx);
       report->graphs(graphs);
       graphsTold = !graphs.empty();
     }
-    rowsBefore = rowsAfter;
+    position = own.end;
     const std::string resting = updates->end(*ctx, step);
     report->step(*ctx,
                  {step, loss, lr, norm, seconds, micros * shards, tokens,
-                  rowsBefore * std::max<int64_t>(1, p.seq)},
+                  curriculum.tokensBefore(position), lengths.size() > 1 ? program.seq : 0},
                  loadsOf(step), updates->report());
     if (!std::isfinite(loss) || !std::isfinite(norm))
       endAll<RunError>("the " + std::string(std::isfinite(loss) ? "gradient norm" : "loss") +
@@ -390,6 +418,7 @@ private:
   /// The mean loss over the labels of the evaluation set, after so many steps.
   void evaluate(int64_t step) {
     const double begin = now(), traced = Trace::now();
+    use(lengths.size() - 1);
     const auto loss = evaluator->meanLoss(*evaluation, roundAfter(p, step), shards);
     if (!loss)
       endAll<InputError>("no label of --eval '" + o.eval + "' counts: all are -100");
@@ -400,6 +429,7 @@ private:
   }
 
   void sample() {
+    use(lengths.size() - 1);
     report->text(o.sample, sampler->goOn(o.sample, o.sampleTokens, o.temperature, o.seed));
   }
 
@@ -415,7 +445,7 @@ private:
   void startStep() {
     beginStep(*ctx);
     running->begin(batches);
-    if (pipeline)
+    if (pipeline())
       return runStages();
     if (runWhole())
       return;
@@ -446,7 +476,7 @@ private:
 
   void runStages() {
     try {
-      pipeline->runStep(round.round, o.accumulate,
+      pipeline()->runStep(round.round, o.accumulate,
                         [this](TaskState &task) { running->setInputs(task, task.microBatch); });
     } catch (const ExpertOverflow &e) {
       throw RunError(std::string(e.what()) + ", and in a pipeline a micro-batch cannot run in "
@@ -470,14 +500,16 @@ private:
   }
 
   const RankSetup &s;
-  const Program p; ///< as this rank has it
+  const std::vector<Program> lengths; ///< as this rank has them, the shortest sequences first
+  const Program &p;                   ///< the longest, whose parameters are those of all
   const Options &o;
   Comm *comm;
   const int64_t most;            ///< micro-batches of the largest step that this rank reads
-  int64_t micros = 0;            ///< those of this step
-  RoundOfStep round;             ///< of this step
-  int64_t shards = 1, shard = 0; ///< ranks with data of their own, and which this is
-  int64_t rowsBefore = 0;        ///< position in the data, of all ranks: see DataSource::read
+  const int64_t shards, shard;   ///< ranks with data of their own, and which this is
+  const Curriculum curriculum;
+  int64_t micros = 0;   ///< micro-batches of this step
+  RoundOfStep round;    ///< of this step
+  int64_t position = 0; ///< in the data, of all ranks: see curriculum.h
   /// Of the ranks that read the same data one counts its labels.
   bool countsData = true;
   std::unique_ptr<EvaluationSet> evaluation; ///< null: none is asked for
@@ -497,7 +529,8 @@ private:
   const MicroBatch *batches = nullptr; ///< of this step
   bool graphsTold = false;
   Connected connected;
-  std::unique_ptr<Pipeline> pipeline; ///< last: its thread uses the rest
+  /// By length, none without pipelines; last: their threads use the rest.
+  std::vector<std::unique_ptr<Pipeline>> pipelines;
 };
 } // namespace
 

@@ -77,9 +77,14 @@ void Report::start(const Context &ctx, const std::string &data, const std::strin
       sizeText(ctx.arena.size()).c_str());
   if (program.pipeline)
     largestOfStages(ctx);
-  for (int64_t i = 0; i < program.numPeak; ++i)
-    std::printf("  at the peak: %s %s\n", sizeText(program.peak[i].bytes).c_str(),
-                program.peak[i].what);
+  const Program &largest = **std::max_element(
+      ctx.lengths.begin(), ctx.lengths.end(),
+      [](const Program *a, const Program *b) { return a->arenaBytes < b->arenaBytes; });
+  for (int64_t i = 0; i < largest.numPeak; ++i)
+    std::printf("  at the peak: %s %s\n", sizeText(largest.peak[i].bytes).c_str(),
+                largest.peak[i].what);
+  if (ctx.lengths.size() > 1)
+    std::printf("lengths: %s\n", describeLengths(ctx).c_str());
   for (int64_t i = 0; i < program.numRamp; ++i)
     std::printf("%s%lld micro-batches of a rank from step %lld on%s",
                 i == 0 ? "batch ramp: " : ", ",
@@ -97,21 +102,36 @@ void Report::start(const Context &ctx, const std::string &data, const std::strin
   std::fflush(stdout);
 }
 
+/// "16 (batch 8, arena 1.2 MB), 32 (…); seq=16@0,32@100".
+std::string Report::describeLengths(const Context &ctx) const {
+  std::string text;
+  for (const Program *length : ctx.lengths)
+    text += (text.empty() ? "" : ", ") + std::to_string(length->seq) + " (batch " +
+            std::to_string(length->batch) + ", arena " + sizeText(length->arenaBytes) + ")";
+  return text + (options.curriculum.empty() ? "; all steps have the longest"
+                                            : "; " + options.curriculum);
+}
+
 /// Where other ranks of pp need more than rank 0.
 void Report::largestOfStages(const Context &ctx) {
   const PipelineInfo &pipeline = *program.pipeline;
   const int64_t states = bool(ctx.m.size()) + bool(ctx.v.size());
-  auto bytes = [&](const PipelineRankInfo &r) {
-    return 4 * (r.paramElements + r.gradElements + states * r.stateElements) + r.shadowBytes +
-           r.arenaBytes;
+  auto bytes = [&](int64_t rank) {
+    const PipelineRankInfo &r = pipeline.ranks[rank];
+    int64_t shadows = 0, arena = 0;
+    for (const Program *length : ctx.lengths) {
+      shadows = std::max(shadows, length->pipeline->ranks[rank].shadowBytes);
+      arena = std::max(arena, length->pipeline->ranks[rank].arenaBytes);
+    }
+    return 4 * (r.paramElements + r.gradElements + states * r.stateElements) + shadows + arena;
   };
   int64_t most = 0;
   for (int64_t r = 1; r < pipeline.numRanks; ++r)
-    if (bytes(pipeline.ranks[r]) > bytes(pipeline.ranks[most]))
+    if (bytes(r) > bytes(most))
       most = r;
   if (most > 0)
     std::printf("  that is rank 0; those of coordinate %lld of pp need most: %s\n", (long long)most,
-                sizeText(bytes(pipeline.ranks[most])).c_str());
+                sizeText(bytes(most)).c_str());
 }
 
 void Report::connected(const std::string &how) {
@@ -173,8 +193,8 @@ StepRecord Report::recordOf(const Context &ctx, const StepResult &r) {
         return {};
       return double(flops) * double(r.microBatches) / (r.seconds * peakFlops);
     };
-    record.mfu = used(program.modelFlops);
-    record.hfu = used(program.hardwareFlops);
+    record.mfu = used(ctx.program->modelFlops); // of the step's length
+    record.hfu = used(ctx.program->hardwareFlops);
   }
   const double time = Transport::Clock::now().time_since_epoch() / std::chrono::duration<double>(1);
   if (memorySeen == 0 || time - memorySeen >= kMemoryPause) {

@@ -52,6 +52,7 @@ public:
 
 private:
   void largestOfStages(const Context &ctx);
+  std::string describeLengths(const Context &ctx) const;
   /// With what the result, the program and the device tell of speed and memory.
   StepRecord recordOf(const Context &ctx, const StepResult &r);
 

@@ -49,6 +49,8 @@ void StepLog::step(const StepRecord &r) {
   real("loss", r.loss);
   real("lr", r.lr);
   real("grad_norm", r.gradNorm);
+  if (r.seq)
+    whole("seq", r.seq);
   whole("tokens", r.tokens);
   real("tokens_per_second", r.tokensPerSecond);
   real("seconds", r.seconds);

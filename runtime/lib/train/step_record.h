@@ -20,6 +20,7 @@ struct StepResult {
   int64_t microBatches; ///< of all ranks that have data of their own
   int64_t tokens;       ///< of the step, of all ranks; rows where the data has no sequences
   int64_t tokensSeen;   ///< of all steps up to this one
+  int64_t seq = 0;      ///< length of its sequences; 0: that of all steps
 };
 
 /// What the experts of a router got since they were last told, on all ranks.

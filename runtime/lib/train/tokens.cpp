@@ -42,7 +42,8 @@ public:
     phases.push_back({0, {}});
     for (const StreamName &name : names)
       phases[0].weights.push_back(name.weight);
-    const auto rows = [&](int64_t steps) { return rowsOfSteps(program, rounds, shards, steps); };
+    const Curriculum steps(program, options.curriculum, rounds, shards);
+    const auto rows = [&](int64_t count) { return steps.wholeRows(steps.positionAfter(count)); };
     for (const MixChange &change : parseMix(options.mix, int64_t(streams.size()), rows))
       phases.push_back({change.firstRow, change.weights});
     mixture = std::make_unique<Mixture>(phases, seed);
@@ -50,21 +51,24 @@ public:
   }
 
   void read(int64_t rowsBefore, int64_t micro, MicroBatch &batch) override {
-    for (int64_t i = 0; i < program.numInputs; ++i)
-      fillDefault(program.inputs[i], batch.blocks[i].data());
+    const Program &p = *batch.program;
+    for (int64_t i = 0; i < p.numInputs; ++i)
+      fillDefault(p.inputs[i], batch.blocks[i].data());
     std::vector<Windows::Window> windows;
-    for (int64_t r = 0; r < program.batch; ++r) {
-      windows.push_back(windowOf(rowsBefore + micro * program.batch + r));
-      windows[r].file->willRead(windows[r].begin, windows[r].tokens);
+    for (int64_t r = 0; r < p.batch; ++r) {
+      windows.push_back(rowOf(rowsBefore + micro * p.batch + r, p.seq));
+      if (windows[r].tokens > 0)
+        windows[r].file->willRead(windows[r].begin, windows[r].tokens);
     }
-    for (int64_t r = 0; r < program.batch; ++r) {
+    for (int64_t r = 0; r < p.batch; ++r) {
       const Windows::Window &window = windows[r];
-      window.file->read(window.begin, window.tokens, row.data());
+      if (window.tokens > 0)
+        window.file->read(window.begin, window.tokens, row.data());
       check(window);
-      for (int64_t i = 0; i < program.numInputs; ++i)
+      for (int64_t i = 0; i < p.numInputs; ++i)
         fill(i, r, window.tokens, batch);
     }
-    batch.counted = countLabels(program, batch);
+    batch.counted = countLabels(p, batch);
   }
 
   int64_t rowsOfEpoch() const override {
@@ -123,6 +127,15 @@ private:
     return windows.at(int64_t(order(ordinal % windows.count())));
   }
 
+  /// Row n of those with sequences of `seq` tokens: a window, or a piece of one. Where the window
+  /// is shorter than others the piece may be, too, or have none.
+  Windows::Window rowOf(int64_t number, int64_t seq) const {
+    const int64_t pieces = program.seq / seq, before = number % pieces * seq;
+    const Windows::Window window = windowOf(number / pieces);
+    const int64_t left = std::max<int64_t>(0, window.tokens - before);
+    return {window.file, window.begin + window.tokens - left, std::min(seq + 1, left)};
+  }
+
   /// That all tokens of the row are the model's.
   void check(const Windows::Window &window) const {
     const int64_t bound = program.tokenVocab > 0 ? program.tokenVocab : program.vocab;
@@ -134,10 +147,10 @@ private:
                          "; use a file made with the model's tokenizer");
   }
 
-  /// Row r of an input, where `tokens` of the window's seq + 1 are there.
+  /// Row r of an input, where `tokens` of the row's seq + 1 are there.
   void fill(int64_t input, int64_t r, int64_t tokens, MicroBatch &batch) const {
-    const InputInfo &in = program.inputs[input];
-    const int64_t seq = program.seq;
+    const InputInfo &in = batch.program->inputs[input];
+    const int64_t seq = batch.program->seq;
     if (in.role == Role::tokens) {
       for (int64_t t = 0; t < seq; ++t)
         put(in, batch.blocks[input], r * seq + t, t < tokens ? row[t] : 0);
@@ -149,7 +162,8 @@ private:
         put(in, batch.blocks[input], r * seq + t, from < tokens ? row[from] : -100);
       }
     } else if (in.role == Role::attentionMask && tokens < seq &&
-               elements(in) == program.batch * seq) {
+               elements(in) == batch.program->batch * seq) {
+      tokens = std::max<int64_t>(1, tokens); // attention needs something to attend to
       const int64_t width = bytesOf(in.dtype);
       std::memset(batch.blocks[input].data() + (r * seq + tokens) * width, 0,
                   (seq - tokens) * width);

@@ -48,7 +48,7 @@ struct Slow final : DataSource {
 
 TEST(Prefetch, GivesEachStepItsOwnMicroBatches) {
   LanguageModel m;
-  Prefetch data(std::make_unique<Slow>(0), m.p, 3, 1, 2);
+  Prefetch data(std::make_unique<Slow>(0), {&m.p}, 3, 1, 2);
   for (int64_t step = 0; step < 50; ++step) {
     // Some steps are smaller, and some are others than was said.
     const int64_t micros = 1 + step % 3, next = 1 + (step + 1) % 3;
@@ -73,7 +73,7 @@ TEST(Prefetch, AStepDoesNotWaitForDataThatComesFasterThanItIsUsed) {
   });
   double waited = 0;
   const double with = secondsOf([&] {
-    Prefetch data(std::make_unique<Slow>(reading), m.p, 2, 0, 1);
+    Prefetch data(std::make_unique<Slow>(reading), {&m.p}, 2, 0, 1);
     for (int64_t step = 0; step < steps; ++step) {
       const double own = secondsOf([&] {
         data.take({step, 2}, {step + 1, step + 1 < steps ? 2 : 0});
@@ -90,7 +90,7 @@ TEST(Prefetch, AStepDoesNotWaitForDataThatComesFasterThanItIsUsed) {
 
 TEST(Prefetch, AnErrorIsThatOfTheStepThatNeedsTheData) {
   LanguageModel m;
-  Prefetch data(std::make_unique<Slow>(0, /*broken=*/2), m.p, 1, 0, 1);
+  Prefetch data(std::make_unique<Slow>(0, /*broken=*/2), {&m.p}, 1, 0, 1);
   data.take({0, 1}, {1, 1});
   data.take({1, 1}, {2, 1});
   sleepFor(0.01); // step 2 has failed by now, and step 1 goes on
@@ -108,7 +108,7 @@ TEST(Prefetch, EndsAfterTheMicroBatchThatIsBeingRead) {
   LanguageModel m;
   std::atomic<int64_t> reads = 0;
   {
-    Prefetch data(std::make_unique<Slow>(0.02, -1, &reads), m.p, 50, 0, 1);
+    Prefetch data(std::make_unique<Slow>(0.02, -1, &reads), {&m.p}, 50, 0, 1);
     data.take({0, 1}, {1, 50});
     sleepFor(0.03);
   }

@@ -97,19 +97,26 @@ struct Context : TaskState {
   /// Allocates all blocks of the program, and nothing per step afterwards.
   /// momentum: SGD keeps one. Throws RunError where the memory is too small.
   Context(const Program &program, int threads, bool momentum = false);
+  /// One program in several sequence lengths: blocks are as large as any of them needs, the last
+  /// one is used until use() says otherwise.
+  Context(std::vector<const Program *> lengths, int threads, bool momentum = false);
   /// Without a program: for tests of kernels.
   explicit Context(int threads = 1);
   ~Context();
   Context(const Context &) = delete;
 
+  /// What follows is the work of this one of `lengths`. Between steps alone.
+  void use(const Program &length);
+
   const Program *program = nullptr;
+  std::vector<const Program *> lengths; ///< that `program` may be
   int threads = 1;
 
   DeviceBlock params, grads;
   DeviceBlock m; ///< momentum buffer (SGD) or first moment (AdamW)
   DeviceBlock v; ///< second moment (AdamW)
   DeviceBlock arena;
-  DeviceBlock tables; ///< the program's constants
+  DeviceBlock tables; ///< the constants of `program`
   DeviceBlock shadows; ///< parameters rounded to bf16, made once a step
   DeviceBlock outcome; ///< a StepOutcome
   DeviceBlock scalars; ///< of hyper, as a GPU's optimizer reads them; empty on the CPU
@@ -158,6 +165,7 @@ struct Context : TaskState {
 
 private:
   DeviceBlock scratchBlocks[2]; ///< by inJob
+  std::vector<DeviceBlock> otherTables; ///< of the other lengths; that of `program` is empty
   std::unique_ptr<const void *[]> inputStorage; ///< of both tasks
 };
 

@@ -41,8 +41,8 @@ Connected connectDevices(Context &ctx, GpuLink wish = GpuLink::automatic);
 /// Throws RunError, before anything is allocated, where `bytes` do not fit.
 void checkMemory(const Context &ctx, int64_t bytes);
 /// What the target needs besides the context's blocks: a place for each input, the
-/// libraries' workspace. Its bytes, and its allocation.
-int64_t reserveBytes(const Program &program);
+/// libraries' workspace. Its bytes, for the largest of some lengths, and its allocation.
+int64_t reserveBytes(const std::vector<const Program *> &lengths);
 void reserve(Context &ctx);
 
 /// Bytes, now and at most so far: of the process where kernels' memory is the host's, else of
