@@ -22,7 +22,8 @@ static StringRef difference(const ParameterEntry &a, const ParameterEntry &b) {
     return "shape";
   if (first.getShardingAttr() != second.getShardingAttr() || a.shardGroup != b.shardGroup)
     return "division over ranks";
-  if (a.trainable != b.trainable || a.balanceRate != b.balanceRate)
+  if (a.trainable != b.trainable || a.balanceRate != b.balanceRate ||
+      a.updateGroup != b.updateGroup)
     return "update";
   if (a.zero != b.zero || a.reduceGroup != b.reduceGroup)
     return "sum of gradients";

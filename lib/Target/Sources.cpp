@@ -319,8 +319,7 @@ std::string target::closed(const ProgramInfo &info) {
 
 /// `template void moire::rt::launch<…>(…);`, outside of the program's namespace.
 static std::string instantiation(const ProgramInfo &info, const StatementWriter::Launch &launch) {
-  std::string functor =
-      (info.space.empty() ? "" : info.space + "::") + functorName(launch.kernel);
+  std::string functor = (info.space.empty() ? "" : info.space + "::") + functorName(launch.kernel);
   std::string types, arguments = "Context &, const Space &";
   for (const std::string &operand : launch.operands) {
     types += ", " + operand;
@@ -374,15 +373,15 @@ void SourceWriter::writeHeader() {
   // main.cpp includes those of all lengths.
   const std::string guard =
       info.space.empty() ? "PROGRAM_H" : StringRef(info.space).upper() + "_PROGRAM_H";
-  std::string text = "#ifndef " + guard + "\n#define " + guard +
-                     "\n\n#include \"moire/rt/program.h\"\n\n" +
-                     (info.space.empty() ? ""
-                                         : "/// The programs of all lengths, in main.cpp.\n"
-                                           "extern const moire::rt::Program *const lengths[];\n\n") +
-                     opened(info) +
-                     "/// Where each parameter begins in the params block, and its gradient in\n"
-                     "/// the grads block, in elements.\n"
-                     "namespace at {\nenum : int64_t {\n";
+  std::string text =
+      "#ifndef " + guard + "\n#define " + guard + "\n\n#include \"moire/rt/program.h\"\n\n" +
+      (info.space.empty() ? ""
+                          : "/// The programs of all lengths, in main.cpp.\n"
+                            "extern const moire::rt::Program *const lengths[];\n\n") +
+      opened(info) +
+      "/// Where each parameter begins in the params block, and its gradient in\n"
+      "/// the grads block, in elements.\n"
+      "namespace at {\nenum : int64_t {\n";
   auto parameter = [&](const ParameterEntry &p, const std::string &name, int64_t offset) {
     text += "  " + name + " = " + std::to_string(offset) + ", // [";
     for (auto [i, size] : llvm::enumerate(p.shape))
@@ -455,7 +454,8 @@ void SourceWriter::writeHeader() {
   }
   for (const Part &part : parts)
     text += "void " + part.name + "(moire::rt::Context &ctx);\n";
-  text += "\nextern const moire::rt::Program program;\n" + closed(info) + "\n#endif // " + guard + "\n";
+  text +=
+      "\nextern const moire::rt::Program program;\n" + closed(info) + "\n#endif // " + guard + "\n";
   add("program.h", "parameters, inputs and steps", text);
 }
 

@@ -34,7 +34,8 @@ static std::optional<std::string> splitLists(const std::vector<std::string> &bin
       continue;
     if (!first.empty() && own != count)
       return "--bind has " + std::to_string(count) + " sizes in " + first + " and " +
-             std::to_string(own) + " in " + entry + "; their first ones belong together, and so on: "
+             std::to_string(own) + " in " + entry +
+             "; their first ones belong together, and so on: "
              "list equally many";
     first = entry;
     count = own;
@@ -45,7 +46,8 @@ static std::optional<std::string> splitLists(const std::vector<std::string> &bin
     for (size_t i = 0; i < count; ++i)
       lengths[i].push_back(sizes[sizes.size() == 1 ? 0 : i]);
     if (count > 1 && llvm::any_of(sizes, [](StringRef size) { return size.ends_with("=auto"); }))
-      return "--bind " + entry + " leaves a size to the compiler and lists sizes of a dimension; "
+      return "--bind " + entry +
+             " leaves a size to the compiler and lists sizes of a dimension; "
              "find the size for the longest alone, and write it";
   }
   return std::nullopt;
@@ -97,8 +99,7 @@ bool moire::compileOthers(const CompileOptions &options, const std::vector<Bound
   own.explain = own.explainOverlap = false;
   if (auto ends = first->getAttrOfType<mlir::DenseI64ArrayAttr>(kStageEndsAttr))
     own.stageEnds.assign(ends.asArrayRef().begin(), ends.asArrayRef().end());
-  const std::string dumps =
-      StringRef(options.dumpPhases).rsplit('/').first.str(); // of all lengths
+  const std::string dumps = StringRef(options.dumpPhases).rsplit('/').first.str(); // of all lengths
   for (const BoundLength &length : others) {
     own.bind = length.bind;
     if (!dumps.empty())

@@ -36,7 +36,8 @@ public:
   explicit Rank(const RankSetup &setup)
       : s(setup), lengths(lengthsOfRank(setup.program, coordinateOfStages(setup))),
         p(lengths.back()), o(setup.options), comm(setup.comm),
-        most(o.accumulate * mostMicroBatches(p)), shards(comm ? comm->groupOver("dp,ep").size() : 1),
+        most(o.accumulate * mostMicroBatches(p)),
+        shards(comm ? comm->groupOver("dp,ep").size() : 1),
         shard(comm ? comm->groupOver("dp,ep").index : 0),
         curriculum(setup.program, o.data.curriculum, o.accumulate, shards) {
     for (int axis = 0; comm && axis < int(comm->mesh.numAxes()); ++axis)
@@ -219,7 +220,8 @@ private:
     if (!o.trace.empty())
       trace = std::make_unique<Trace>(o.trace, comm);
     updates = std::make_unique<Updates>(p, o);
-    exports = std::make_unique<Exports>(p, o, s.executable, /*isWriter=*/!comm || comm->rank() == 0);
+    exports =
+        std::make_unique<Exports>(p, o, s.executable, /*isWriter=*/!comm || comm->rank() == 0);
     ctx = std::make_unique<Context>(all(), o.threads, /*momentum=*/o.hyper.momentum != 0);
     if (!o.memory.empty())
       memory = std::make_unique<MemoryUse>(o.memory, *ctx, comm);
@@ -234,13 +236,12 @@ private:
     for (const Program &length : lengths) { // the longest is the last
       ctx->use(length);
       if (p.pipeline)
-        pipelines.push_back(
-            std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get()));
+        pipelines.push_back(std::make_unique<Pipeline>(*ctx, s.stages, s.patience, trace.get()));
     }
     running = std::make_unique<MicroBatches>(*ctx, experts.get());
-    evaluator = std::make_unique<Evaluator>(
-        *ctx, o, *running, pipeline(), experts.get(),
-        [this](int64_t own) { return countOverRanks(own).labels; });
+    evaluator =
+        std::make_unique<Evaluator>(*ctx, o, *running, pipeline(), experts.get(),
+                                    [this](int64_t own) { return countOverRanks(own).labels; });
     checkpoints = std::make_unique<Checkpoints>(
         *ctx, o, [this](const std::string &text) { report->say(text); });
   }
@@ -348,9 +349,8 @@ private:
       report->warn(note);
     if (found.path.empty())
       return;
-    const std::string other =
-        found.manifest.differences(
-            Manifest::of(p, o, done, curriculum.stepAfter(done.step, position).rows));
+    const std::string other = found.manifest.differences(
+        Manifest::of(p, o, done, curriculum.stepAfter(done.step, position).rows));
     if (data && !other.empty()) // else nothing is trained
       report->warn("the checkpoint's run had other options: " + other);
     report->say("resumed: " + found.path + (first > o.steps ? ", which has all --steps" : ""));
@@ -465,8 +465,9 @@ private:
   /// All micro-batches at once, where the device does that.
   bool runWhole() {
     const double begin = trace ? Trace::now() : 0;
-    if (comm || !runWholeStep(*ctx, o.graphNodes,
-                              [this](TaskState &task) { running->setInputs(task, task.microBatch); }))
+    if (comm || !runWholeStep(*ctx, o.graphNodes, [this](TaskState &task) {
+          running->setInputs(task, task.microBatch);
+        }))
       return false;
     if (trace)
       trace->add(Trace::tasks, "all micro-batches", begin, Trace::now(),
@@ -477,7 +478,7 @@ private:
   void runStages() {
     try {
       pipeline()->runStep(round.round, o.accumulate,
-                        [this](TaskState &task) { running->setInputs(task, task.microBatch); });
+                          [this](TaskState &task) { running->setInputs(task, task.microBatch); });
     } catch (const ExpertOverflow &e) {
       throw RunError(std::string(e.what()) + ", and in a pipeline a micro-batch cannot run in "
                                              "parts; compile with a larger --expert-slots");
@@ -504,8 +505,8 @@ private:
   const Program &p;                   ///< the longest, whose parameters are those of all
   const Options &o;
   Comm *comm;
-  const int64_t most;            ///< micro-batches of the largest step that this rank reads
-  const int64_t shards, shard;   ///< ranks with data of their own, and which this is
+  const int64_t most;          ///< micro-batches of the largest step that this rank reads
+  const int64_t shards, shard; ///< ranks with data of their own, and which this is
   const Curriculum curriculum;
   int64_t micros = 0;   ///< micro-batches of this step
   RoundOfStep round;    ///< of this step
@@ -516,16 +517,16 @@ private:
   std::unique_ptr<Report> report;
   std::unique_ptr<Trace> trace; ///< null: none is asked for
   std::unique_ptr<Context> ctx;
-  std::unique_ptr<Sampler> sampler;  ///< null: no --sample
-  std::unique_ptr<MemoryUse> memory; ///< null: none is asked for
+  std::unique_ptr<Sampler> sampler;         ///< null: no --sample
+  std::unique_ptr<MemoryUse> memory;        ///< null: none is asked for
   std::unique_ptr<Checkpoints> checkpoints; ///< behind ctx, which its thread uses
-  int64_t first = 1; ///< step
-  std::unique_ptr<ExpertLoad> experts; ///< null: it is not asked for
+  int64_t first = 1;                        ///< step
+  std::unique_ptr<ExpertLoad> experts;      ///< null: it is not asked for
   std::unique_ptr<MicroBatches> running;
   std::unique_ptr<Evaluator> evaluator;
   std::unique_ptr<Updates> updates;
   std::unique_ptr<Exports> exports;
-  std::unique_ptr<Prefetch> data; ///< null: there is nothing to train on
+  std::unique_ptr<Prefetch> data;      ///< null: there is nothing to train on
   const MicroBatch *batches = nullptr; ///< of this step
   bool graphsTold = false;
   Connected connected;

@@ -108,8 +108,8 @@ std::string Report::describeLengths(const Context &ctx) const {
   for (const Program *length : ctx.lengths)
     text += (text.empty() ? "" : ", ") + std::to_string(length->seq) + " (batch " +
             std::to_string(length->batch) + ", arena " + sizeText(length->arenaBytes) + ")";
-  return text + (options.curriculum.empty() ? "; all steps have the longest"
-                                            : "; " + options.curriculum);
+  return text +
+         (options.curriculum.empty() ? "; all steps have the longest" : "; " + options.curriculum);
 }
 
 /// Where other ranks of pp need more than rank 0.

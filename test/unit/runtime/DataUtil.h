@@ -11,7 +11,7 @@
 
 namespace moire::rt::test {
 
-/// tokens, mask, positions, labels, scale; seq 4, vocabulary 300.
+/// tokens, mask, positions, labels, scale; vocabulary 300.
 struct LanguageModel {
   int64_t shape[2];
   InputInfo inputs[5] = {{"input_ids", DType::i64, 2, shape, Role::tokens, 0},
@@ -20,9 +20,9 @@ struct LanguageModel {
                          {"labels", DType::i64, 2, shape, Role::labels, -1},
                          {"scale", DType::f32, 0, nullptr, Role::scale, -1}};
   Program p = {};
-  explicit LanguageModel(int64_t batch = 2) : shape{batch, 4} {
+  explicit LanguageModel(int64_t batch = 2, int64_t seq = 4) : shape{batch, seq} {
     p.batch = batch;
-    p.seq = 4;
+    p.seq = seq;
     p.vocab = p.tokenVocab = 300;
     p.inputs = inputs;
     p.numInputs = 5;
