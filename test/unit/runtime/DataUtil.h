@@ -21,6 +21,7 @@ struct LanguageModel {
                          {"scale", DType::f32, 0, nullptr, Role::scale, -1}};
   Program p = {};
   explicit LanguageModel(int64_t batch = 2, int64_t seq = 4) : shape{batch, seq} {
+    p.name = "language model";
     p.batch = batch;
     p.seq = seq;
     p.vocab = p.tokenVocab = 300;
