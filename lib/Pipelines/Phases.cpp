@@ -151,8 +151,8 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
                                           {options.mesh, options.expertSlots, options.zero});
       break;
     case Phase::stages:
-      if (!options.stageEnds.empty())
-        (*module)->setAttr(kStageEndsAttr, DenseI64ArrayAttr::get(&context, options.stageEnds));
+      if (options.stageEnds)
+        (*module)->setAttr(kStageEndsAttr, options.stageEnds);
       if (!options.batchRamp.empty())
         passes.addPass(pipe::createBatchRamp({options.batchRamp}));
       if (dist::MeshAttr mesh = dist::meshOf(*module); mesh && mesh.getSize("pp") > 1)

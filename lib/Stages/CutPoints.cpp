@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "MicroStep.h"
 #include "moire/Support/NodeNames.h"
+#include "llvm/ADT/MapVector.h"
 #include <limits>
 
 using namespace mlir;
@@ -13,9 +14,9 @@ using namespace moire::stages;
 namespace {
 /// A place between two ops at which the forward may be cut.
 struct Place {
-  size_t end;     ///< one past the last op before it
-  int64_t bytes;  ///< that cross
-  double before;  ///< seconds of the ops before it
+  size_t end;    ///< one past the last op before it
+  int64_t bytes; ///< that cross
+  double before; ///< seconds of the ops before it
 };
 
 /// What crosses between two ops of the forward.
@@ -239,7 +240,8 @@ FailureOr<std::vector<size_t>> stages::readCuts(const MicroStep &step, int64_t s
     if (!ends.empty() && end <= ends.back())
       return emitError(loc) << said.getValue() << ": '" << after << "' lies "
                             << (end == ends.back() ? "at the same place as '" : "before '")
-                            << before << "' in the graph; name cuts in the graph's order, each once",
+                            << before
+                            << "' in the graph; name cuts in the graph's order, each once",
              failure();
     ends.push_back(end);
     before = after;
@@ -248,16 +250,86 @@ FailureOr<std::vector<size_t>> stages::readCuts(const MicroStep &step, int64_t s
   return ends;
 }
 
+//===----------------------------------------------------------------------===//
+// Cuts of another sequence length
+//===----------------------------------------------------------------------===//
+
+/// So many nodes on each side tell a cut: some of them may have no op of their own in the other.
+static constexpr size_t kNodesOfCut = 16;
+
+namespace {
+/// Where the ops of a node are.
+struct Extent {
+  size_t first, last;
+};
+} // namespace
+
+static llvm::MapVector<StringRef, Extent> extentsOf(const MicroStep &step) {
+  llvm::MapVector<StringRef, Extent> extents;
+  for (auto [i, op] : llvm::enumerate(step.forward))
+    if (StringRef name = nodeOf(op); !name.empty())
+      extents.insert({name, {i, i}}).first->second.last = i;
+  return extents;
+}
+
+ArrayAttr stages::describeCuts(const MicroStep &step, ArrayRef<size_t> ends) {
+  Builder b(step.function().getContext());
+  SmallVector<std::pair<StringRef, Extent>, 0> nodes = extentsOf(step).takeVector();
+  SmallVector<Attribute> cuts;
+  for (size_t end : ends.drop_back()) {
+    SmallVector<StringRef> before, behind;
+    llvm::sort(nodes, [](auto &x, auto &y) { return x.second.last > y.second.last; });
+    for (auto &[name, extent] : nodes)
+      if (extent.last < end && before.size() < kNodesOfCut)
+        before.push_back(name);
+    llvm::sort(nodes, [](auto &x, auto &y) { return x.second.first < y.second.first; });
+    for (auto &[name, extent] : nodes)
+      if (extent.first >= end && behind.size() < kNodesOfCut)
+        behind.push_back(name);
+    cuts.push_back(b.getDictionaryAttr({b.getNamedAttr("before", b.getStrArrayAttr(before)),
+                                        b.getNamedAttr("behind", b.getStrArrayAttr(behind))}));
+  }
+  return b.getArrayAttr(cuts);
+}
+
 FailureOr<std::vector<size_t>> stages::repeatCuts(const MicroStep &step, int64_t stages,
-                                                  DenseI64ArrayAttr given) {
-  const ArrayRef<int64_t> ends = given.asArrayRef();
-  if (int64_t(ends.size()) != stages || ends.back() != int64_t(step.forward.size()) ||
-      !llvm::is_sorted(ends, std::less_equal<int64_t>()) || ends.front() < 1)
-    return emitError(step.function().getLoc())
-               << "the cuts are those of " << ends.size() << " stages of a forward of "
-               << (ends.empty() ? 0 : ends.back()) << " operations, and this one has "
-               << step.forward.size() << " to cut into " << stages
-               << " stages; name the cuts by --stages",
+                                                  ArrayAttr given) {
+  const Location loc = step.function().getLoc();
+  if (int64_t(given.size()) + 1 != stages)
+    return emitError(loc) << "moire.stage_ends has " << given.size()
+                          << " cuts, but the pipeline has " << stages << " stages",
            failure();
-  return std::vector<size_t>(ends.begin(), ends.end());
+  const llvm::MapVector<StringRef, Extent> extents = extentsOf(step);
+  std::vector<char> oneTensor;
+  walkCrossings(step, [&](size_t, const Crossing &c) { oneTensor.push_back(c.oneTensor); });
+  std::vector<size_t> ends;
+  for (Attribute cut : given) {
+    auto entry = dyn_cast<DictionaryAttr>(cut);
+    auto before = entry ? entry.getAs<ArrayAttr>("before") : ArrayAttr();
+    auto behind = entry ? entry.getAs<ArrayAttr>("behind") : ArrayAttr();
+    if (!before || !behind)
+      return emitError(loc, "moire.stage_ends needs of each cut before = [\"...\"] and behind = "
+                            "[\"...\"]"),
+             failure();
+    size_t least = ends.empty() ? 1 : ends.back() + 1, most = step.forward.size() - 1;
+    for (StringRef name : before.getAsValueRange<StringAttr>())
+      if (auto it = extents.find(name); it != extents.end())
+        least = std::max(least, it->second.last + 1);
+    for (StringRef name : behind.getAsValueRange<StringAttr>())
+      if (auto it = extents.find(name); it != extents.end())
+        most = std::min(most, it->second.first);
+    while (least <= most && !oneTensor[least - 1])
+      ++least;
+    if (least > most)
+      return emitError(loc)
+                 << "the pipeline of the longest sequences is cut between '"
+                 << (before.empty() ? "" : cast<StringAttr>(before[0]).getValue()) << "' and '"
+                 << (behind.empty() ? "" : cast<StringAttr>(behind[0]).getValue())
+                 << "', where no one tensor crosses with other lengths; name the cuts by "
+                    "--stages",
+             failure();
+    ends.push_back(least);
+  }
+  ends.push_back(step.forward.size());
+  return ends;
 }

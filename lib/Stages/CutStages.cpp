@@ -289,15 +289,13 @@ struct CutStages : stages::impl::CutStagesBase<CutStages> {
              << count << " stages; use stages=1 or more";
     MicroStep step(micro);
     auto named = module->getAttrOfType<DictionaryAttr>(kStageCutsAttr);
-    auto ends = module->getAttrOfType<DenseI64ArrayAttr>(kStageEndsAttr);
+    auto ends = module->getAttrOfType<ArrayAttr>(kStageEndsAttr);
     auto cuts = named  ? readCuts(step, count, named)
                 : ends ? repeatCuts(step, count, ends)
                        : chooseCuts(step, count, given);
     if (failed(cuts))
       return failure();
-    module->setAttr(kStageEndsAttr,
-                    DenseI64ArrayAttr::get(module.getContext(),
-                                           SmallVector<int64_t>(cuts->begin(), cuts->end())));
+    module->setAttr(kStageEndsAttr, describeCuts(step, *cuts));
     const Assignment assignment(step, *cuts);
     for (int64_t stage = 0; stage < count; ++stage)
       StageBuilder(assignment, stage).build(given);

@@ -44,10 +44,12 @@ mlir::FailureOr<std::vector<size_t>> chooseCuts(const MicroStep &step, int64_t s
 mlir::FailureOr<std::vector<size_t>> readCuts(const MicroStep &step, int64_t stages,
                                               mlir::DictionaryAttr given);
 
-/// The same where moire.stage_ends says it. Fails, with a diagnostic, where that is not of this
-/// forward and these stages.
+/// What moire.stage_ends says of cuts.
+mlir::ArrayAttr describeCuts(const MicroStep &step, llvm::ArrayRef<size_t> ends);
+/// The same cuts where moire.stage_ends says them, maybe of another sequence length. Fails, with a
+/// diagnostic, where no one tensor crosses between the nodes.
 mlir::FailureOr<std::vector<size_t>> repeatCuts(const MicroStep &step, int64_t stages,
-                                                mlir::DenseI64ArrayAttr ends);
+                                                mlir::ArrayAttr given);
 
 /// The stage of each op, and what stages send each other.
 class Assignment {

@@ -97,8 +97,7 @@ bool moire::compileOthers(const CompileOptions &options, const std::vector<Bound
   own.placement.clear();
   own.configuration.clear();
   own.explain = own.explainOverlap = false;
-  if (auto ends = first->getAttrOfType<mlir::DenseI64ArrayAttr>(kStageEndsAttr))
-    own.stageEnds.assign(ends.asArrayRef().begin(), ends.asArrayRef().end());
+  own.stageEnds = first->getAttr(kStageEndsAttr);
   const std::string dumps = StringRef(options.dumpPhases).rsplit('/').first.str(); // of all lengths
   for (const BoundLength &length : others) {
     own.bind = length.bind;

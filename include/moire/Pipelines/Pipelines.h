@@ -40,7 +40,7 @@ struct CompileOptions {
   int64_t microBatches = 0;                    ///< of pp: a rank's of a step; 0: four for each of pp
   std::string batchRamp;                       ///< of scheduling::parseRamp; empty: none
   std::string stages;                          ///< of pp: where to cut; empty: as the file says
-  std::vector<int64_t> stageEnds; ///< of kStageEndsAttr, where `stages` cuts nowhere; empty: none
+  mlir::Attribute stageEnds; ///< of kStageEndsAttr, where `stages` cuts nowhere; null: none
   std::string placement;                       ///< ONNX file to write with it; empty: none
   std::string configuration; ///< of the file: tensors must be divided as it says; empty: none
   double expertSlots = 0;                      ///< rows that a rank has room for / its pairs; 0: all

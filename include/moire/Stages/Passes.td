@@ -19,7 +19,11 @@ def CutStages : Pass<"cut-stages", "::mlir::ModuleOp"> {
     The module's `moire.stage_cuts`, where it has one, says the cuts instead, as a list
     with an entry `{after = "layers.0", nodes = ["add_3"] }` for each. It lies behind the op
     that makes the largest tensor which leaves the ops of `nodes`, names of ONNX nodes
-    in locations; `after` and the attribute's `said` are for sentences.
+    in locations; `after` and the attribute's `said` are for sentences. Else
+    `moire.stage_ends`, where there is one, does: a list with an entry
+    `{before = ["add_2", "add_3"], behind = ["mul"]}` for each cut, ONNX nodes between which
+    it lies where one tensor crosses. The pass leaves that of its own cuts, for the
+    programs of other sequence lengths.
 
     All functions take the arguments of @micro_step first. What further
     arguments and results are say their attributes:

@@ -17,9 +17,11 @@ namespace moire {
 /// begin so. Pass cut-stages takes it; without it the cost model decides.
 inline constexpr llvm::StringLiteral kStageCutsAttr = "moire.stage_cuts";
 
-/// Module attribute that pass cut-stages leaves: of each stage one past its last op in the forward.
-/// Where it is there before, and no moire.stage_cuts, the pass cuts at these places: so the programs
-/// of other sequence lengths are cut as the first one was.
+/// Module attribute that pass cut-stages leaves, of each cut the last ONNX nodes that are wholly before
+/// it and the first that are wholly behind it:
+///     moire.stage_ends = [{before = ["node_add_2", "node_add_3"], behind = ["node_mul"]}]
+/// Where it is there before, and no moire.stage_cuts, the pass cuts between these nodes: so the
+/// programs of other sequence lengths, whose ops need not be the same, are cut as the first one was.
 inline constexpr llvm::StringLiteral kStageEndsAttr = "moire.stage_ends";
 
 } // namespace moire
