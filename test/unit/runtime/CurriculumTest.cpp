@@ -10,6 +10,7 @@
 
 #include "train/curriculum.h"
 #include "DataUtil.h"
+#include "moire/rt/context.h"
 #include "train/checkpoint_manifest.h"
 #include "train/prefetch.h"
 
@@ -298,4 +299,27 @@ TEST(Curriculum, CheckpointsCountInTheirOwnPieces) {
   options.curriculum = "seq=2@0";
   EXPECT_EQ(of.differences(Manifest::of(l.longest(), options, progress, 1)),
             "--curriculum seq=2@0 (was none)");
+}
+
+TEST(Curriculum, ContextHoldsWhatTheLargestNeeds) {
+  Lengths l;
+  const float values[3][2] = {{1, 2}, {3, 4}, {5, 6}};
+  const TableInfo tables[3] = {{values[0], 8, 0}, {values[1], 8, 64}, {values[2], 8, 0}};
+  const int64_t arenas[3] = {64, 256, 128}, shadows[3] = {192, 64, 128};
+  for (int i = 0; i < 3; ++i) {
+    l.models[i].p.tables = &tables[i];
+    l.models[i].p.numTables = 1;
+    l.models[i].p.tableBytes = tables[i].offset + 8;
+    l.models[i].p.arenaBytes = arenas[i];
+    l.models[i].p.shadowBytes = shadows[i];
+  }
+  Context ctx(std::vector<const Program *>(l.list, l.list + 3), 1);
+  EXPECT_EQ(ctx.arena.size(), 256);
+  EXPECT_EQ(ctx.shadows.size(), 192);
+  EXPECT_EQ(ctx.program, l.list[2]);
+  for (int i : {2, 0, 1, 0, 2, 2, 1}) {
+    ctx.use(*l.list[i]);
+    EXPECT_EQ(ctx.program, l.list[i]);
+    EXPECT_EQ(ctx.table<float>(tables[i].offset)[1], values[i][1]);
+  }
 }
