@@ -67,4 +67,8 @@ for step in (2, 3, 6):
 watched = train("both", many, 4, *change, "--eval", many, "--eval-every", "1")
 assert numbers([r for r in watched if "loss" in r]) == numbers(whole[:4])
 assert [r["eval_rows"] for r in watched if "eval_loss" in r] == [49] * 4
+for step in (2, 4):
+    resume = ["--resume", f"{root}/run/step-{step:08d}", "--accumulate", "3"]
+    alone = train("long", many, 9, "--eval", many, "--eval-only", *resume)
+    assert alone[0]["eval_loss"] == watched[2 * step - 1]["eval_loss"], (step, alone, watched)
 print("all agree")
