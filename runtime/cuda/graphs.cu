@@ -40,6 +40,8 @@ int64_t nodesOf(cudaGraph_t graph) {
 }
 
 void Graphs::run(Context &ctx, Part part) {
+  if (ctx.device->steps.isCapturing()) // a step, which it is a part of
+    return part(ctx);
   if (scratch != ctx.scratch(0)) { // it has grown since: graphs point to the old one
     drop();
     scratch = ctx.scratch(0);

@@ -43,6 +43,12 @@ public:
   }
 
   bool runsBehind() const override { return true; }
+  void beginCapture() override {
+    // A captured message can wait for captured events alone.
+    for (size_t inbox = 0; inbox < inboxFrees.size(); ++inbox)
+      freeInbox(int(inbox));
+  }
+  void check() override { communicator->check(); }
   void followMessage(int message) override {
     MOIRE_CUDA(cudaStreamWaitEvent(streamOf(ctx), ends[message], 0));
     communicator->check();

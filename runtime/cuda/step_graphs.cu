@@ -1,4 +1,4 @@
-//===- step_graphs.cu - Steps of one rank as CUDA graphs ------------------===//
+//===- step_graphs.cu - Steps as CUDA graphs ------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -19,6 +19,11 @@ namespace moire::rt {
 
 bool runWholeStep(Context &ctx, int64_t graphNodes, const SetInputs &setInputs) {
   return ctx.device->steps.runWhole(ctx, graphNodes < 0 ? kGraphNodes : graphNodes, setInputs);
+}
+bool runWholeRounds(Context &ctx, int64_t graphNodes, const WholeRounds &rounds,
+                    const SetInputs &setInputs) {
+  return ctx.device->steps.runRounds(ctx, graphNodes < 0 ? kGraphNodes : graphNodes, rounds,
+                                     setInputs);
 }
 void runMicroStep(Context &ctx, bool last) { ctx.device->steps.runMicroStep(ctx, last); }
 std::string describeGraphs(const Context &ctx) { return ctx.device->steps.describe(ctx); }
@@ -41,6 +46,7 @@ void StepGraphs::checkStatements(Context &ctx) {
   drop();
   for (Graph &graph : micros)
     graph.ran = false;
+  rounds.clear();
   nodes = 0;
   state = State::open;
 }
@@ -52,11 +58,24 @@ void StepGraphs::launch(Context &ctx, cudaGraphExec_t exec) {
 }
 
 void StepGraphs::drop() {
-  for (Graph *graph : {&whole, &micros[0], &micros[1], &micros[2], &micros[3]}) {
+  std::vector<Graph *> graphs = {&whole, &micros[0], &micros[1], &micros[2], &micros[3]};
+  for (auto &[number, of] : rounds)
+    graphs.push_back(&of.graph);
+  for (Graph *graph : graphs) {
     if (graph->exec)
       cudaGraphExecDestroy(graph->exec);
     graph->exec = nullptr;
   }
+}
+
+std::unique_ptr<DeviceBlock[]> StepGraphs::makeInputs(const Context &ctx) const {
+  const Program &program = *ctx.program;
+  auto blocks = std::make_unique<DeviceBlock[]>(program.numInputs * ctx.microBatches);
+  for (int64_t i = 0; i < program.numInputs * ctx.microBatches; ++i) {
+    const InputInfo &input = program.inputs[i % program.numInputs];
+    blocks[i] = DeviceBlock(elements(input) * bytesOf(input.dtype));
+  }
+  return blocks;
 }
 
 //===----------------------------------------------------------------------===//
@@ -108,13 +127,8 @@ bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs
   checkScratch(ctx);
   const Program &program = *ctx.program;
   const std::vector<const void *> places(ctx.inputs, ctx.inputs + program.numInputs);
-  if (!inputs) {
-    inputs = std::make_unique<DeviceBlock[]>(program.numInputs * ctx.microBatches);
-    for (int64_t i = 0; i < program.numInputs * ctx.microBatches; ++i) {
-      const InputInfo &input = program.inputs[i % program.numInputs];
-      inputs[i] = DeviceBlock(elements(input) * bytesOf(input.dtype));
-    }
-  }
+  if (!inputs)
+    inputs = makeInputs(ctx);
   if (!whole.exec) {
     if (cudaGraph_t graph = captureWhole(ctx, most)) {
       state = State::whole;
@@ -161,7 +175,75 @@ void StepGraphs::runMicroStep(Context &ctx, bool last) {
   launch(ctx, graph.exec);
 }
 
+//===----------------------------------------------------------------------===//
+// A pipeline's tasks and messages
+//===----------------------------------------------------------------------===//
+
+void StepGraphs::captureRounds(Context &ctx, Rounds &of, const WholeRounds &work) {
+  const int64_t count = ctx.program->numInputs;
+  capturing = true;
+  cudaGraph_t graph = nullptr;
+  try {
+    graph = captureGraph(ctx, [&] {
+      work.beginCapture();
+      work.run([&](TaskState &task) {
+        for (int64_t i = 0; i < count; ++i)
+          task.inputs[i] = of.inputs[task.microBatch * count + i].data();
+      });
+    });
+  } catch (...) {
+    capturing = false;
+    throw;
+  }
+  capturing = false;
+  of.nodes = nodesOf(graph);
+  of.isTooLarge = of.nodes > limit;
+  if (!of.isTooLarge)
+    MOIRE_CUDA(cudaGraphInstantiate(&of.graph.exec, graph, 0));
+  MOIRE_CUDA(cudaGraphDestroy(graph));
+}
+
+bool StepGraphs::runRounds(Context &ctx, int64_t most, const WholeRounds &work,
+                           const SetInputs &setInputs) {
+  limit = most;
+  checkStatements(ctx);
+  checkScratch(ctx);
+  Rounds &of = rounds[work.number];
+  const bool ranBefore = std::exchange(of.graph.ran, true);
+  if (most == 0 || !ranBefore || of.isTooLarge)
+    return false;
+  const int64_t count = ctx.program->numInputs;
+  // Of both tasks, behind one another.
+  const std::vector<const void *> places(ctx.inputs, ctx.inputs + 2 * count);
+  if (!of.inputs)
+    of.inputs = makeInputs(ctx);
+  if (!of.graph.exec)
+    captureRounds(ctx, of, work);
+  if (of.graph.exec) {
+    for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
+      ctx.microBatch = micro;
+      for (int64_t i = 0; i < count; ++i)
+        ctx.inputs[i] = of.inputs[micro * count + i].data();
+      setInputs(ctx);
+    }
+    launch(ctx, of.graph.exec);
+  } else {
+    of.inputs = nullptr;
+  }
+  std::copy(places.begin(), places.end(), ctx.inputs);
+  return of.graph.exec;
+}
+
 std::string StepGraphs::describe(const Context &ctx) const {
+  if (!rounds.empty()) {
+    const Rounds &of = rounds.begin()->second;
+    if (of.nodes == 0)
+      return "";
+    const std::string count = std::to_string(of.nodes) + " nodes";
+    return of.isTooLarge ? "parts of tasks; the tasks and messages of a step would have " + count +
+                               ", more than --graph-nodes " + std::to_string(limit)
+                         : "the tasks and messages of a step are one of " + count;
+  }
   const std::string count = std::to_string(nodes);
   if (ctx.microBatches == 1)
     return nodes ? "a step is one of " + count + " nodes" : "";

@@ -1,10 +1,10 @@
-//===- step_graphs.h - Steps of one rank as CUDA graphs -------------------===//
+//===- step_graphs.h - Steps as CUDA graphs -------------------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// A step is one graph where that has not too many nodes: all micro-batches, each reading
-// inputs in a place of its own, and the update. Else each micro-batch is one, of one of
+// Of one rank. A step is one graph where that has not too many nodes: all micro-batches, each
+// reading inputs in a place of its own, and the update. Else each micro-batch is one, of one of
 // four kinds. What is captured ran plainly before, so that scratch memory, library handles
 // and heuristics exist.
 //
@@ -12,6 +12,9 @@
 //     step 2             captured: as a whole, or where that is too large each kind after
 //                        its next plain run
 //     from then on       replayed
+//
+// Of a rank of a pipeline: the tasks and messages of a step are one graph where it has not too many
+// nodes, one for each round of a ramp; sums and the update come behind it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,6 +24,8 @@
 #include "cuda/graphs.h"
 #include "moire/rt/device.h"
 
+#include <map>
+#include <memory>
 #include <string>
 
 namespace moire::rt {
@@ -34,6 +39,9 @@ public:
   /// See moire/rt/device.h.
   bool runWhole(Context &ctx, int64_t limit, const SetInputs &setInputs);
   void runMicroStep(Context &ctx, bool last);
+  bool runRounds(Context &ctx, int64_t limit, const WholeRounds &work, const SetInputs &setInputs);
+  /// Whether a part that is run now becomes part of a step's graph.
+  bool isCapturing() const { return capturing; }
   std::string describe(const Context &ctx) const;
 
   int64_t launched() const { return launches; }
@@ -47,6 +55,15 @@ private:
   /// Nodes of all micro-batches and the update, captured into `graph`; no graph where there are
   /// more than `limit`.
   cudaGraph_t captureWhole(Context &ctx, int64_t limit);
+  /// Of a round's number.
+  struct Rounds {
+    Graph graph;
+    std::unique_ptr<DeviceBlock[]> inputs; ///< [micro-batches][inputs]
+    int64_t nodes = 0;
+    bool isTooLarge = false;
+  };
+  void captureRounds(Context &ctx, Rounds &rounds, const WholeRounds &work);
+  std::unique_ptr<DeviceBlock[]> makeInputs(const Context &ctx) const;
   /// The inputs of the context are those of this micro-batch.
   void choose(Context &ctx, int64_t micro);
   void launch(Context &ctx, cudaGraphExec_t exec);
@@ -61,6 +78,8 @@ private:
   /// one, which ends with the optimizer: [0] first, [1] neither, [2] both, [3] last.
   Graph micros[4];
   std::unique_ptr<DeviceBlock[]> inputs; ///< [micro-batches][inputs]
+  std::map<int64_t, Rounds> rounds;
+  bool capturing = false;                ///< rounds
   const void *scratch = nullptr;         ///< that captured kernels point into
   const Program *program = nullptr;      ///< and Context::updates: of what was captured
   uint64_t updates = 0;

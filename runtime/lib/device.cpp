@@ -117,6 +117,7 @@ void HostCopy::store() {}
 
 #ifndef MOIRE_CUDA_MODEL
 bool runWholeStep(Context &, int64_t, const SetInputs &) { return false; }
+bool runWholeRounds(Context &, int64_t, const WholeRounds &, const SetInputs &) { return false; }
 std::string describeGraphs(const Context &) { return {}; }
 void checkGraphNodes(int64_t wish) {
   if (wish >= 0)

@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "cuda/model/nccl.h"
+#include "cuda/model/model.h"
 #include "cuda/model/stream.h"
 
 #include <atomic>
@@ -220,9 +221,18 @@ ncclResult_t ncclGroupEnd() {
   if (group.size() >= 256)
     return ncclInvalidUsage;
   if (streamOfGroup) { // goes on when somebody waits for it
-    streamOfGroup->give(std::make_shared<GroupOfStream>(grouped->state, std::move(group)));
+    auto give = [stream = streamOfGroup, state = grouped->state, group] {
+      stream->give(std::make_shared<GroupOfStream>(state, group));
+    };
+    if (!moire::rt::model::noteNode(streamOfGroup, give)) {
+      if (moire::rt::model::captured) // the graph would not have it
+        return ncclInvalidUsage;
+      give();
+    }
     return ncclInProgress;
   }
+  if (moire::rt::model::captured)
+    return ncclInvalidUsage; // not modelled
   std::lock_guard<std::mutex> hold(grouped->state->world->lock);
   grouped->state->groups.push_back(std::move(group));
   return ncclInProgress;

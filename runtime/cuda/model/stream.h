@@ -8,6 +8,10 @@
 // what is read without a wait is not there, and what a message still had to take away has
 // been written over, in every run.
 //
+// While the rank's stream is captured, a stream that waits for one of its events is captured, too,
+// until the rank's waits for an event of that one. As in CUDA, waiting for an event that was
+// recorded outside of the capture is an error, and a stream that has not come back at its end.
+//
 //===----------------------------------------------------------------------===//
 
 #ifndef MOIRE_RT_CUDA_MODEL_STREAM_H
@@ -17,6 +21,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -44,6 +49,10 @@ private:
   std::deque<std::shared_ptr<Work>> works; ///< that are not over
   int64_t over = 0;
 };
+
+/// Notes a node of a captured stream, `give`, which gives the stream one work; false where the
+/// stream is not captured.
+bool noteNode(Stream *stream, std::function<void()> give);
 
 } // namespace moire::rt::model
 

@@ -41,7 +41,12 @@ class Stream;
 using cudaStream_t = moire::rt::model::Stream *;
 struct moireModelEvent;
 using cudaEvent_t = moireModelEvent *;
-enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorStreamCaptureUnjoined = 904,
+  cudaErrorStreamCaptureIsolation = 905,
+};
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
   cudaMemcpyHostToDevice,
@@ -50,7 +55,17 @@ enum cudaMemcpyKind {
   cudaMemcpyDefault
 };
 inline const char *cudaGetErrorString(cudaError_t e) {
-  return e == cudaSuccess ? "no error" : "out of memory";
+  switch (e) {
+  case cudaSuccess:
+    return "no error";
+  case cudaErrorMemoryAllocation:
+    return "out of memory";
+  case cudaErrorStreamCaptureUnjoined:
+    return "capturing stream has unjoined work";
+  case cudaErrorStreamCaptureIsolation:
+    return "dependency created on uncaptured work in another stream";
+  }
+  return "unknown";
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaMalloc(void **p, size_t bytes) {

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/options.h"
+#include "train/pipeline.h"
 
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -259,9 +260,12 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "auto: NCCL where each rank has a GPU of its own")
       ->capture_default_str();
   auto *graphNodes =
-      app.add_option("--graph-nodes", o.graphNodes,
-                     "of one rank on a GPU: a step of several micro-batches is one CUDA graph where "
-                     "that has at most so many nodes, else each micro-batch is one")
+      app.add_option(
+             "--graph-nodes", o.graphNodes,
+             "of one rank on a GPU: a step of several micro-batches is one CUDA graph where "
+             "that has at most so many nodes, else each micro-batch is one; of pipelines by "
+             "NCCL whose stages have no collectives: a rank's tasks and messages of a step "
+             "are one, else parts of tasks")
           ->default_str(std::to_string(kGraphNodes));
   app.add_flag("--virtual-time", o.virtualTime,
                "time of ranks that are threads is counted, not measured: each has processor time "
@@ -333,10 +337,13 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
        "0.5 to 86400 seconds");
   need(!graphNodes->count() || o.graphNodes >= 0, "--graph-nodes", std::to_string(o.graphNodes),
        "0 or more");
-  if (graphNodes->count() && Mesh(program).ranks() > 1)
-    throw InputError("--graph-nodes is of one rank, and the program has " +
-                     std::to_string(Mesh(program).ranks()) +
-                     "; the host takes part in their steps; leave it out");
+  if (graphNodes->count() && Mesh(program).ranks() > 1 &&
+      !(program.pipeline && tasksAreAlone(program)))
+    throw InputError(
+        "--graph-nodes is of one rank, or of pipelines whose stages have no collectives, "
+        "and the program has " +
+        std::to_string(Mesh(program).ranks()) +
+        " ranks that do; the host takes part in their steps; leave it out");
   o.network = parseNetwork(network);
   for (CLI::Option *option : ofCheckpoint) {
     if (option->count() && !checkpoint->count())

@@ -42,6 +42,22 @@ std::vector<Piece> piecesFrom(char *inbox, const std::pair<const KeptInfo *, int
 }
 } // namespace
 
+bool tasksAreAlone(const Program &p) {
+  bool overData = false;
+  for (int64_t axis = 0; axis < p.numAxes; ++axis) {
+    const std::string name = p.axes[axis].name;
+    if (p.axes[axis].size == 1 || name == "pp")
+      continue;
+    if (name != "dp")
+      return false;
+    overData = true;
+  }
+  const std::vector<const ParameterInfo *> all = allParameters(p);
+  return !overData || (p.numRouters == 0 && std::all_of(all.begin(), all.end(), [](const auto *of) {
+                         return of->zero < 2;
+                       }));
+}
+
 Pipeline::Pipeline(Context &ctx, Transport *link, double patience, Trace *trace)
     : ctx(ctx), info(*ctx.program->pipeline),
       pp(ctx.comm ? ctx.comm->groupOver("pp") : Group{{0}, 0}), self(info.ranks[pp.index]),
@@ -63,7 +79,8 @@ Pipeline::~Pipeline() {
   queue.stop();
 }
 
-void Pipeline::connect() {
+void Pipeline::connect(int64_t most) {
+  graphNodes = most;
   StageCounts counts{0, 0, self.numInboxes};
   for (int64_t i = 0; i < info.numRounds; ++i) {
     counts.tasks = std::max(counts.tasks, self.rounds[i].numTasks);
@@ -529,12 +546,20 @@ void Pipeline::runRounds(int64_t which, bool forwardTasks, int64_t rounds,
     const std::vector<double> none(ctx.losses.size() / sizeof(double));
     upload(ctx, ctx.losses.data(), none.data(), ctx.losses.size());
   }
-  if (ctx.program->prepare)
-    ctx.program->prepare(ctx);
-  ctx.last = false; // sums of gradients begin when all copies are added up
-  ctx.part = {};
-  for (int64_t round = 0; round < rounds; ++round)
-    runRound(round, setInputs);
+  const auto run = [&](const SetInputs &set) {
+    if (ctx.program->prepare)
+      ctx.program->prepare(ctx);
+    ctx.last = false; // sums of gradients begin when all copies are added up
+    ctx.part = {};
+    for (int64_t round = 0; round < rounds; ++round)
+      runRound(round, set);
+  };
+  // A trace tells of tasks as they are started.
+  if (forwardTasks || trace || !messages->runsBehind() || !tasksAreAlone(*ctx.program) ||
+      !runWholeRounds(ctx, graphNodes, {which, [this] { messages->beginCapture(); }, run},
+                      setInputs))
+    return run(setInputs);
+  messages->check();
 }
 
 void Pipeline::runStep(int64_t which, int64_t rounds, const SetInputs &setInputs) {

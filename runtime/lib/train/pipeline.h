@@ -30,6 +30,10 @@
 
 namespace moire::rt {
 
+/// Whether the tasks of the program's stages talk to no other ranks but by messages: without ep,
+/// tp, and routers or divided gradients over dp.
+bool tasksAreAlone(const Program &program);
+
 class Pipeline {
 public:
   /// ctx: of programOfRank(). link: to the other ranks, used by the queue's thread alone;
@@ -39,7 +43,8 @@ public:
   ~Pipeline();
 
   /// Before the first step, by all ranks at the same time, once their devices are connected.
-  void connect();
+  /// graphNodes: see runWholeRounds().
+  void connect(int64_t graphNodes = -1);
 
   /// Sets the inputs of a task's micro-batch.
   using SetInputs = std::function<void(TaskState &)>;
@@ -128,6 +133,7 @@ private:
   Transport *link;
   std::unique_ptr<StageMessages> messages; ///< connect()
   Trace *trace;                            ///< null: none
+  int64_t graphNodes = -1;
 
   // Of the round that was chosen.
   int64_t chosen = -1;        ///< index of PipelineInfo::rounds

@@ -204,7 +204,7 @@ private:
     if (comm)
       connected = connectDevices(*ctx, o.gpuLink);
     for (const auto &pipeline : pipelines)
-      pipeline->connect();
+      pipeline->connect(o.graphNodes);
     report->connected(connected.how);
   }
 
@@ -396,7 +396,7 @@ private:
       writeGradients(*ctx, o.dumpGrads);
     const double seconds = now() - begin;
     const int64_t tokens = own.rows * std::max<int64_t>(1, program.seq);
-    if (!comm && !graphsTold) {
+    if ((!comm || pipeline()) && !graphsTold) {
       const std::string graphs = describeGraphs(*ctx);
       report->graphs(graphs);
       graphsTold = !graphs.empty();

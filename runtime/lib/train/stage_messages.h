@@ -44,6 +44,10 @@ public:
   virtual void endTask(int task) = 0;
   /// So has all that reads the inbox.
   virtual void freeInbox(int inbox) = 0;
+  /// From here on the rank's stream is captured, and messages with it. Only where runsBehind().
+  virtual void beginCapture() {}
+  /// Throws where a message has failed or a rank is lost. Only where runsBehind().
+  virtual void check() {}
   /// What the rank's stream is given next finds this message, which was started, and all
   /// started before it done. Only where runsBehind().
   virtual void followMessage(int message) = 0;

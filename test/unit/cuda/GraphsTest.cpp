@@ -6,6 +6,7 @@
 #include "cuda/graphs.h"
 #include "TestUtil.h"
 #include "cuda/model/jobs.h"
+#include "cuda/model/stream.h"
 #include "moire/rt/device.h"
 #include "moire/rt/kernels.h"
 #include "moire/rt/loss.h"
@@ -175,6 +176,56 @@ TEST(Graphs, APartThatThrowsEndsItsCapture) {
   EXPECT_THROW(replay(ctx, part), RunError);
   fill(ctx, 8, 2.0f, ctx.grad(0)); // done at once again
   EXPECT_EQ(ctx.grad(0)[7], 2);
+}
+
+// What CUDA says of streams that a capture does not have, or has and does not get back.
+TEST(Graphs, TheModelKnowsWhichStreamsACaptureHas) {
+  struct Add final : model::Work {
+    explicit Add(int *to) : to(to) {}
+    bool advance() override { return ++*to; }
+    int *to;
+  };
+  cudaStream_t side = nullptr;
+  cudaEvent_t before = nullptr, begin = nullptr, end = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithPriority(&side, 0, 0), cudaSuccess);
+  for (cudaEvent_t *event : {&before, &begin, &end})
+    ASSERT_EQ(cudaEventCreateWithFlags(event, 0), cudaSuccess);
+  int count = 0;
+  auto give = [&] { side->give(std::make_shared<Add>(&count)); };
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaEventRecord(before, nullptr), cudaSuccess);
+
+  cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeRelaxed);
+  EXPECT_FALSE(model::noteNode(side, give)) << "it follows nothing that is captured";
+  EXPECT_EQ(cudaStreamWaitEvent(nullptr, before), cudaErrorStreamCaptureIsolation);
+  cudaEventRecord(begin, nullptr);
+  EXPECT_EQ(cudaStreamWaitEvent(side, begin), cudaSuccess);
+  EXPECT_EQ(cudaStreamWaitEvent(side, before), cudaErrorStreamCaptureIsolation);
+  EXPECT_TRUE(model::noteNode(side, give));
+  cudaEventRecord(end, side);
+  EXPECT_EQ(cudaStreamWaitEvent(nullptr, end), cudaSuccess);
+  EXPECT_TRUE(model::noteNode(side, give)); // for which nobody waits
+  EXPECT_EQ(cudaStreamEndCapture(nullptr, &graph), cudaErrorStreamCaptureUnjoined);
+  EXPECT_EQ(graph, nullptr);
+
+  cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeRelaxed);
+  cudaEventRecord(begin, nullptr);
+  cudaStreamWaitEvent(side, begin);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_TRUE(model::noteNode(side, give));
+  cudaEventRecord(end, side);
+  cudaStreamWaitEvent(nullptr, end);
+  ASSERT_EQ(cudaStreamEndCapture(nullptr, &graph), cudaSuccess);
+  EXPECT_EQ(nodesOf(graph), 3);
+  EXPECT_EQ(count, 0);
+  for (int launch = 1; launch <= 2; ++launch) {
+    cudaGraphLaunch(graph, nullptr);
+    EXPECT_EQ(count, 3 * launch);
+  }
+  cudaGraphDestroy(graph);
+  for (cudaEvent_t event : {before, begin, end})
+    cudaEventDestroy(event);
+  cudaStreamDestroy(side);
 }
 
 //===----------------------------------------------------------------------===//

@@ -73,6 +73,61 @@ TEST(GpuStages, EveryPlacementGivesTheNumbersOfOneRank) {
   }
 }
 
+// Steps that are captured once: other inputs, another rate, and the messages between them.
+TEST(GpuStages, AWholeStepIsOneGraph) {
+  Stages t;
+  for (const char *name : {"1f1b", "vw", "dual", "1f1b,dp=2,zero=1"}) {
+    SCOPED_TRACE(name);
+    const OnGpus program(name);
+    auto with = [&](Flags more) {
+      more.insert(more.end(), {"--steps", "6", "--accumulate", "2", "--lr-schedule", "linear",
+                               "--gpu-link", "nccl"});
+      return t.run(program.p, more);
+    };
+    const StagesResult parts = with({"--graph-nodes", "0"}), whole = with({}),
+                       little = with({"--graph-nodes", "3"});
+    ASSERT_EQ(parts.code, 0) << parts.err;
+    ASSERT_EQ(whole.code, 0) << whole.err;
+    ASSERT_EQ(parts.log.size(), 6u);
+    EXPECT_NE(parts.log[5]["loss"], parts.log[4]["loss"]);
+    for (const StagesResult *result : {&whole, &little}) {
+      EXPECT_EQ(result->log, parts.log);
+      EXPECT_TRUE(result->gradients == parts.gradients);
+    }
+    EXPECT_EQ(parts.out.find("CUDA graphs"), std::string::npos) << parts.out;
+    EXPECT_NE(whole.out.find("CUDA graphs: the tasks and messages of a step are one of "),
+              std::string::npos)
+        << whole.out;
+    EXPECT_NE(little.out.find(", more than --graph-nodes 3\n"), std::string::npos) << little.out;
+    // Between captured steps others that are not.
+    const StagesResult evaluated =
+        with({"--eval", t.data, "--eval-every", "2", "--eval-rows", "9"});
+    ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+    std::vector<nlohmann::json> steps;
+    for (const nlohmann::json &line : evaluated.log)
+      if (!line.contains("eval_loss"))
+        steps.push_back(line);
+    EXPECT_EQ(steps, parts.log);
+  }
+}
+
+TEST(GpuStages, AStepWithOtherCollectivesIsNoGraph) {
+  Stages t;
+  const OnGpus program("dual,dp=2,zero=2");
+  const StagesResult result = t.run(program.p, {"--steps", "3", "--gpu-link", "nccl"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out.find("CUDA graphs"), std::string::npos) << result.out;
+  const StagesResult refused =
+      t.run(program.p, {"--steps", "3", "--gpu-link", "nccl", "--graph-nodes", "9"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(
+      refused.err.find("--graph-nodes is of one rank, or of pipelines whose stages have no "
+                       "collectives, and the program has 4 ranks that do; the host takes part "
+                       "in their steps; leave it out"),
+      std::string::npos)
+      << refused.err;
+}
+
 TEST(GpuStages, AMessageIsThereOnlyForWhoFollowsIt) {
   const auto errors = onTwo([](Context &ctx, StageMessages &messages) {
     const int me = ctx.comm->rank(), other = 1 - me;

@@ -178,19 +178,22 @@ void holdWhereAsked(const Context &ctx, int stage) {
   }
 }
 
+template <void (*kBody)(Context &)> void onHost(Context &ctx) { hostStatements(ctx, kBody); }
+
 template <int kStage> void backward(Context &ctx) {
   if (kStage == 0)
     holdWhereAsked(ctx, 0);
-  backwardInput<kStage>(ctx);
+  hostStatements(ctx, backwardInput<kStage>);
   if (kStage > 0) {
     publish(ctx);
     holdWhereAsked(ctx, kStage);
   }
-  backwardWeight<kStage>(ctx);
+  hostStatements(ctx, backwardWeight<kStage>);
 }
 
 template <int kStage> StageInfo stageOf(int stages) {
-  StageInfo s = {{forward<kStage>, backward<kStage>, backwardInput<kStage>, backwardWeight<kStage>},
+  StageInfo s = {{onHost<forward<kStage>>, backward<kStage>, onHost<backwardInput<kStage>>,
+                  onHost<backwardWeight<kStage>>},
                  kSlot,
                  0,
                  &kX,

@@ -92,6 +92,17 @@ inline constexpr int64_t kGraphNodes = 20000;
 /// have more than graphNodes nodes (less than 0: kGraphNodes), or with one micro-batch, which
 /// runMicroStep does as one graph.
 bool runWholeStep(Context &ctx, int64_t graphNodes, const SetInputs &setInputs);
+/// The tasks and messages of a step of a pipeline, which need no host between them.
+struct WholeRounds {
+  int64_t number;                             ///< of the round that is run, once or several times
+  std::function<void()> beginCapture;         ///< called within a capture, before `run`
+  std::function<void(const SetInputs &)> run; ///< gives all of it to the rank's stream
+};
+/// Starts them as one CUDA graph; false where that is not done: on the CPU, in the first step of
+/// each number, or where the graph would have more than graphNodes nodes (less than 0:
+/// kGraphNodes).
+bool runWholeRounds(Context &ctx, int64_t graphNodes, const WholeRounds &rounds,
+                    const SetInputs &setInputs);
 /// For the log: what of a step is a graph. Empty: not known yet, or no GPU.
 std::string describeGraphs(const Context &ctx);
 /// Throws InputError where --graph-nodes is given (0 or more) and the program is not for GPUs.
