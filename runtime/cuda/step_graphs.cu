@@ -39,16 +39,13 @@ void StepGraphs::checkScratch(Context &ctx) {
 void StepGraphs::checkStatements(Context &ctx) {
   if (program == ctx.program && updates == ctx.updates)
     return;
-  if (program != ctx.program)
-    inputs = nullptr; // places of its lengths
   program = ctx.program;
   updates = ctx.updates;
   drop();
   for (Graph &graph : micros)
     graph.ran = false;
-  rounds.clear();
-  nodes = 0;
-  state = State::open;
+  wholes.clear();
+  nodesOfMicro = 0;
 }
 
 void StepGraphs::launch(Context &ctx, cudaGraphExec_t exec) {
@@ -58,9 +55,9 @@ void StepGraphs::launch(Context &ctx, cudaGraphExec_t exec) {
 }
 
 void StepGraphs::drop() {
-  std::vector<Graph *> graphs = {&whole, &micros[0], &micros[1], &micros[2], &micros[3]};
-  for (auto &[number, of] : rounds)
-    graphs.push_back(&of.graph);
+  std::vector<Graph *> graphs = {&micros[0], &micros[1], &micros[2], &micros[3]};
+  for (auto &[number, whole] : wholes)
+    graphs.push_back(&whole.graph);
   for (Graph *graph : graphs) {
     if (graph->exec)
       cudaGraphExecDestroy(graph->exec);
@@ -82,72 +79,101 @@ std::unique_ptr<DeviceBlock[]> StepGraphs::makeInputs(const Context &ctx) const 
 // A whole step
 //===----------------------------------------------------------------------===//
 
-void StepGraphs::choose(Context &ctx, int64_t micro) {
-  ctx.microBatch = micro;
-  ctx.part = {};
-  for (int64_t i = 0; i < ctx.program->numInputs; ++i)
-    ctx.inputs[i] = inputs[micro * ctx.program->numInputs + i].data();
+cudaGraph_t StepGraphs::capture(Context &ctx, const Work &work, const SetInputs &choose) {
+  capturing = true;
+  try {
+    cudaGraph_t graph = captureGraph(ctx, [&] { work(choose); });
+    capturing = false;
+    return graph;
+  } catch (...) {
+    capturing = false;
+    throw;
+  }
 }
 
-cudaGraph_t StepGraphs::captureWhole(Context &ctx, int64_t most) {
-  limit = most;
-  // 1. One micro-batch, for a step of thousands would be captured for nothing.
-  choose(ctx, 0);
-  cudaGraph_t one = captureGraph(ctx, [&] { startMicroStep(ctx, false); });
-  nodes = nodesOf(one) * ctx.microBatches;
-  estimated = true;
-  MOIRE_CUDA(cudaGraphDestroy(one));
-  if (nodes > limit)
-    return nullptr;
-  // 2. All of them.
-  cudaGraph_t all = captureGraph(ctx, [&] {
-    for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
-      choose(ctx, micro);
-      startMicroStep(ctx, /*last=*/micro + 1 == ctx.microBatches);
-    }
-  });
-  nodes = nodesOf(all);
-  estimated = false;
-  if (nodes <= limit)
-    return all;
+void StepGraphs::captureWhole(Context &ctx, Whole &whole, const Work &work, const Work &sample,
+                              const SetInputs &choose) {
+  if (sample) { // for a step of thousands would be captured for nothing
+    cudaGraph_t one = capture(ctx, sample, choose);
+    whole.nodes = nodesOf(one) * ctx.microBatches;
+    whole.isEstimated = true;
+    MOIRE_CUDA(cudaGraphDestroy(one));
+    whole.isTooLarge = whole.nodes > limit;
+    if (whole.isTooLarge)
+      return;
+  }
+  cudaGraph_t all = capture(ctx, work, choose);
+  whole.nodes = nodesOf(all);
+  whole.isEstimated = false;
+  whole.isTooLarge = whole.nodes > limit;
+  if (!whole.isTooLarge)
+    MOIRE_CUDA(cudaGraphInstantiate(&whole.graph.exec, all, 0));
   MOIRE_CUDA(cudaGraphDestroy(all));
-  return nullptr;
+}
+
+bool StepGraphs::runAsOne(Context &ctx, Whole &whole, const Work &work, const Work &sample,
+                          const SetInputs &setInputs) {
+  checkScratch(ctx);
+  whole.isTooLarge |= limit == 0;
+  if (!std::exchange(whole.graph.ran, true) || whole.isTooLarge)
+    return false;
+  const int64_t count = ctx.program->numInputs;
+  // Of both tasks, behind one another.
+  const std::vector<const void *> places(ctx.inputs, ctx.inputs + 2 * count);
+  if (!whole.inputs)
+    whole.inputs = makeInputs(ctx);
+  const auto choose = [&](TaskState &task) {
+    for (int64_t i = 0; i < count; ++i)
+      task.inputs[i] = whole.inputs[task.microBatch * count + i].data();
+  };
+  if (!whole.graph.exec)
+    captureWhole(ctx, whole, work, sample, choose);
+  if (whole.graph.exec) {
+    for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
+      ctx.microBatch = micro;
+      choose(ctx);
+      setInputs(ctx);
+    }
+    launch(ctx, whole.graph.exec);
+  } else {
+    whole.inputs = nullptr;
+  }
+  std::copy(places.begin(), places.end(), ctx.inputs);
+  return whole.graph.exec;
 }
 
 bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs) {
   checkStatements(ctx);
-  // A step of one micro-batch is one graph anyway. With a batch ramp steps have several numbers of
-  // micro-batches, and a graph has one.
-  if (state == State::micro || ctx.microBatches == 1 || ctx.program->numRamp > 1)
+  isPlain = false;
+  if (ctx.microBatches == 1) // runMicroStep() makes it one graph
     return false;
-  if (state == State::open) {
-    state = most > 0 ? State::ranPlainly : State::micro;
-    return false;
-  }
-  checkScratch(ctx);
-  const Program &program = *ctx.program;
-  const std::vector<const void *> places(ctx.inputs, ctx.inputs + program.numInputs);
-  if (!inputs)
-    inputs = makeInputs(ctx);
-  if (!whole.exec) {
-    if (cudaGraph_t graph = captureWhole(ctx, most)) {
-      state = State::whole;
-      MOIRE_CUDA(cudaGraphInstantiate(&whole.exec, graph, 0));
-      MOIRE_CUDA(cudaGraphDestroy(graph));
-    } else {
-      state = State::micro;
-      inputs = nullptr;
+  limit = most;
+  const auto micros = [&ctx](int64_t end, const SetInputs &choose) {
+    for (int64_t micro = 0; micro < end; ++micro) {
+      ctx.microBatch = micro;
+      ctx.part = {};
+      choose(ctx);
+      startMicroStep(ctx, /*last=*/micro + 1 == ctx.microBatches);
     }
-  }
-  if (whole.exec) {
-    for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
-      choose(ctx, micro);
-      setInputs(ctx);
-    }
-    launch(ctx, whole.exec);
-  }
-  std::copy(places.begin(), places.end(), ctx.inputs);
-  return state == State::whole;
+  };
+  Whole &whole = wholes[ctx.microBatches];
+  if (runAsOne(
+          ctx, whole, [&](const SetInputs &choose) { micros(ctx.microBatches, choose); },
+          [&](const SetInputs &choose) { micros(1, choose); }, setInputs))
+    return true;
+  isPlain = !whole.isTooLarge; // it will be one
+  return false;
+}
+
+bool StepGraphs::runRounds(Context &ctx, int64_t most, const WholeRounds &rounds,
+                           const SetInputs &setInputs) {
+  checkStatements(ctx);
+  limit = most;
+  const auto work = [&](const SetInputs &choose) {
+    rounds.beginCapture();
+    rounds.run(choose);
+  };
+  return runAsOne(ctx, wholes[rounds.number], work, nullptr, setInputs);
 }
 
 //===----------------------------------------------------------------------===//
@@ -156,7 +182,7 @@ bool StepGraphs::runWhole(Context &ctx, int64_t most, const SetInputs &setInputs
 
 void StepGraphs::runMicroStep(Context &ctx, bool last) {
   // The host takes part in collectives.
-  if (ctx.comm || state == State::ranPlainly)
+  if (ctx.comm || isPlain)
     return startMicroStep(ctx, last);
   checkStatements(ctx);
   checkScratch(ctx);
@@ -168,94 +194,35 @@ void StepGraphs::runMicroStep(Context &ctx, bool last) {
   if (!graph.exec) {
     cudaGraph_t captured = captureGraph(ctx, [&] { startMicroStep(ctx, last); });
     if (ctx.microBatches == 1)
-      nodes = nodesOf(captured);
+      nodesOfMicro = nodesOf(captured);
     MOIRE_CUDA(cudaGraphInstantiate(&graph.exec, captured, 0));
     MOIRE_CUDA(cudaGraphDestroy(captured));
   }
   launch(ctx, graph.exec);
 }
 
-//===----------------------------------------------------------------------===//
-// A pipeline's tasks and messages
-//===----------------------------------------------------------------------===//
-
-void StepGraphs::captureRounds(Context &ctx, Rounds &of, const WholeRounds &work) {
-  const int64_t count = ctx.program->numInputs;
-  capturing = true;
-  cudaGraph_t graph = nullptr;
-  try {
-    graph = captureGraph(ctx, [&] {
-      work.beginCapture();
-      work.run([&](TaskState &task) {
-        for (int64_t i = 0; i < count; ++i)
-          task.inputs[i] = of.inputs[task.microBatch * count + i].data();
-      });
-    });
-  } catch (...) {
-    capturing = false;
-    throw;
-  }
-  capturing = false;
-  of.nodes = nodesOf(graph);
-  of.isTooLarge = of.nodes > limit;
-  if (!of.isTooLarge)
-    MOIRE_CUDA(cudaGraphInstantiate(&of.graph.exec, graph, 0));
-  MOIRE_CUDA(cudaGraphDestroy(graph));
-}
-
-bool StepGraphs::runRounds(Context &ctx, int64_t most, const WholeRounds &work,
-                           const SetInputs &setInputs) {
-  limit = most;
-  checkStatements(ctx);
-  checkScratch(ctx);
-  Rounds &of = rounds[work.number];
-  const bool ranBefore = std::exchange(of.graph.ran, true);
-  if (most == 0 || !ranBefore || of.isTooLarge)
-    return false;
-  const int64_t count = ctx.program->numInputs;
-  // Of both tasks, behind one another.
-  const std::vector<const void *> places(ctx.inputs, ctx.inputs + 2 * count);
-  if (!of.inputs)
-    of.inputs = makeInputs(ctx);
-  if (!of.graph.exec)
-    captureRounds(ctx, of, work);
-  if (of.graph.exec) {
-    for (int64_t micro = 0; micro < ctx.microBatches; ++micro) {
-      ctx.microBatch = micro;
-      for (int64_t i = 0; i < count; ++i)
-        ctx.inputs[i] = of.inputs[micro * count + i].data();
-      setInputs(ctx);
-    }
-    launch(ctx, of.graph.exec);
-  } else {
-    of.inputs = nullptr;
-  }
-  std::copy(places.begin(), places.end(), ctx.inputs);
-  return of.graph.exec;
-}
-
 std::string StepGraphs::describe(const Context &ctx) const {
-  if (!rounds.empty()) {
-    const Rounds &of = rounds.begin()->second;
-    if (of.nodes == 0)
-      return "";
-    const std::string count = std::to_string(of.nodes) + " nodes";
-    return of.isTooLarge ? "parts of tasks; the tasks and messages of a step would have " + count +
-                               ", more than --graph-nodes " + std::to_string(limit)
-                         : "the tasks and messages of a step are one of " + count;
-  }
-  const std::string count = std::to_string(nodes);
-  if (ctx.microBatches == 1)
-    return nodes ? "a step is one of " + count + " nodes" : "";
-  if (state == State::whole)
-    return "a step of " + std::to_string(ctx.microBatches) + " micro-batches is one of " + count +
-           " nodes";
-  if (state != State::micro)
+  const bool isPipeline = ctx.program && ctx.program->pipeline;
+  if (!isPipeline && ctx.microBatches == 1)
+    return nodesOfMicro ? "a step is one of " + std::to_string(nodesOfMicro) + " nodes" : "";
+  const auto found = isPipeline ? wholes.begin() : wholes.find(ctx.microBatches);
+  if (found == wholes.end())
     return "";
-  return "each micro-batch is one" +
-         (nodes ? "; a step would have " + std::string(estimated ? "some " : "") + count +
-                      " nodes, more than --graph-nodes " + std::to_string(limit)
-                : std::string(", as --graph-nodes 0 asks"));
+  const Whole &whole = found->second;
+  const std::string nodes = std::to_string(whole.nodes) + " nodes";
+  const std::string what = isPipeline
+                               ? "the tasks and messages of a step"
+                               : "a step of " + std::to_string(ctx.microBatches) + " micro-batches";
+  if (whole.graph.exec)
+    return what + (isPipeline ? " are one of " : " is one of ") + nodes;
+  if (!whole.isTooLarge)
+    return "";
+  const std::string parts = isPipeline ? "parts of tasks" : "each micro-batch is one";
+  if (whole.nodes == 0)
+    return parts + ", as --graph-nodes 0 asks";
+  return parts + "; " + (isPipeline ? what : "a step") + " would have " +
+         (whole.isEstimated ? "some " : "") + nodes + ", more than --graph-nodes " +
+         std::to_string(limit);
 }
 
 } // namespace moire::rt

@@ -13,8 +13,9 @@
 //                        its next plain run
 //     from then on       replayed
 //
-// Of a rank of a pipeline: the tasks and messages of a step are one graph where it has not too many
-// nodes, one for each round of a ramp; sums and the update come behind it.
+// With a batch ramp this is so for each number of micro-batches. Of a rank of a pipeline the tasks
+// and messages of a step are one graph where it has not too many nodes; sums and the update come
+// behind it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,6 +25,7 @@
 #include "cuda/graphs.h"
 #include "moire/rt/device.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -52,39 +54,42 @@ private:
     bool ran = false; ///< once plainly
     cudaGraphExec_t exec = nullptr;
   };
-  /// Nodes of all micro-batches and the update, captured into `graph`; no graph where there are
-  /// more than `limit`.
-  cudaGraph_t captureWhole(Context &ctx, int64_t limit);
-  /// Of a round's number.
-  struct Rounds {
+  /// A step, of a pipeline its tasks and messages.
+  struct Whole {
     Graph graph;
     std::unique_ptr<DeviceBlock[]> inputs; ///< [micro-batches][inputs]
-    int64_t nodes = 0;
-    bool isTooLarge = false;
+    int64_t nodes = 0;                     ///< known or estimated
+    bool isEstimated = false, isTooLarge = false;
   };
-  void captureRounds(Context &ctx, Rounds &rounds, const WholeRounds &work);
+  /// Gives something to the stream; what it is called with chooses a task's inputs.
+  using Work = std::function<void(const SetInputs &)>;
+
+  /// Starts all of `work` as one graph; false in its first step, and where that is too large.
+  /// sample: as much as one micro-batch of it, if any.
+  bool runAsOne(Context &ctx, Whole &whole, const Work &work, const Work &sample,
+                const SetInputs &setInputs);
+  cudaGraph_t capture(Context &ctx, const Work &work, const SetInputs &choose);
+  /// Captures `work` where it is not too large.
+  void captureWhole(Context &ctx, Whole &whole, const Work &work, const Work &sample,
+                    const SetInputs &choose);
   std::unique_ptr<DeviceBlock[]> makeInputs(const Context &ctx) const;
-  /// The inputs of the context are those of this micro-batch.
-  void choose(Context &ctx, int64_t micro);
   void launch(Context &ctx, cudaGraphExec_t exec);
   /// Where what was captured before points to scratch memory that is no more.
   void checkScratch(Context &ctx);
   /// Where the step has other statements: of another length, or for other update groups.
   void checkStatements(Context &ctx);
 
-  enum class State { open, ranPlainly, whole, micro } state = State::open;
-  Graph whole;
+  std::map<int64_t, Whole> wholes; ///< by number of micro-batches, of a pipeline by its round's
   /// The micro-step by whether it is the first of a step, which sets the gradients, and the last
   /// one, which ends with the optimizer: [0] first, [1] neither, [2] both, [3] last.
   Graph micros[4];
-  std::unique_ptr<DeviceBlock[]> inputs; ///< [micro-batches][inputs]
-  std::map<int64_t, Rounds> rounds;
-  bool capturing = false;                ///< rounds
-  const void *scratch = nullptr;         ///< that captured kernels point into
-  const Program *program = nullptr;      ///< and Context::updates: of what was captured
+  bool isPlain = false;             ///< micro-steps of this step are no graphs
+  bool capturing = false;           ///< a whole step
+  const void *scratch = nullptr;    ///< that captured kernels point into
+  const Program *program = nullptr; ///< and Context::updates: of what was captured
   uint64_t updates = 0;
-  int64_t nodes = 0, limit = 0;          ///< of a whole step, known or estimated; what it may have
-  bool estimated = false;
+  int64_t limit = 0;        ///< nodes that a whole step may have
+  int64_t nodesOfMicro = 0; ///< of a step of one micro-batch
   int64_t launches = 0;
 };
 

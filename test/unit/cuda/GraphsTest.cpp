@@ -251,9 +251,12 @@ struct Steps {
   int64_t launched;
 };
 
-/// Five steps of `micros` micro-batches, all with other inputs. As trainers do; limit: nodes of a
+using Micros = std::vector<int64_t>;
+Micros always(int64_t micros) { return Micros(5, micros); }
+
+/// Five steps of so many micro-batches, all with other inputs. As trainers do; limit: nodes of a
 /// whole step.
-Steps runSteps(int64_t limit, int64_t micros = kMicros,
+Steps runSteps(int64_t limit, const Micros &ofSteps = always(kMicros),
                const std::vector<uint64_t> &masks = {0, 0, 0, 0, 0}) {
   ParameterInfo param = {"w", "w", 1, kShape, true, Init::zeros, 0, 0, 0, nullptr};
   ParameterInfo rests = {"r", "r", 1, kShape, true, Init::zeros, 0, kSize, 0, nullptr};
@@ -272,7 +275,6 @@ Steps runSteps(int64_t limit, int64_t micros = kMicros,
   p.inputs = &input;
   p.microStep = addInput;
   Context ctx(p, 1);
-  ctx.microBatches = micros;
   const Floats w = random(kSize, 7);
   std::copy(w.begin(), w.end(), ctx.param(0));
   Steps result;
@@ -280,6 +282,7 @@ Steps runSteps(int64_t limit, int64_t micros = kMicros,
     ctx.hyper.lr = 0.1 / step;
     ctx.hyper.step = step;
     ctx.updates = masks[step - 1];
+    const int64_t micros = ctx.microBatches = ofSteps[step - 1];
     beginStep(ctx);
     auto set = [&](TaskState &task) {
       const Floats x = random(kSize, 100 * step + int(task.microBatch));
@@ -301,13 +304,13 @@ Steps runSteps(int64_t limit, int64_t micros = kMicros,
 }
 
 /// The same by hand.
-Steps computed(int64_t micros) {
+Steps computed(const Micros &ofSteps) {
   Steps result;
   result.params = random(kSize, 7);
   for (int step = 1; step <= 5; ++step) {
     Floats grad(kSize);
     float sum = 0;
-    for (int64_t micro = 0; micro < micros; ++micro) {
+    for (int64_t micro = 0; micro < ofSteps[step - 1]; ++micro) {
       const Floats x = random(kSize, 100 * step + int(micro));
       for (int64_t i = 0; i < kSize; ++i)
         grad[i] += x[i] + result.params[i];
@@ -322,7 +325,7 @@ Steps computed(int64_t micros) {
 } // namespace
 
 TEST(StepGraphs, AWholeStepGivesTheNumbersOfItsMicroBatches) {
-  const Steps want = computed(kMicros), micro = runSteps(0), whole = runSteps(-1);
+  const Steps want = computed(always(kMicros)), micro = runSteps(0), whole = runSteps(-1);
   EXPECT_TRUE(whole.losses == micro.losses);
   EXPECT_TRUE(whole.params == micro.params);
   expectNear(whole.losses, Doubles(want.losses.begin(), want.losses.end()), 1e-5);
@@ -337,7 +340,7 @@ TEST(StepGraphs, AreMadeAgainWhereOtherGroupsAreTrained) {
   const Steps without = runSteps(-1);
   EXPECT_TRUE(without.rested == Floats(kSize));
   for (int64_t micros : {kMicros, int64_t(1)}) {
-    const Steps whole = runSteps(-1, micros, masks), want = computed(micros);
+    const Steps whole = runSteps(-1, always(micros), masks), want = computed(always(micros));
     expectNear(whole.params, Doubles(want.params.begin(), want.params.end()), 1e-6);
     // In steps 3 and 4 alone its gradient is the sum of inputs.
     Doubles rested(kSize);
@@ -350,6 +353,16 @@ TEST(StepGraphs, AreMadeAgainWhereOtherGroupsAreTrained) {
     expectNear(whole.rested, rested, 1e-6);
     EXPECT_EQ(whole.launched, 2) << "steps 2 and 4: others are the first of their kind";
   }
+}
+
+TEST(StepGraphs, EachNumberOfMicroBatchesOfARampHasItsOwn) {
+  const Micros ramp = {2, 2, 3, 3, 2};
+  const Steps want = computed(ramp), micro = runSteps(0, ramp), whole = runSteps(-1, ramp);
+  EXPECT_TRUE(whole.losses == micro.losses);
+  EXPECT_TRUE(whole.params == micro.params);
+  expectNear(whole.params, Doubles(want.params.begin(), want.params.end()), 1e-6);
+  EXPECT_EQ(whole.launched, 3) << "all steps but the first of each number";
+  EXPECT_EQ(whole.graphs.rfind("a step of 2 micro-batches is one of ", 0), 0u) << whole.graphs;
 }
 
 TEST(StepGraphs, TheLimitIsInNodes) {
@@ -370,8 +383,8 @@ TEST(StepGraphs, TheLimitIsInNodes) {
 }
 
 TEST(StepGraphs, AStepOfOneMicroBatchIsOneAnyway) {
-  const Steps one = runSteps(0, 1);
-  const Steps want = computed(1);
+  const Steps one = runSteps(0, always(1));
+  const Steps want = computed(always(1));
   expectNear(one.params, Doubles(want.params.begin(), want.params.end()), 1e-6);
   EXPECT_EQ(one.graphs.substr(0, 15), "a step is one o");
   EXPECT_EQ(one.launched, 4);
