@@ -17,10 +17,9 @@ std::string pipe::refusalOfGroup(StringRef name) {
   if (name == "all" || name == "none")
     return quoted + "is what --update-schedule calls " + (name == "all" ? "each" : "no") +
            " group; choose another name";
-  // Blanks and control characters, too.
   if (name.find_first_of("@+,=") != StringRef::npos ||
       llvm::any_of(name, [](char c) { return !llvm::isPrint(c) || c == ' '; }))
-    return quoted + "must be a name without '@', '+', ',', '=' and blanks, which "
+    return quoted + "must be an ASCII name without '@', '+', ',', '=' and blanks, which "
                     "--update-schedule reads otherwise";
   return {};
 }
@@ -64,10 +63,12 @@ static size_t endOfEntry(StringRef text) {
 }
 
 std::string UpdateGroups::parse(StringRef text) {
-  for (StringRef rest = text; !rest.empty();) {
+  bool more = !text.empty();
+  for (StringRef rest = text; more;) {
     const size_t end = endOfEntry(rest);
     const StringRef entry = rest.take_front(end);
-    rest = rest.drop_front(std::min(end + 1, rest.size()));
+    more = end < rest.size();
+    rest = rest.drop_front(end + more);
     StringRef name, pattern;
     std::tie(name, pattern) = entry.split('=');
     if (pattern.empty())

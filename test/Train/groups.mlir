@@ -28,7 +28,7 @@ pipe.parameter @other : tensor<4xf32> from [#pipe.source<"f", "", 0, 0, f32, sam
 // SYNTAX: error: --groups 'a=a(': 'a(' is not a regular expression: parentheses not balanced
 // FORM: error: --groups 'norm' must be NAME=REGEX
 // TWICE: error: --groups names 'a' twice; write one regular expression for it, A|B
-// NAME: error: --groups: 'a+b' must be a name without '@', '+', ',', '=' and blanks, which --update-schedule reads otherwise
+// NAME: error: --groups: 'a+b' must be an ASCII name without '@', '+', ',', '=' and blanks, which --update-schedule reads otherwise
 // EMPTY: error: --groups: '' has no name
 // ALL: error: --groups: 'all' is what --update-schedule calls each group; choose another name
 // MANY: error: --groups has 65 groups, of which a trainer keeps 64 at most; join some of them

@@ -399,6 +399,8 @@ int main(int argc, char **argv) {
   if (options.explainOverlap && options.mesh.find("pp") == std::string::npos)
     return usageError("--explain-overlap speaks of tasks that a pipeline's schedule overlaps, and "
                       "--mesh has no pp; give --mesh pp=2 or more");
+  if (llvm::is_contained(options.groups, ""))
+    return usageError("--groups '' must be NAME=REGEX");
   const bool explains = options.explain || options.explainOverlap;
   const bool places = !options.placement.empty();
   if (places && options.mesh.empty())

@@ -5,10 +5,9 @@
 
 #include "train/curriculum.h"
 #include "moire/rt/memory.h"
+#include "train/text.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <sstream>
 
 namespace moire::rt {
 
@@ -42,30 +41,30 @@ std::vector<LengthChange> parseCurriculum(const std::string &text, const Program
     compiled += (compiled.empty() ? "" : ", ") + std::to_string(length->seq);
   const std::string head = "seq=";
   std::vector<LengthChange> changes;
-  std::istringstream list(text.compare(0, head.size(), head) == 0 ? text.substr(head.size()) : "");
-  for (std::string item; std::getline(list, item, ',');) {
-    long long seq = 0, after = 0;
-    char rest = 0;
-    if (std::sscanf(item.c_str(), "%lld@%lld%c", &seq, &after, &rest) != 2 || after < 0)
+  if (text.compare(0, head.size(), head) != 0 || text == head)
+    throw InputError(flag + " is not understood; use seq=LENGTH@STEPS,LENGTH@STEPS, as in "
+                            "seq=128@0,512@1000");
+  for (const std::string &item : split(text.substr(head.size()), ',')) {
+    const size_t at = std::min(item.find('@'), item.size());
+    const auto seq = wholeNumber(item.substr(0, at));
+    const auto after = wholeNumber(item.substr(std::min(at + 1, item.size())));
+    if (!seq || !after)
       throw InputError(flag + " has '" + item +
                        "'; use LENGTH@STEPS, the length once so many steps are done, as in "
                        "seq=128@0,512@1000");
     const auto found = std::find_if(lengths.begin(), lengths.end(),
-                                    [&](const Program *length) { return length->seq == seq; });
+                                    [&](const Program *length) { return length->seq == *seq; });
     if (found == lengths.end())
-      throw InputError(flag + " has length " + std::to_string(seq) +
+      throw InputError(flag + " has length " + std::to_string(*seq) +
                        ", and the program was compiled for " + compiled + "; use one of these");
-    if (changes.empty() && after != 0)
-      throw InputError(flag + " begins after " + std::to_string(after) +
-                       " steps; say the first step's length, too, by @0");
-    if (!changes.empty() && after <= changes.back().after)
-      throw InputError(flag + " has @" + std::to_string(after) + " behind @" +
+    if (changes.empty() && *after != 0)
+      throw InputError(flag + " begins at @" + std::to_string(*after) +
+                       "; say the first step's length, too, by @0");
+    if (!changes.empty() && *after <= changes.back().after)
+      throw InputError(flag + " has @" + std::to_string(*after) + " behind @" +
                        std::to_string(changes.back().after) + "; use ascending steps");
-    changes.push_back({size_t(found - lengths.begin()), int64_t(after)});
+    changes.push_back({size_t(found - lengths.begin()), *after});
   }
-  if (changes.empty())
-    throw InputError(flag + " is not understood; use seq=LENGTH@STEPS,LENGTH@STEPS, as in "
-                            "seq=128@0,512@1000");
   return changes;
 }
 

@@ -5,25 +5,18 @@
 
 #include "train/data_names.h"
 #include "moire/rt/memory.h"
+#include "train/text.h"
 #include "train/token_files/token_file.h"
 
 #include <cmath>
+#include <cstdio>
 #include <glob.h>
 #include <optional>
-#include <sstream>
 
 namespace moire::rt {
 
 namespace {
 bool exists(const std::string &path) { return access(path.c_str(), F_OK) == 0; }
-
-std::vector<std::string> splitAtCommas(const std::string &text) {
-  std::vector<std::string> items;
-  std::istringstream list(text);
-  for (std::string item; std::getline(list, item, ',');)
-    items.push_back(item);
-  return items;
-}
 
 /// The whole text as a number.
 std::optional<double> number(const std::string &text) {
@@ -67,10 +60,12 @@ void checkWeights(const std::vector<double> &weights, const std::string &flag,
 std::vector<StreamName> parseDataNames(const std::string &text) {
   if (exists(pathOfTokens(text)))
     return {{text, {text}, 1}};
+  if (text.empty())
+    throw InputError("--data is empty; use a token file, a text file or a folder of tensors");
   std::vector<StreamName> streams;
   std::string with, without;
   std::vector<double> weights;
-  for (const std::string &item : splitAtCommas(text)) {
+  for (const std::string &item : split(text, ',')) {
     const size_t colon = item.rfind(':');
     std::optional<double> weight;
     // The name may have colons, too; u16:5 is a file called 5.
@@ -87,8 +82,6 @@ std::vector<StreamName> parseDataNames(const std::string &text) {
     weights.push_back(weight.value_or(1));
     streams.push_back({name, filesOf(name), weights.back()});
   }
-  if (streams.empty())
-    throw InputError("--data is empty; use a token file, a text file or a folder of tensors");
   if (!with.empty() && !without.empty())
     throw InputError("--data gives '" + with + "' a weight and '" + without +
                      "' none; give all of them one, or none");
@@ -113,17 +106,16 @@ std::vector<MixChange> parseMix(const std::vector<std::string> &texts, int64_t s
   std::vector<MixChange> changes;
   for (const std::string &text : texts) {
     const size_t at = text.find('@');
-    long long after = 0;
-    char rest = 0;
     const std::string when = at == std::string::npos
                                  ? ""
                                  : text.substr(at + 1, text.size() - at - 1 - 4 * countsRows(text));
-    if (std::sscanf(when.c_str(), "%lld%c", &after, &rest) != 1 || after < 1)
+    const int64_t after = wholeNumber(when).value_or(0);
+    if (after < 1)
       throw InputError("--mix has '" + text +
                        "'; use WEIGHT,WEIGHT@STEPS, weights once so many steps, 1 or more, are "
                        "done, or WEIGHT,WEIGHT@ROWSrows");
     MixChange change{countsRows(text) ? after : rowsOfSteps(after), {}};
-    for (const std::string &item : splitAtCommas(text.substr(0, at)))
+    for (const std::string &item : split(text.substr(0, at), ','))
       change.weights.push_back(number(item).value_or(-1));
     checkWeights(change.weights, "--mix", text);
     if (int64_t(change.weights.size()) != streams)

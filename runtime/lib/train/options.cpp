@@ -104,10 +104,11 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                  "other weights of the files of --data once so many steps are done, e.g. "
                  "0.5,0.5@1000 0.1,0.9@5000; or so many rows: 0.5,0.5@64000rows")
       ->type_name("W,W@STEPS");
-  app.add_option("--curriculum", o.curriculum,
-                 "of a program for several sequence lengths: which length once so many steps are "
-                 "done, e.g. seq=128@0,512@1000; without it all steps have the longest")
-      ->type_name("seq=LENGTH@STEPS,...");
+  auto *curriculum =
+      app.add_option("--curriculum", o.curriculum,
+                     "of a program for several sequence lengths: which length once so many steps "
+                     "are done, e.g. seq=128@0,512@1000; without it all steps have the longest")
+          ->type_name("seq=LENGTH@STEPS,...");
   app.add_option("--documents", documents,
                  "join: windows of tokens run on over the ends of documents; keep: each document is "
                  "cut by itself, and what its last window lacks does not count")
@@ -167,12 +168,13 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
                                         "group; what rests costs no gradient")
                              ->type_name("GROUPS@STEPS,...");
   auto *freezeBelow = app.add_option("--freeze-below", o.freezeBelow,
-                                     "a group rests for good once the norm of its updates, over "
-                                     "that of its parameters, stayed "
-                                     "below this; the last one that trains never does (0: never)")
+                                     "a group of parameters rests for good once the norm of "
+                                     "its updates, over that of its parameters, stayed below this; "
+                                     "the last that trains never does (0: never)")
                           ->capture_default_str();
   auto *freezePatience = app.add_option("--freeze-patience", o.freezePatience,
-                                        "of --freeze-below: for so many steps, behind --warmup")
+                                        "of --freeze-below: for so many steps in a row, those of "
+                                        "--warmup not counted")
                              ->capture_default_str();
   app.add_option("--seed", o.seed, "of the data's order and of fresh weights")
       ->capture_default_str();
@@ -197,12 +199,13 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
   app.add_option("--log", o.log,
                  "one JSON object a step: step, loss (before the update), lr, "
                  "grad_norm (before clipping), tokens, tokens_per_second, seconds, tokens_seen, "
-                 "memory, memory_peak and, where the peak is known, mfu and hfu; with --resume the "
+                 "memory, memory_peak, seq of a program for several lengths, groups of one that has "
+                 "them and, where the peak is known, mfu and hfu; with --resume the "
                  "file's steps up to the checkpoint's stay")
       ->type_name("FILE.jsonl");
   app.add_option("--tensorboard", o.tensorboard,
                  "a new file of events in this folder: loss, lr, grad_norm, tokens_per_second, mfu, "
-                 "eval_loss")
+                 "eval_loss, update_norm of groups with --freeze-below")
       ->type_name("FOLDER");
   app.add_option("--expert-log", o.expertLog,
                  "every so many steps, in --log and --tensorboard: the rows that each expert of "
@@ -303,7 +306,7 @@ bool parseOptions(int argc, char **argv, const Program &program, Options &o) {
        "join or keep");
   o.data.keepDocuments = documents == "keep";
   o.data.seed = o.seed;
-  if (!o.curriculum.empty())
+  if (curriculum->count())
     o.data.curriculum = parseCurriculum(o.curriculum, program);
   o.samples = sample->count() > 0;
   for (CLI::Option *option : {sampleTokens, temperature})

@@ -8,6 +8,7 @@
 #include "moire/rt/pipeline.h"
 #include "train/checkpoint_manifest.h"
 #include "train/options.h"
+#include "train/text.h"
 
 #include <algorithm>
 #include <sstream>
@@ -40,8 +41,7 @@ uint64_t parseGroups(const std::string &text, const std::string &entry, const Pr
   if (text == "none")
     return 0;
   uint64_t groups = 0;
-  std::istringstream list(text);
-  for (std::string name; std::getline(list, name, '+');) {
+  for (const std::string &name : split(text, '+')) {
     const auto *end = p.updateGroups + p.numUpdateGroups;
     const auto *found =
         std::find_if(p.updateGroups, end, [&](const char *group) { return name == group; });
@@ -63,14 +63,15 @@ std::string text(double v) {
 std::vector<UpdatePhase> parseUpdateSchedule(const std::string &text, const Program &p) {
   const std::string form = "; use GROUPS@STEPS, e.g. head@0,all@1000";
   std::vector<UpdatePhase> phases;
-  std::istringstream list(text);
-  for (std::string entry; std::getline(list, entry, ',');) {
+  if (text.empty())
+    throw InputError("--update-schedule is empty" + form);
+  for (const std::string &entry : split(text, ',')) {
     const size_t at = entry.rfind('@');
-    long long after = -1;
-    char rest = 0;
-    if (at == std::string::npos || at == 0 ||
-        std::sscanf(entry.c_str() + at + 1, "%lld%c", &after, &rest) != 1 || after < 0)
+    const auto steps =
+        at == std::string::npos || at == 0 ? std::nullopt : wholeNumber(entry.substr(at + 1));
+    if (!steps)
       throw InputError("--update-schedule has '" + entry + "'" + form);
+    const int64_t after = *steps;
     if (phases.empty() && after != 0)
       throw InputError("--update-schedule begins with '" + entry +
                        "', which leaves open what is trained before; its first entry is of step 0");
@@ -83,8 +84,6 @@ std::vector<UpdatePhase> parseUpdateSchedule(const std::string &text, const Prog
                        "', which trains nothing: all parameters are in groups; name one");
     phases.push_back({after, groups});
   }
-  if (phases.empty())
-    throw InputError("--update-schedule is empty" + form);
   return phases;
 }
 

@@ -30,7 +30,7 @@ pipe.parameter @p : tensor<4xf32> frozen group "head" from [#pipe.source<"p", ""
 
 // -----
 
-// expected-error @+1 {{'pipe.parameter' op group 'a b' must be a name without '@', '+', ',', '=' and blanks}}
+// expected-error @+1 {{'pipe.parameter' op group 'a b' must be an ASCII name without '@', '+', ',', '=' and blanks}}
 pipe.parameter @p : tensor<4xf32> group "a b" from [#pipe.source<"p", "", 0, 0, f32, same, 0>]
 
 // -----

@@ -130,15 +130,16 @@ TEST(Curriculum, NamesCompiledLengths) {
       "of these");
   EXPECT_EQ(
       parseError("seq=2@10", l.longest()),
-      "--curriculum 'seq=2@10' begins after 10 steps; say the first step's length, too, by @0");
+      "--curriculum 'seq=2@10' begins at @10; say the first step's length, too, by @0");
   EXPECT_EQ(parseError("seq=2@0,4@9,12@9", l.longest()),
             "--curriculum 'seq=2@0,4@9,12@9' has @9 behind @9; use ascending steps");
-  for (const char *item : {"2", "2@", "2@x", "2@0x", "@0", "2@-1"})
+  for (const char *item : {"2", "2@", "2@x", "2@0x", "@0", "2@-1", "2@ 0", "2@99999999999999999999"})
     EXPECT_EQ(parseError(std::string("seq=") + item, l.longest()),
               std::string("--curriculum 'seq=") + item + "' has '" + item +
                   "'; use LENGTH@STEPS, the length once so many steps are done, as in "
                   "seq=128@0,512@1000");
-  for (const char *text : {"2@0", "seq=", "batch=2@0"})
+  EXPECT_NE(parseError("seq=2@0,", l.longest()).find("has ''; use"), std::string::npos);
+  for (const char *text : {"", "2@0", "seq=", "batch=2@0"})
     EXPECT_EQ(parseError(text, l.longest()), std::string("--curriculum '") + text +
                                                  "' is not understood; use "
                                                  "seq=LENGTH@STEPS,LENGTH@STEPS, as in "

@@ -285,6 +285,7 @@ TEST(DataNames, WrongOnesAreRefused) {
   expect(a + ":-1," + b + ":2", {}, "has a weight that is not a number of 0 or more");
   expect(a + ":0," + b + ":0", {}, "has weights whose sum is 0");
   expect(a + ",," + b, {}, "has an empty name");
+  expect(a + ",", {}, "has an empty name");
   expect("", {}, "--data is empty");
   expect(a + "," + files.dir / "none.bin", {}, "/none.bin' does not exist");
   expect(files.dir / "none*", {}, "and no file matches it");
@@ -294,6 +295,7 @@ TEST(DataNames, WrongOnesAreRefused) {
   expect(two, {"1,1"}, "--mix has '1,1'; use WEIGHT,WEIGHT@STEPS");
   expect(two, {"1,1@rows"}, "use WEIGHT,WEIGHT@STEPS");
   expect(two, {"1,1@0"}, "use WEIGHT,WEIGHT@STEPS");
+  expect(two, {"1,1@99999999999999999999"}, "use WEIGHT,WEIGHT@STEPS");
   expect(two, {"1,x@3"}, "--mix '1,x@3' has a weight that is not a number");
   expect(two, {"1,1,1@3"}, "has 3 weights, --data has 2 streams");
   expect(two, {"1,1@3", "1,0@3"},

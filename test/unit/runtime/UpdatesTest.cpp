@@ -70,7 +70,11 @@ TEST(Updates, WhatAScheduleSays) {
            {"table@3", "begins with 'table@3'"},
            {"table@0,all@4,none@4", "'none@4' behind an entry of step 4; steps must ascend"},
            {"tabel@0", "the program's groups are table, experts"},
-           {"table+@0,x@1", "has 'x@1'"}})
+           {"table+@0", "has 'table+@0', and the program's groups"},
+           {"table@0,", "has ''; use"},
+           {"table@ 0", "has 'table@ 0'; use"},
+           {"table@0,all@99999999999999999999", "has 'all@99999999999999999999'; use"},
+           {"table@0,x@1", "has 'x@1'"}})
     EXPECT_NE(refusal(text, program.p).find(want), std::string::npos)
         << text << ": " << refusal(text, program.p);
   program.params[1].updateGroup = 0; // none is left that always trains
