@@ -6,6 +6,7 @@
 #include "moire/Support/Recipes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
+#include <limits>
 
 using namespace mlir;
 using namespace moire;
@@ -23,6 +24,14 @@ LogicalResult conversion::parseBindings(ArrayRef<std::string> texts, Bindings &b
     int64_t value;
     if (name.trim().empty() || size.trim().getAsInteger(10, value) || value < 1) {
       error = ("binding '" + text + "' must be NAME=SIZE with a positive size, as in batch=2").str();
+      return failure();
+    }
+    // So that products of a few sizes are numbers still.
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    if (value > kMost) {
+      error = ("binding '" + text + "' is larger than a dimension can be, " + Twine(kMost) +
+               "; bind a smaller size")
+                  .str();
       return failure();
     }
     auto [it, isNew] = bindings.try_emplace(name.trim().str(), value);

@@ -65,8 +65,12 @@ std::optional<double> conversion::uniformOf(Value v) {
 }
 
 bool conversion::isNonNegative(Value v) {
-  if (auto attr = constantOf(v))
-    return llvm::all_of(attr.getValues<APInt>(), [](const APInt &i) { return !i.isNegative(); });
+  if (auto attr = constantOf(v)) {
+    const auto isFine = [](const APInt &i) { return !i.isNegative(); };
+    if (attr.isSplat()) // of any size
+      return isFine(attr.getSplatValue<APInt>());
+    return llvm::all_of(attr.getValues<APInt>(), isFine);
+  }
   Operation *op = v.getDefiningOp();
   if (!op)
     return false;
