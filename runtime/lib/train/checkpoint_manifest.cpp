@@ -55,8 +55,11 @@ std::string Manifest::text() const {
   for (auto &[flag, value] : options)
     content["options"].push_back({flag, value});
   for (const GroupProgress &g : progress.groups)
-    content["groups"].push_back(
-        {{"name", g.name}, {"updates", g.updates}, {"quiet", g.quiet}, {"frozen", g.frozen}});
+    content["groups"].push_back({{"name", g.name},
+                                 {"members", hex(g.members)},
+                                 {"updates", g.updates},
+                                 {"quiet", g.quiet},
+                                 {"frozen", g.frozen}});
   const std::string dumped = content.dump();
   const json all = {{"format", kFormat},
                     {"version", kVersion},
@@ -85,8 +88,10 @@ Manifest Manifest::parse(const std::string &text) {
     m.seed = content.at("seed").get<uint64_t>();
     m.progress = {content.at("step").get<int64_t>(), content.at("rows").get<int64_t>()};
     for (const json &g : content.value("groups", json::array()))
-      m.progress.groups.push_back({g.at("name").get<std::string>(), g.at("updates").get<int64_t>(),
-                                   g.at("quiet").get<int64_t>(), g.at("frozen").get<bool>()});
+      m.progress.groups.push_back({g.at("name").get<std::string>(),
+                                   fromHex(g.at("members").get<std::string>()),
+                                   g.at("updates").get<int64_t>(), g.at("quiet").get<int64_t>(),
+                                   g.at("frozen").get<bool>()});
     if (content.contains("row"))
       m.row = {content.at("row").at("tokens").get<int64_t>(),
                content.at("row").at("pieces").get<int64_t>()};

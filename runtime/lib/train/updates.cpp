@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "train/updates.h"
+#include "moire/rt/checksum.h"
 #include "moire/rt/optimizer.h"
 #include "moire/rt/pipeline.h"
 #include "train/checkpoint_manifest.h"
@@ -26,6 +27,18 @@ bool trainsWithoutGroups(const Program &p) {
 
 uint64_t allGroups(const Program &p) {
   return p.numUpdateGroups == 64 ? ~uint64_t(0) : (uint64_t(1) << p.numUpdateGroups) - 1;
+}
+
+uint64_t membersOf(const Program &p, int64_t group) {
+  std::vector<std::string> names;
+  for (const ParameterInfo *parameter : allParameters(p))
+    if (parameter->updateGroup == group)
+      names.push_back(parameter->torchName + std::string("\n"));
+  std::sort(names.begin(), names.end());
+  uint64_t print = fnv1a(nullptr, 0);
+  for (const std::string &name : names)
+    print = fnv1a(name.data(), name.size(), print);
+  return print;
 }
 
 std::string listOf(const Program &p) {
@@ -90,7 +103,7 @@ std::vector<UpdatePhase> parseUpdateSchedule(const std::string &text, const Prog
 Updates::Updates(const Program &p, const Options &o)
     : options(o), alwaysTrains(trainsWithoutGroups(p)) {
   for (int64_t i = 0; i < p.numUpdateGroups; ++i)
-    groups.push_back({p.updateGroups[i]});
+    groups.push_back({p.updateGroups[i], membersOf(p, i)});
   relative.assign(groups.size(), -1);
 }
 
@@ -100,7 +113,14 @@ std::vector<std::string> Updates::resume(const Progress &done) {
     const auto found = std::find_if(done.groups.begin(), done.groups.end(),
                                     [&](const GroupProgress &g) { return g.name == group.name; });
     if (found != done.groups.end()) {
+      if (found->members != group.members)
+        notes.push_back("the checkpoint's group '" + group.name +
+                        "' has other parameters than the program's; those of the program count as "
+                        "trained in its " +
+                        std::to_string(found->updates) + " steps");
+      const uint64_t members = group.members;
       group = *found;
+      group.members = members;
       continue;
     }
     group.updates = done.step;

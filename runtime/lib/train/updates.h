@@ -33,6 +33,7 @@ std::vector<UpdatePhase> parseUpdateSchedule(const std::string &text, const Prog
 /// What a checkpoint keeps of a group.
 struct GroupProgress {
   std::string name;
+  uint64_t members = 0; ///< a fingerprint of its parameters' names
   int64_t updates = 0; ///< steps that trained it
   int64_t quiet = 0;   ///< of them the last ones under --freeze-below
   bool frozen = false; ///< by --freeze-below

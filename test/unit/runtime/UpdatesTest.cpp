@@ -224,6 +224,17 @@ TEST(Updates, ACheckpointOfOtherGroups) {
                      "all 2 steps"),
       std::string::npos)
       << later.err;
+  RankProgram others("dp=1");
+  others.makeGroups();
+  others.params[1].updateGroup = 0; // bias beside table
+  auto copy = flags("4");           // which writes nothing
+  const CheckpointRun renamed = t.run(others.p, copy);
+  ASSERT_EQ(renamed.code, 0) << renamed.err;
+  EXPECT_NE(renamed.err.find("the checkpoint's group 'table' has other parameters than the "
+                             "program's; those of the program count as trained in its 2 steps"),
+            std::string::npos)
+      << renamed.err;
+  EXPECT_EQ(renamed.err.find("'experts'"), std::string::npos) << renamed.err;
   const CheckpointRun last = t.run(plain.p, flags("5"));
   ASSERT_EQ(last.code, 0) << last.err;
   EXPECT_NE(last.err.find("group 'table' was trained in 2 of 4 steps"), std::string::npos)
