@@ -86,10 +86,10 @@ PROGRAM_DEFECTS = [
 # What is wrong, a file of the runtime, what stands there and what is put instead.
 RUNTIME_DEFECTS = [
     ("the mean taken over local labels", "lib/train/rank.cpp",
-     "const int64_t counted = count(step, own);",
-     "count(step, own);\n    const int64_t counted = own * shards;"),
+     "const int64_t counted = count(step, labels);",
+     "count(step, labels);\n    const int64_t counted = labels * shards;"),
     ("clipping by a local norm", "lib/kernels/optimizer.cpp",
      "sumShards(ctx, squares.data());", ";"),
     ("an arena larger than was planned", "lib/context.cpp",
-     "arena = DeviceBlock(p.arenaBytes);", "arena = DeviceBlock(p.arenaBytes + 64);"),
+     "arena = DeviceBlock(arenaBytes);", "arena = DeviceBlock(arenaBytes + 64);"),
 ]
