@@ -63,14 +63,18 @@ def write_batch(folder, inputs, labels, order):
             file.write(tensor.SerializeToString())
 
 
+def loss_of(module, inputs, labels):
+    """PyTorch's mean loss over the next tokens."""
+    logits = onnx_export.logits_of(module, inputs)[:, :-1]
+    return torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1))
+
+
 def reference_losses(module, inputs, labels):
     """PyTorch's losses before each of the SGD steps."""
     optimizer = torch.optim.SGD(module.parameters(), lr=RATE)
     losses = []
     for _ in range(STEPS):
-        logits = onnx_export.logits_of(module, inputs)[:, :-1]
-        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]),
-                                                 labels[:, 1:].reshape(-1))
+        loss = loss_of(module, inputs, labels)
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()

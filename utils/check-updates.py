@@ -62,9 +62,7 @@ def reference(module, inputs, labels):
     optimizer = torch.optim.AdamW(module.parameters(), lr=RATE, eps=EPS, weight_decay=0)
     losses, norms = [], []
     for step in range(1, STEPS + 1):
-        logits = onnx_export.logits_of(module, inputs)[:, :-1]
-        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]),
-                                                 labels[:, 1:].reshape(-1))
+        loss = exporting.loss_of(module, inputs, labels)
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
