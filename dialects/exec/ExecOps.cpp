@@ -197,6 +197,11 @@ LogicalResult GemmOp::verify() {
   return success();
 }
 
+/// How many rows an operand has that may be gathered.
+static int64_t rowsOf(nn::RoutingType r, bool gathered) {
+  return gathered ? r.getTokens() : r.getRows();
+}
+
 LogicalResult GroupedGemmOp::verify() {
   if (failed(expectRank(*this, "rows", getRows(), 2)) ||
       failed(expectRank(*this, "result", getResult(), 2)))
@@ -206,7 +211,7 @@ LogicalResult GroupedGemmOp::verify() {
   Shape weight{routing.getExperts(), k, n};
   if (getTransposeWeight())
     std::swap(weight[1], weight[2]);
-  if (failed(expect(*this, "rows", getRows(), {routing.getRows(), k})) ||
+  if (failed(expect(*this, "rows", getRows(), {rowsOf(routing, getGatherRows()), k})) ||
       failed(expect(*this, "result", getResult(), {routing.getRows(), n})) ||
       failed(expect(*this, "weight", getWeight(), weight)) ||
       failed(expectElement(*this, "weight", getWeight(), getRows())))
@@ -225,8 +230,10 @@ LogicalResult GroupedGemmGradWeightOp::verify() {
     return failure();
   auto routing = routingOf(getRouting());
   int64_t k = shapeOf(getLhs())[1], n = shapeOf(getRhs())[1];
-  if (failed(expect(*this, "lhs", getLhs(), {routing.getRows(), k})) ||
-      failed(expect(*this, "rhs", getRhs(), {routing.getRows(), n})) ||
+  if (getGatherLhs() && getGatherRhs())
+    return emitOpError("gathers both sides, of which one at most can be tokens");
+  if (failed(expect(*this, "lhs", getLhs(), {rowsOf(routing, getGatherLhs()), k})) ||
+      failed(expect(*this, "rhs", getRhs(), {rowsOf(routing, getGatherRhs()), n})) ||
       failed(expectElement(*this, "rhs", getRhs(), getLhs())))
     return failure();
   return expect(*this, "result", getResult(), {routing.getExperts(), k, n});

@@ -399,11 +399,12 @@ def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
   let summary = "Each row times its expert's matrix";
   let description = [{
     rows [R, K], weight [E, K, N] or, with `transpose_weight`, [E, N, K] ->
-    [R, N]. Experts without rows cost nothing.
+    [R, N]. Experts without rows cost nothing. With `gather_rows` rows is [T, K], a
+    row of each token, and row r is its token's.
 
     The place after `swiglu` [R, N/2] gets silu(gate) * up, where gate and up are the
     first and the last N/2 columns of the result.
-    Constraints: R and E are the routing's; matching K and N; equal element types
+    Constraints: R, T and E are the routing's; matching K and N; equal element types
     of rows and weight, and of the result unless it is f32; after swiglu the
     result's element type.
     ```mlir
@@ -413,7 +414,7 @@ def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
   }];
   let arguments = (ins In<Exec_DenseFloat>:$rows, In<Exec_DenseFloat>:$weight, In<Exec_Routing>:$routing,
                        Out<Exec_DenseFloat>:$result, OptionalOut<Exec_DenseFloat>:$gated,
-                       UnitAttr:$transpose_weight);
+                       UnitAttr:$transpose_weight, UnitAttr:$gather_rows);
   let assemblyFormat = [{
     $rows `,` $weight `,` $routing `to` $result (`swiglu` $gated^)? attr-dict
     `:` type($rows) `,` type($weight) `,` type($routing) `to` type($result) (`swiglu` type($gated)^)?
@@ -424,12 +425,14 @@ def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
 def Exec_GroupedGemmGradWeightOp : Exec_Op<"grouped_gemm_grad_weight"> {
   let summary = "Per expert: (its rows of lhs)^T times (its rows of rhs)";
   let description = [{
-    lhs [R, K], rhs [R, N] -> [E, K, N].
-    Constraints: R and E are the routing's; matching K and N; equal element types
-    of lhs and rhs.
+    lhs [R, K], rhs [R, N] -> [E, K, N]. With `gather_lhs` lhs is [T, K], a row of
+    each token, as in `exec.grouped_gemm`; `gather_rhs` likewise.
+    Constraints: R, T and E are the routing's; matching K and N; not both gathered;
+    equal element types of lhs and rhs.
   }];
   let arguments = (ins In<Exec_DenseFloat>:$lhs, In<Exec_DenseFloat>:$rhs, In<Exec_Routing>:$routing,
-                       Out<Exec_DenseF32>:$result, Exec_ModeArg:$mode);
+                       Out<Exec_DenseF32>:$result, Exec_ModeArg:$mode, UnitAttr:$gather_lhs,
+                       UnitAttr:$gather_rhs);
   let assemblyFormat = [{
     $lhs `,` $rhs `,` $routing `to` $result (`mode` $mode^)? attr-dict
     `:` type($lhs) `,` type($rhs) `,` type($routing) `to` type($result)

@@ -38,9 +38,10 @@ int64_t AttentionGradOp::flops() {
 }
 
 int64_t GroupedMatmulOp::flops() {
-  return 2 * typeOf(getRows()).getNumElements() * typeOf(getResult()).getDimSize(1);
+  return 2 * typeOf(getResult()).getNumElements() * typeOf(getRows()).getDimSize(1);
 }
 
 int64_t GroupedMatmulGradWeightOp::flops() {
-  return 2 * typeOf(getLhs()).getNumElements() * typeOf(getRhs()).getDimSize(1);
+  return 2 * getRouting().getType().getRows() * typeOf(getLhs()).getDimSize(1) *
+         typeOf(getRhs()).getDimSize(1);
 }

@@ -98,10 +98,15 @@ INFER(CombineGradOp) {
   return success();
 }
 
+/// How many rows an operand has that may be gathered.
+static int64_t rowsOf(RoutingType r, bool gathered) {
+  return gathered ? r.getTokens() : r.getRows();
+}
+
 INFER(GroupedMatmulOp) {
   ADAPT(GroupedMatmulOp);
   auto r = routingOf(op.getRouting());
-  if (failed(checkFirst(loc, op.getRows(), 2, r.getRows(), "rows")) ||
+  if (failed(checkFirst(loc, op.getRows(), 2, rowsOf(r, op.getGatherRows()), "rows")) ||
       failed(checkFirst(loc, op.getWeight(), 3, r.getExperts(), "weight")))
     return failure();
   if (elementOf(op.getRows()) != elementOf(op.getWeight()))
@@ -121,8 +126,10 @@ INFER(GroupedMatmulOp) {
 INFER(GroupedMatmulGradWeightOp) {
   ADAPT(GroupedMatmulGradWeightOp);
   auto r = routingOf(op.getRouting());
-  if (failed(checkFirst(loc, op.getLhs(), 2, r.getRows(), "lhs")) ||
-      failed(checkFirst(loc, op.getRhs(), 2, r.getRows(), "rhs")))
+  if (op.getGatherLhs() && op.getGatherRhs())
+    return emitOptionalError(loc, "gathers both sides, of which one at most can be tokens");
+  if (failed(checkFirst(loc, op.getLhs(), 2, rowsOf(r, op.getGatherLhs()), "lhs")) ||
+      failed(checkFirst(loc, op.getRhs(), 2, rowsOf(r, op.getGatherRhs()), "rhs")))
     return failure();
   if (elementOf(op.getLhs()) != elementOf(op.getRhs()))
     return emitOptionalError(loc, "element types ", elementOf(op.getLhs()), " and ",

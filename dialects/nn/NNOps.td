@@ -548,11 +548,12 @@ def NN_GroupedMatmulOp : NN_WideningOp<"grouped_matmul", [Diff, Cost]> {
   let description = [{
     rows [R, K], weight [E, K, N] (or [E, N, K] with `transpose_weight`) ->
     [R, N]; row r uses the matrix of the expert that the routing gives it. Of
-    bf16 or f16 the result may be f32.
-    Constraints: R and E are the routing's; equal K; equal element types of both.
+    bf16 or f16 the result may be f32. With `gather_rows` rows is [T, K], a row of
+    each token, and row r is its token's, as `nn.dispatch` would give it.
+    Constraints: R, T and E are the routing's; equal K; equal element types of both.
   }];
   let arguments = (ins NN_FloatTensor:$rows, NN_FloatTensor:$weight, NN_Routing:$routing,
-                       UnitAttr:$transpose_weight);
+                       UnitAttr:$transpose_weight, UnitAttr:$gather_rows);
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
     $rows `,` $weight `,` $routing attr-dict
@@ -564,10 +565,13 @@ def NN_GroupedMatmulGradWeightOp : NN_WideningOp<"grouped_matmul_grad_weight", [
   let summary = "Per expert: (its rows of lhs)^T times (its rows of rhs)";
   let description = [{
     lhs [R, K], rhs [R, N] -> [E, K, N]; zeros for an expert without rows. Of
-    bf16 or f16 the result may be f32.
-    Constraints: R is the routing's; equal element types of both.
+    bf16 or f16 the result may be f32. With `gather_lhs` lhs is [T, K], a row of
+    each token, as in `nn.grouped_matmul`; `gather_rhs` likewise.
+    Constraints: R and T are the routing's; not both gathered; equal element types
+    of both.
   }];
-  let arguments = (ins NN_FloatTensor:$lhs, NN_FloatTensor:$rhs, NN_Routing:$routing);
+  let arguments = (ins NN_FloatTensor:$lhs, NN_FloatTensor:$rhs, NN_Routing:$routing,
+                       UnitAttr:$gather_lhs, UnitAttr:$gather_rhs);
   let results = (outs NN_FloatTensor:$result);
   let assemblyFormat = [{
     $lhs `,` $rhs `,` $routing attr-dict

@@ -63,15 +63,15 @@ struct Walker {
   }
 
   void grouped(nn::GroupedMatmulOp op) {
-    auto weight = shapeOf(op.getWeight()), rows = shapeOf(op.getRows());
+    auto weight = shapeOf(op.getWeight()), result = shapeOf(op.getResult());
     Product product;
     Operation *read = parameterRead(op.getWeight());
     product.name = read ? cast<pipe::ReadOp>(read).getParameter().str() : "experts";
-    product.k = static_cast<double>(rows.back());
-    product.n = static_cast<double>(shapeOf(op.getResult()).back());
+    product.k = static_cast<double>(shapeOf(op.getRows()).back());
+    product.n = static_cast<double>(result.back());
     product.experts = static_cast<int>(weight[0]);
-    product.rowsPerToken = perToken(rows[0]);
-    product.split = product.n == static_cast<double>(parts.width) &&
+    product.rowsPerToken = perToken(result[0]);
+    product.split = product.n == static_cast<double>(parts.width) && !op.getGatherRows() &&
                             !op.getRows().getDefiningOp<nn::DispatchOp>()
                         ? Product::Row
                         : Product::Column;

@@ -84,6 +84,11 @@ static LogicalResult run(Call &call, nn::CombineGradOp op) {
   return success();
 }
 
+/// Where row `row` of an operand lies, which has a row of each token where it is gathered.
+static int64_t sourceOf(const Routing &routing, int64_t row, bool gathered) {
+  return gathered ? routing.pairOfRow[row] / routing.k : row;
+}
+
 static LogicalResult run(Call &call, nn::GroupedMatmulOp op) {
   const Routing &routing = call.operands[2].routing();
   Tensor result(call.resultType());
@@ -91,13 +96,15 @@ static LogicalResult run(Call &call, nn::GroupedMatmulOp op) {
   auto rows = call.in(0).floats(), weight = call.in(1).floats();
   auto to = result.edit<double>();
   int64_t strideK = op.getTransposeWeight() ? 1 : n, strideN = op.getTransposeWeight() ? k : 1;
-  for (auto [row, expert] : llvm::enumerate(routing.expertOfRow))
+  for (auto [row, expert] : llvm::enumerate(routing.expertOfRow)) {
+    const int64_t from = sourceOf(routing, row, op.getGatherRows());
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (int64_t p = 0; p < k; ++p)
-        sum += rows[row * k + p] * weight[expert * k * n + p * strideK + j * strideN];
+        sum += rows[from * k + p] * weight[expert * k * n + p * strideK + j * strideN];
       to[row * n + j] = sum;
     }
+  }
   call.yield(std::move(result));
   return success();
 }
@@ -108,10 +115,13 @@ static LogicalResult run(Call &call, nn::GroupedMatmulGradWeightOp op) {
   int64_t k = result.shape()[1], n = result.shape()[2];
   auto lhs = call.in(0).floats(), rhs = call.in(1).floats();
   auto to = result.edit<double>();
-  for (auto [row, expert] : llvm::enumerate(routing.expertOfRow))
+  for (auto [row, expert] : llvm::enumerate(routing.expertOfRow)) {
+    const int64_t left = sourceOf(routing, row, op.getGatherLhs());
+    const int64_t right = sourceOf(routing, row, op.getGatherRhs());
     for (int64_t p = 0; p < k; ++p)
       for (int64_t j = 0; j < n; ++j)
-        to[(expert * k + p) * n + j] += lhs[row * k + p] * rhs[row * n + j];
+        to[(expert * k + p) * n + j] += lhs[left * k + p] * rhs[right * n + j];
+  }
   call.yield(std::move(result));
   return success();
 }

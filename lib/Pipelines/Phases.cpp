@@ -149,6 +149,9 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
     case Phase::distribute:
       distribute::buildDistributePipeline(passes,
                                           {options.mesh, options.expertSlots, options.zero});
+      // Before stages, which then keep tokens rather than rows for the backward.
+      if (options.richProducts)
+        passes.addNestedPass<func::FuncOp>(program::createGatherRows());
       break;
     case Phase::stages:
       if (options.stageEnds)
@@ -172,7 +175,7 @@ OwningOpRef<ModuleOp> moire::runPhases(const CompileOptions &options, MLIRContex
         overlap::buildOverlapPipeline(passes, options.overlapRates);
       break;
     case Phase::program:
-      program::buildProgramPipeline(passes, options.logitsLimit << 20, options.epilogues);
+      program::buildProgramPipeline(passes, options.logitsLimit << 20, options.richProducts);
       break;
     }
     if (failed(runPasses(passes, *module, options.crashReproducer)) ||

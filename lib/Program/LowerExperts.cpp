@@ -94,21 +94,29 @@ LogicalResult Lowering::lowerExperts(Operation *op) {
                                        routing(op.getRouting()),
                                        denseOut(op.getResult()),
                                        Value(),
-                                       op.getTransposeWeight()};
+                                       op.getTransposeWeight(),
+                                       op.getGatherRows()};
       })
       .Case([&](nn::GroupedMatmulGradWeightOp op) {
         Value lhs = dense(op.getLhs()), rhs = dense(op.getRhs()), result = op.getResult();
         Layout swapped = layout(result).transpose({0, 2, 1});
         if (!layout(result).isDense() && swapped.isDense()) {
           // The gradient is stored as [E, N, K]: the product of the other side.
-          Statement<exec::GroupedGemmGradWeightOp>{
-              builder,     loc, rhs, lhs, routing(op.getRouting()), place(result, swapped),
-              mode(result)};
+          Statement<exec::GroupedGemmGradWeightOp>{builder,
+                                                   loc,
+                                                   rhs,
+                                                   lhs,
+                                                   routing(op.getRouting()),
+                                                   place(result, swapped),
+                                                   mode(result),
+                                                   op.getGatherRhs(),
+                                                   op.getGatherLhs()};
           return;
         }
         Value out = denseOut(result);
         builder.create<exec::GroupedGemmGradWeightOp>(loc, lhs, rhs, routing(op.getRouting()), out,
-                                                      modeOf(out, result));
+                                                      modeOf(out, result), op.getGatherLhs(),
+                                                      op.getGatherRhs());
       })
       .Case([&](nn::PerExpertOp op) {
         Statement<exec::PerExpertOp>{builder,

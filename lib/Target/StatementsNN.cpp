@@ -323,6 +323,7 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                                  .add("n", placeOf(op.getResult()).getShape()[1])
                                  .add("k", placeOf(op.getRows()).getShape()[1])
                                  .addIf(op.getTransposeWeight(), "transB", "true")
+                                 .addIf(op.getGatherRows(), "gatherX", "true")
                                  .str();
         std::vector<std::string> arguments{"ctx",
                                            fields,
@@ -340,6 +341,8 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                 .add("n", placeOf(op.getRhs()).getShape()[1])
                 .add("k", placeOf(op.getLhs()).getShape()[1])
                 .addIf(op.getMode() != exec::Mode::overwrite, "beta", beta(op.getMode()))
+                .addIf(op.getGatherLhs(), "gatherX", "true")
+                .addIf(op.getGatherRhs(), "gatherDy", "true")
                 .str();
         return call("groupedGemmWeightGrad",
                     {"ctx", fields, routing(op.getRouting()), pointer(op.getLhs()),

@@ -53,6 +53,16 @@ struct ExpertTile {
   }
 };
 
+/// Rows from `first` on of the sorted ones, and columns from `column` on, of an operand of
+/// `width` columns that may be gathered.
+template <typename A>
+__device__ inline Operand<A> rowsFrom(const Routing &r, bool gathers, const A *data, int64_t first,
+                                      int64_t column, int64_t width, bool along, int64_t outer,
+                                      int64_t depth) {
+  return {data + (gathers ? 0 : first * width) + column, width,       along, outer, depth,
+          gathers ? r.rowToPair + first : nullptr,       int32_t(r.k)};
+}
+
 /// Blocks are (row tile counted over all experts, column tile).
 template <typename A, typename C>
 __global__ void __launch_bounds__(kThreads)
@@ -65,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t column = int64_t(blockIdx.y) * kSize, first = t.begin + t.row;
   w += t.expert * g.k * g.n + (g.transB ? column * g.k : column);
   float sum[kEach][kEach];
-  multiply(Operand<A>{x + first * g.k, g.k, true, t.rows - t.row, g.k},
+  multiply(rowsFrom(r, g.gatherX, x, first, 0, g.k, true, t.rows - t.row, g.k),
            Operand<A>{w, g.transB ? g.k : g.n, g.transB, g.n - column, g.k}, sliceA, sliceB, sum);
   store(sum, {1, g.beta, bias ? bias + t.expert * g.n + column : nullptr}, t.rows - t.row,
         g.n - column, y + first * g.n + column, g.n);
@@ -81,7 +91,7 @@ __global__ void __launch_bounds__(kThreads)
   if (!t.find(r, blockIdx.x))
     return;
   const int64_t half = g.n / 2, column = int64_t(blockIdx.y) * kSize, first = t.begin + t.row;
-  const Operand<A> a{x + first * g.k, g.k, true, t.rows - t.row, g.k};
+  const Operand<A> a = rowsFrom(r, g.gatherX, x, first, 0, g.k, true, t.rows - t.row, g.k);
   w += t.expert * g.k * g.n;
   float gate[kEach][kEach], up[kEach][kEach];
   for (int part = 0; part < 2; ++part) {
@@ -109,9 +119,9 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t row = int64_t(blockIdx.x) * kSize, column = int64_t(blockIdx.y) * kSize;
   const int64_t e = blockIdx.z, begin = r.offsets[e], rows = r.offsets[e + 1] - begin;
   float sum[kEach][kEach];
-  multiply(Operand<A>{x + begin * g.k + row, g.k, false, g.k - row, rows},
-           Operand<A>{dy + begin * g.n + column, g.n, false, g.n - column, rows}, sliceA, sliceB,
-           sum);
+  multiply(rowsFrom(r, g.gatherX, x, begin, row, g.k, false, g.k - row, rows),
+           rowsFrom(r, g.gatherDy, dy, begin, column, g.n, false, g.n - column, rows), sliceA,
+           sliceB, sum);
   store(sum, {1, g.beta, nullptr}, g.k - row, g.n - column, dw + (e * g.k + row) * g.n + column,
         g.n);
 }

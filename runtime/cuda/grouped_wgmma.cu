@@ -17,6 +17,10 @@
 //     forward, w [E, n, k]     A = x, rows along k;   B = w, rows along k
 //     weight's gradient        A = x, rows along m;   B = dy, rows along n
 //
+// An operand that is gathered (GroupedGemm::gatherX, gatherDy) is no box for the copy engine:
+// all threads of the copying warpgroup bring its rows by 16 bytes, to the places where the copy
+// engine would have put them, and arrive at full[s] when these are there.
+//
 // A tile of x may reach into the rows of the next expert: in a forward product
 // they make rows of the result that are not written. In a gradient the reduced
 // dim runs over them, so they are set to zero in shared memory.
@@ -51,6 +55,26 @@ template <Form form> constexpr bool isGated = form >= Form::gatedAlongN;
 template <Form form>
 constexpr bool isAlongK = form == Form::rowsAlongK || form == Form::gatedAlongK;
 
+/// Which operand's rows are gathered.
+enum class Side { none, a, b };
+
+/// The operand whose rows are gathered, [T, width].
+struct Gathered {
+  const bf16 *rows = nullptr;
+  const int32_t *rowToPair = nullptr;
+  int32_t k = 1, width = 0; ///< k: choices of a token
+
+  /// The row of `rows` that is row `row` of the sorted ones, -1 from `end` on.
+  __device__ int32_t find(int32_t row, int32_t end) const {
+    return row < end ? rowToPair[row] / k : -1;
+  }
+  /// Brings the 16 bytes from `column` on of a row; beyond the ends zeros.
+  __device__ void copy(char *to, int32_t row, int32_t column) const {
+    const bool in = row >= 0 && column < width;
+    copyChunk(to, in ? rows + int64_t(row) * width + column : rows, in);
+  }
+};
+
 struct Problem {
   const int32_t *offsets;
   int32_t experts;
@@ -59,6 +83,7 @@ struct Problem {
   float beta;
   const float *bias; ///< [experts, n] or null
   bf16 *gated;       ///< where gated: silu(gate) · up
+  Gathered gathered = {};
 };
 
 /// A tile of the result.
@@ -108,44 +133,82 @@ private:
 
 template <int N, Form form> constexpr int kWidth = isGated<form> ? N / 2 : N;
 
-/// Starts the copies of all tiles of the block; one thread.
-template <int N, Form form>
+/// Starts the copies of a stage by the copy engine; one thread. `depth`: of the reduced dim.
+template <int N, Form form, Side side>
+__device__ inline void copyBoxes(const Problem &p, const TensorMap &mapA, const TensorMap &mapB,
+                                 const Tile &t, int32_t depth, char *a, Barrier *done) {
+  using S = Stages<N>;
+  constexpr int width = kWidth<N, form>;
+  char *b = a + S::kA;
+  arriveExpecting(done, S::kBytes - (side == Side::a ? S::kA : side == Side::b ? S::kB : 0));
+  if constexpr (form == Form::weight) {
+#pragma unroll
+    for (int i = 0; i < kRows / 64 && side != Side::a; ++i)
+      copyTile(&mapA, a + i * kBox, done, t.row + i * 64, t.begin + depth);
+#pragma unroll
+    for (int i = 0; i < N / 64 && side != Side::b; ++i)
+      copyTile(&mapB, b + i * kBox, done, t.column + i * 64, t.begin + depth);
+  } else {
+    if constexpr (side != Side::a)
+      copyTile(&mapA, a, done, depth, t.begin + t.row);
+#pragma unroll
+    for (int part = 0; part < N / width; ++part) { // the gate, up
+      char *to = b + part * (width / 64) * kBox;
+      const int32_t column = part * p.n + t.column;
+      if constexpr (isAlongK<form>) {
+        copyTile(&mapB, to, done, depth, column, t.expert);
+      } else {
+#pragma unroll
+        for (int i = 0; i < width / 64; ++i)
+          copyTile(&mapB, to + i * kBox, done, column + i * 64, depth, t.expert);
+      }
+    }
+  }
+}
+
+/// Starts all copies of the block's tiles: one thread, or the warpgroup where rows are gathered.
+/// A thread then has 16 bytes of every 16th row of a box.
+template <int N, Form form, Side side>
 __device__ void copyAll(const Problem &p, const TensorMap &mapA, const TensorMap &mapB,
                         char *stages, Barrier *full, Barrier *empty) {
   using S = Stages<N>;
-  constexpr bool weight = form == Form::weight;
-  constexpr int width = kWidth<N, form>;
+  constexpr bool weight = form == Form::weight, gathers = side != Side::none;
+  constexpr int perRow = 8, step = kGroup / perRow; // chunks of a row; rows of a round
+  constexpr int rounds = (weight ? kDepth : kRows) / step;
+  constexpr int boxes = !weight ? 1 : side == Side::a ? kRows / 64 : N / 64;
+  const int32_t thread = int32_t(threadIdx.x) - kMultiplying;
+  const int32_t first = thread / perRow, chunk = thread % perRow;
   Ring<S::kCount> ring;
-  Walk<width, weight> walk(p);
+  Walk<kWidth<N, form>, weight> walk(p);
   for (Tile t; walk.next(t);) {
+    int32_t rows[rounds];
+    const auto find = [&](int32_t begin) {
+#pragma unroll
+      for (int i = 0; i < rounds; ++i)
+        rows[i] = p.gathered.find(begin + first + i * step, t.end);
+    };
+    if constexpr (gathers && !weight)
+      find(t.begin + t.row);
     const int32_t blocks = depthBlocks(weight ? t.end - t.begin : p.k);
     for (int32_t block = 0; block < blocks; ++block, ring.advance()) {
       const int32_t depth = block * kDepth;
-      char *a = stages + ring.stage * S::kBytes, *b = a + S::kA;
+      if constexpr (gathers && weight)
+        find(t.begin + depth);
+      char *a = stages + ring.stage * S::kBytes;
       Barrier *done = full + ring.stage;
       wait(empty + ring.stage, ring.parity ^ 1); // the first round finds them empty
-      arriveExpecting(done, S::kBytes);
-      if constexpr (weight) {
+      if (thread == 0)
+        copyBoxes<N, form, side>(p, mapA, mapB, t, depth, a, done);
+      if constexpr (gathers) {
+        char *to = side == Side::a ? a : a + S::kA;
+        const int32_t column = (!weight ? depth : side == Side::a ? t.row : t.column) + chunk * 8;
 #pragma unroll
-        for (int i = 0; i < kRows / 64; ++i)
-          copyTile(&mapA, a + i * kBox, done, t.row + i * 64, t.begin + depth);
+        for (int box = 0; box < boxes; ++box)
 #pragma unroll
-        for (int i = 0; i < N / 64; ++i)
-          copyTile(&mapB, b + i * kBox, done, t.column + i * 64, t.begin + depth);
-      } else {
-        copyTile(&mapA, a, done, depth, t.begin + t.row);
-#pragma unroll
-        for (int part = 0; part < N / width; ++part) { // the gate, up
-          char *to = b + part * (width / 64) * kBox;
-          const int32_t column = part * p.n + t.column;
-          if constexpr (isAlongK<form>) {
-            copyTile(&mapB, to, done, depth, column, t.expert);
-          } else {
-#pragma unroll
-            for (int i = 0; i < width / 64; ++i)
-              copyTile(&mapB, to + i * kBox, done, column + i * 64, depth, t.expert);
-          }
-        }
+          for (int i = 0; i < rounds; ++i)
+            p.gathered.copy(swizzledChunk(to + box * kBox, first + i * step, chunk), rows[i],
+                            column + box * 64);
+        arriveAfterChunks(done);
       }
     }
   }
@@ -181,7 +244,7 @@ __device__ inline void storeGated(float (&d)[N / 2], const Place &at, int32_t n,
 }
 
 /// Multiplies all tiles of the block; warpgroups 0 and 1.
-template <int N, Form form, typename C>
+template <int N, Form form, Side side, typename C>
 __device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barrier *empty, C *c) {
   using S = Stages<N>;
   constexpr bool weight = form == Form::weight;
@@ -198,6 +261,8 @@ __device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barri
     for (int32_t block = 0; block < blocks; ++block, ring.advance()) {
       char *a = stages + ring.stage * S::kBytes;
       wait(full + ring.stage, ring.parity);
+      if constexpr (side != Side::none)
+        fenceAsync();
       if constexpr (weight)
         if (depth - block * kDepth < kDepth)
           clearTail<N>(a, depth - block * kDepth);
@@ -235,7 +300,7 @@ __device__ void multiplyAll(const Problem &p, char *stages, Barrier *full, Barri
   }
 }
 
-template <int N, Form form, typename C>
+template <int N, Form form, Side side, typename C>
 __global__ void __launch_bounds__(kThreads, 1)
     groupedKernel(const __grid_constant__ Problem p, const __grid_constant__ TensorMap mapA,
                   const __grid_constant__ TensorMap mapB, C *c) {
@@ -247,7 +312,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   Barrier *empty = full + S::kCount;
   if (threadIdx.x == 0) {
     for (int i = 0; i < S::kCount; ++i) {
-      initBarrier(full + i, 1);
+      initBarrier(full + i, side == Side::none ? 1 : 1 + kGroup);
       initBarrier(empty + i, kMultiplying / kWarp);
     }
     fenceBarriers();
@@ -256,22 +321,45 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x >= kMultiplying) {
     giveRegisters<56>();
     if (threadIdx.x == kMultiplying) {
-      prefetch(&mapA);
-      prefetch(&mapB);
-      copyAll<N, form>(p, mapA, mapB, stages, full, empty);
+      if constexpr (side != Side::a)
+        prefetch(&mapA);
+      if constexpr (side != Side::b)
+        prefetch(&mapB);
     }
+    if (side != Side::none || threadIdx.x == kMultiplying)
+      copyAll<N, form, side>(p, mapA, mapB, stages, full, empty);
   } else {
     takeRegisters<224>();
-    multiplyAll<N, form>(p, stages, full, empty, c);
+    multiplyAll<N, form, side>(p, stages, full, empty, c);
   }
 #endif
 }
 
-template <int N, Form form, typename C>
-void launch(Context &ctx, const Problem &p, const TensorMap &a, const TensorMap &b, C *c) {
+template <int N, Form form, Side side, typename C>
+void launchFor(Context &ctx, const Problem &p, const TensorMap &a, const TensorMap &b, C *c) {
   MOIRE_LAUNCH(streamOf(ctx), dim3(static_cast<unsigned>(multiprocessorsOf(ctx))), dim3(kThreads),
-               Stages<N>::kShared, groupedKernel<N, form, C>, p, a, b, c);
+               Stages<N>::kShared, groupedKernel<N, form, side, C>, p, a, b, c);
 }
+template <int N, Form form, typename C>
+void launch(Context &ctx, Side side, const Problem &p, const TensorMap &a, const TensorMap &b,
+            C *c) {
+  if (side == Side::none)
+    return launchFor<N, form, Side::none>(ctx, p, a, b, c);
+  if constexpr (form == Form::weight)
+    if (side == Side::b)
+      return launchFor<N, form, Side::b>(ctx, p, a, b, c);
+  launchFor<N, form, Side::a>(ctx, p, a, b, c);
+}
+
+Side sideOf(const GroupedGemm &g) {
+  return g.gatherX ? Side::a : g.gatherDy ? Side::b : Side::none;
+}
+Gathered gathered(const GroupedGemm &g, const Routing &r, const bf16 *x, const bf16 *dy) {
+  const bool ofDy = g.gatherDy;
+  return {ofDy ? dy : x, r.rowToPair, int32_t(r.k), int32_t(ofDy ? g.n : g.k)};
+}
+/// How many rows the operand has.
+int64_t rowsOf(const Routing &r, bool gathers) { return gathers ? r.tokens : r.rows(); }
 
 /// 256 columns keep the tensor cores busiest, unless much of the last tile would
 /// lie beyond n.
@@ -289,18 +377,19 @@ bool tensorGroupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r, con
                        const bf16 *w, C *y, const float *bias) {
   if (!takes(g.n, g.k, x, w, y) || !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets, int32_t(r.experts), 0, int32_t(g.n), int32_t(g.k), g.beta, bias,
-                  nullptr};
+  const Problem p{r.offsets, int32_t(r.experts),        0, int32_t(g.n), int32_t(g.k), g.beta, bias,
+                  nullptr,   gathered(g, r, x, nullptr)};
+  const Side side = sideOf(g);
   const bool wide = wideTiles(g.n);
-  const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {kDepth, kRows});
+  const TensorMap a = tensorMap(ctx, x, {g.k, rowsOf(r, g.gatherX)}, {kDepth, kRows});
   if (g.transB) {
     const TensorMap b = tensorMap(ctx, w, {g.k, g.n, r.experts}, {kDepth, wide ? 256 : 128, 1});
-    wide ? launch<256, Form::rowsAlongK>(ctx, p, a, b, y)
-         : launch<128, Form::rowsAlongK>(ctx, p, a, b, y);
+    wide ? launch<256, Form::rowsAlongK>(ctx, side, p, a, b, y)
+         : launch<128, Form::rowsAlongK>(ctx, side, p, a, b, y);
   } else {
     const TensorMap b = tensorMap(ctx, w, {g.n, g.k, r.experts}, {64, kDepth, 1});
-    wide ? launch<256, Form::rowsAlongN>(ctx, p, a, b, y)
-         : launch<128, Form::rowsAlongN>(ctx, p, a, b, y);
+    wide ? launch<256, Form::rowsAlongN>(ctx, side, p, a, b, y)
+         : launch<128, Form::rowsAlongN>(ctx, side, p, a, b, y);
   }
   return true;
 }
@@ -311,17 +400,19 @@ bool tensorGroupedSwiglu(Context &ctx, const GroupedGemm &g, const Routing &r, c
   if (!takes(half, g.k, x, w, y) || reinterpret_cast<uintptr_t>(h) % 16 != 0 ||
       !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets, int32_t(r.experts), 0, int32_t(half), int32_t(g.k), 0, nullptr, h};
+  const Problem p{r.offsets, int32_t(r.experts),        0, int32_t(half), int32_t(g.k), 0, nullptr,
+                  h,         gathered(g, r, x, nullptr)};
+  const Side side = sideOf(g);
   const bool wide = wideTiles(g.n);
-  const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {kDepth, kRows});
+  const TensorMap a = tensorMap(ctx, x, {g.k, rowsOf(r, g.gatherX)}, {kDepth, kRows});
   if (g.transB) {
     const TensorMap b = tensorMap(ctx, w, {g.k, g.n, r.experts}, {kDepth, wide ? 128 : 64, 1});
-    wide ? launch<256, Form::gatedAlongK>(ctx, p, a, b, y)
-         : launch<128, Form::gatedAlongK>(ctx, p, a, b, y);
+    wide ? launch<256, Form::gatedAlongK>(ctx, side, p, a, b, y)
+         : launch<128, Form::gatedAlongK>(ctx, side, p, a, b, y);
   } else {
     const TensorMap b = tensorMap(ctx, w, {g.n, g.k, r.experts}, {64, kDepth, 1});
-    wide ? launch<256, Form::gatedAlongN>(ctx, p, a, b, y)
-         : launch<128, Form::gatedAlongN>(ctx, p, a, b, y);
+    wide ? launch<256, Form::gatedAlongN>(ctx, side, p, a, b, y)
+         : launch<128, Form::gatedAlongN>(ctx, side, p, a, b, y);
   }
   return true;
 }
@@ -330,12 +421,12 @@ bool tensorGroupedWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &
                              const bf16 *dy, float *dw) {
   if (!takes(g.n, g.k, x, dy, dw) || r.rows() == 0 || !hasTensorCores(ctx))
     return false;
-  const Problem p{r.offsets, int32_t(r.experts), int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr,
-                  nullptr};
-  const TensorMap a = tensorMap(ctx, x, {g.k, r.rows()}, {64, kDepth});
-  const TensorMap b = tensorMap(ctx, dy, {g.n, r.rows()}, {64, kDepth});
-  wideTiles(g.n) ? launch<256, Form::weight>(ctx, p, a, b, dw)
-                 : launch<128, Form::weight>(ctx, p, a, b, dw);
+  const Problem p{r.offsets, int32_t(r.experts),   int32_t(g.k), int32_t(g.n), 0, g.beta, nullptr,
+                  nullptr,   gathered(g, r, x, dy)};
+  const TensorMap a = tensorMap(ctx, x, {g.k, rowsOf(r, g.gatherX)}, {64, kDepth});
+  const TensorMap b = tensorMap(ctx, dy, {g.n, rowsOf(r, g.gatherDy)}, {64, kDepth});
+  wideTiles(g.n) ? launch<256, Form::weight>(ctx, sideOf(g), p, a, b, dw)
+                 : launch<128, Form::weight>(ctx, sideOf(g), p, a, b, dw);
   return true;
 }
 

@@ -5,7 +5,7 @@
 //
 // The instructions that CUDA C++ has no name for (PTX ISA, chapters on mbarrier,
 // cp.async.bulk.tensor and wgmma). Tiles in shared memory are 128 bytes wide,
-// swizzled by the copy engine: 16-byte chunk c of row r lies at chunk c ^ (r % 8).
+// swizzled: 16-byte chunk c of row r lies at chunk c ^ (r % 8) (swizzledChunk).
 // They begin at multiples of 1,024 bytes.
 //
 //===----------------------------------------------------------------------===//
@@ -41,6 +41,11 @@ using TensorMap = CUtensorMap;
 /// An address in shared memory, in bytes, as the instructions want it.
 __device__ inline uint32_t sharedAddress(const void *p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+/// Chunk `chunk` of 16 bytes of row `row` of a tile.
+__device__ inline char *swizzledChunk(char *tile, int32_t row, int32_t chunk) {
+  return tile + row * 128 + ((chunk ^ (row & 7)) << 4);
 }
 
 /// The first address from p on that is a multiple of `alignment`, a power of two.
@@ -118,6 +123,21 @@ __device__ inline void copyTile(const TensorMap *map, void *to, Barrier *barrier
                "l"(reinterpret_cast<uint64_t>(map)), "r"(sharedAddress(barrier)), "r"(x), "r"(y),
                "r"(z), "r"(w)
                : "memory");
+}
+/// Copies 16 bytes to shared memory without waiting, or zeros there where `valid` is false;
+/// `from` is then not read.
+__device__ inline void copyChunk(void *to, const void *from, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(sharedAddress(to)),
+               "l"(from), "r"(valid ? 16 : 0)
+               : "memory");
+}
+/// Arrives when this thread's copyChunks so far are done. Their bytes are not counted on the
+/// barrier, and they are ordinary writes: who waits and then lets the tensor cores read them calls
+/// fenceAsync before.
+__device__ inline void arriveAfterChunks(Barrier *barrier) {
+  asm volatile(
+      "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];\n" ::"r"(sharedAddress(barrier))
+      : "memory");
 }
 /// Orders this thread's ordinary writes to shared memory before what the tensor
 /// cores and the copy engine do after the next barrier.

@@ -35,6 +35,9 @@ template <typename T> struct Operand {
   int64_t pitch; ///< elements between rows in memory
   bool along;
   int64_t outer, depth;
+  /// Of rows that are gathered: their pairs, k of each row of `data`.
+  const int32_t *pairs = nullptr;
+  int32_t k = 1;
 };
 
 /// slice[p][i] = operand(i, from + p), zero outside.
@@ -48,7 +51,10 @@ __device__ inline void loadSlice(const Operand<T> &x, int64_t from, Shared slice
     const int i = x.along ? at / kDepth : at % kSize;
     const int p = x.along ? at % kDepth : at / kSize;
     const bool in = i < x.outer && from + p < x.depth;
-    const int64_t element = x.along ? i * x.pitch + from + p : (from + p) * x.pitch + i;
+    int64_t row = x.along ? i : from + p;
+    if (in && x.pairs)
+      row = x.pairs[row] / x.k;
+    const int64_t element = row * x.pitch + (x.along ? from + p : i);
     slice[p * kPitch + i] = in ? float(x.data[element]) : 0.0f;
   }
 }

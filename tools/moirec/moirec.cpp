@@ -385,9 +385,9 @@ int main(int argc, char **argv) {
   if (pipelined && options.expertSlots != 0)
     return usageError("--expert-slots with pp in --mesh is not possible: a micro-batch of a "
                       "pipeline cannot run in parts; leave one of them out");
-  options.epilogues = emit.target != target::TargetKind::cpu;
+  options.richProducts = emit.target != target::TargetKind::cpu;
   // The rates of the flag's own default are a processor's.
-  if (options.epilogues && options.overlapRates.empty())
+  if (options.richProducts && options.overlapRates.empty())
     options.overlapRates = kGpuRates;
   bool stops = !line.stopAfter.empty();
   if (stops)

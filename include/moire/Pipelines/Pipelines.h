@@ -48,7 +48,7 @@ struct CompileOptions {
   bool overlap = true;                         ///< collectives run beside computation
   std::string overlapRates;                    ///< of overlap::Rates::parse
   int64_t logitsLimit = 256;                   ///< MiB of logits that are stored at once
-  bool epilogues = false;           ///< the target's products take GELU and residuals along
+  bool richProducts = false;        ///< the target's take GELU and residuals along, and gather rows
   bool init = false;                ///< fresh weights; the weight file may be missing
   Phase stopAfter = Phase::program; ///< the last phase to run
   bool explainOverlap = false;      ///< print timetables of a pipeline's pairs after overlap

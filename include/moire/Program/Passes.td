@@ -112,6 +112,28 @@ def FuseEpilogues : Pass<"fuse-epilogues", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"epilogues", "epilogues", "Statements that products took along">];
 }
 
+def GatherRows : Pass<"gather-rows", "::mlir::func::FuncOp"> {
+  let summary = "Experts' products read tokens where they lie";
+  let description = [{
+    Where nothing but grouped products and their weights' gradients read the rows that
+    an nn.dispatch makes, these read the tokens themselves and the routing says which.
+    The rows, k of each token, are then neither written nor kept for the backward. For
+    targets whose products can bring rows from anywhere (CUDA); a processor's products
+    copy rows first, so its pipeline leaves this pass out. Rows that come from other
+    ranks stay as they are.
+
+    ```mlir
+    %rows = nn.dispatch %x, %r : tensor<20x32xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> -> tensor<40x32xf32>
+    %y = nn.grouped_matmul %rows, %w, %r : tensor<40x32xf32>, tensor<8x32x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> -> tensor<40x48xf32>
+    ```
+    ~~>
+    ```mlir
+    %y = nn.grouped_matmul %x, %w, %r {gather_rows} : tensor<20x32xf32>, tensor<8x32x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> -> tensor<40x48xf32>
+    ```
+  }];
+  let statistics = [Statistic<"gathered", "gathered", "Dispatches that no longer move rows">];
+}
+
 def SplitParts : Pass<"split-parts", "::mlir::ModuleOp"> {
   let summary = "Rows of experts move and are computed part by part";
   let description = [{

@@ -148,6 +148,20 @@ void copyTile(const TensorMap *map, void *to, Barrier *b, int32_t x, int32_t y, 
   endPhase(b);
 }
 
+char *swizzledChunk(char *tile, int32_t row, int32_t chunk) {
+  return tile + row * 128 + ((chunk ^ (row & 7)) << 4);
+}
+void copyChunk(char *to, const void *from, bool valid) {
+  if (sharedAddress(to) % 16 || (valid && reinterpret_cast<uintptr_t>(from) % 16))
+    fail("16 bytes are copied between addresses that are not multiples of 16");
+  if (to < memory().begin || to + 16 > memory().end)
+    fail("16 bytes are copied beyond shared memory");
+  if (valid)
+    std::memcpy(to, from, 16);
+  else
+    std::memset(to, 0, 16);
+}
+
 void syncSome(int threads) {
   if (++named.arrived == threads) {
     named.arrived = 0;

@@ -49,6 +49,11 @@ inline void prefetch(const TensorMap *) {}
 void copyTile(const TensorMap *map, void *to, Barrier *b, int32_t x, int32_t y, int32_t z = 0,
               int32_t w = 0);
 
+/// Done when it is started, as all copies.
+void copyChunk(char *to, const void *from, bool valid);
+inline void arriveAfterChunks(Barrier *b) { arrive(b); }
+char *swizzledChunk(char *tile, int32_t row, int32_t chunk);
+
 inline float exp2Fast(float x) { return std::exp2(x); }
 
 void syncSome(int threads);

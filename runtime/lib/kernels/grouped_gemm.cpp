@@ -98,6 +98,32 @@ void runPieces(Context &ctx, std::vector<Piece> &pieces, Body &&body) {
                    });
   parallelTasks(ctx, pieces.size(), [&](int64_t i) { body(pieces[i]); });
 }
+
+/// Scratch memory for `bytes`, and behind it for the rows of an operand that a product
+/// gathers: products here read rows that lie one after the other.
+class Memory {
+public:
+  Memory(Context &ctx, int64_t bytes, const GroupedGemm &g, const Routing &r, int64_t element)
+      : ctx(ctx), r(r), begin(ceilTo(bytes, 64)) {
+    const int64_t width = g.gatherX ? g.k : g.gatherDy ? g.n : 0;
+    data = static_cast<char *>(ctx.scratch(begin + r.rows() * width * element));
+  }
+  float *floats() { return reinterpret_cast<float *>(data); }
+  /// x, or if it is [T, width] and to be gathered, its rows in the order of experts.
+  template <typename T> const T *rows(bool gathered, int64_t width, const T *x) {
+    if (!gathered)
+      return x;
+    auto *to = reinterpret_cast<T *>(data + begin);
+    dispatch(ctx, r, width, x, to);
+    return to;
+  }
+
+private:
+  Context &ctx;
+  const Routing &r;
+  int64_t begin;
+  char *data;
+};
 } // namespace
 
 template <>
@@ -119,9 +145,10 @@ void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
                           whole.column, whole.columns});
     }
   const int64_t room = kManyRows * (g.k + kBlock);
-  auto *memory = static_cast<float *>(ctx.scratch(ctx.threads * room * sizeof(float)));
+  Memory memory(ctx, ctx.threads * room * sizeof(float), g, r, sizeof(float));
+  x = memory.rows(g.gatherX, g.k, x);
   runPieces(ctx, pieces, [&](const Piece &p) {
-    float *mine = memory + room * (ctx.threads > 1 ? omp_get_thread_num() : 0);
+    float *mine = memory.floats() + room * (ctx.threads > 1 ? omp_get_thread_num() : 0);
     const float *we = w + p.expert * g.k * g.n;
     float *ye = y + p.row * g.n + p.column;
     if (bias)
@@ -151,6 +178,9 @@ void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
                                 (end - begin) * sizeof(float));
                   });
   }
+  Memory memory(ctx, 0, g, r, sizeof(float));
+  x = memory.rows(g.gatherX, g.k, x);
+  dy = memory.rows(g.gatherDy, g.n, dy);
   runPieces(ctx, pieces, [&](const Piece &p) {
     const int64_t first = r.offsets[p.expert];
     const int64_t rows = r.offsets[p.expert + 1] - first;
@@ -165,12 +195,14 @@ void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
 //===----------------------------------------------------------------------===//
 
 namespace {
+int64_t blockBytes(const Context &ctx) {
+  return ctx.threads * kBgemmFloats * int64_t(sizeof(float));
+}
+
 /// body(memory, row, rows, column, columns) for the blocks of a [rows, columns]
-/// result of each piece.
+/// result of each piece; memory: blockBytes() of it.
 template <typename Body>
-void runBlocks(Context &ctx, std::vector<Piece> &pieces, Body &&body) {
-  auto *memory =
-      static_cast<float *>(ctx.scratch(ctx.threads * kBgemmFloats * sizeof(float)));
+void runBlocks(Context &ctx, std::vector<Piece> &pieces, float *memory, Body &&body) {
   runPieces(ctx, pieces, [&](const Piece &p) {
     float *mine = memory + kBgemmFloats * (ctx.threads > 1 ? omp_get_thread_num() : 0);
     for (int64_t i = 0; i < p.rows; i += kBlockRows)
@@ -187,13 +219,15 @@ void groupedOfBf16(Context &ctx, const GroupedGemm &g, const Routing &r, const b
   for (int64_t e = 0; e < r.experts; ++e)
     if (int64_t rows = r.offsets[e + 1] - r.offsets[e])
       cut(pieces, e, r.offsets[e], rows, g.n);
-  runBlocks(ctx, pieces, [&](float *memory, int64_t e, int64_t row, int64_t rows,
-                             int64_t column, int64_t columns) {
-    bgemm(false, g.transB, rows, columns, g.k, 1, x + row * g.k, g.k,
-          w + e * g.k * g.n + (g.transB ? column * g.k : column), g.transB ? g.k : g.n,
-          g.beta, y + row * g.n + column, g.n, bias ? bias + e * g.n + column : nullptr,
-          memory);
-  });
+  Memory memory(ctx, blockBytes(ctx), g, r, sizeof(bf16));
+  x = memory.rows(g.gatherX, g.k, x);
+  runBlocks(
+      ctx, pieces, memory.floats(),
+      [&](float *mine, int64_t e, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+        bgemm(false, g.transB, rows, columns, g.k, 1, x + row * g.k, g.k,
+              w + e * g.k * g.n + (g.transB ? column * g.k : column), g.transB ? g.k : g.n, g.beta,
+              y + row * g.n + column, g.n, bias ? bias + e * g.n + column : nullptr, mine);
+      });
 }
 } // namespace
 
@@ -216,13 +250,17 @@ void groupedGemmWeightGrad(Context &ctx, const GroupedGemm &g, const Routing &r,
   for (int64_t e = 0; e < r.experts; ++e)
     for (int64_t row = 0; row < g.k; row += kBlock)
       cut(pieces, e, row, std::min(kBlock, g.k - row), g.n);
-  runBlocks(ctx, pieces, [&](float *memory, int64_t e, int64_t row, int64_t rows,
-                             int64_t column, int64_t columns) {
-    const int64_t first = r.offsets[e];
-    bgemm(true, false, rows, columns, r.offsets[e + 1] - first, 1, x + first * g.k + row,
-          g.k, dy + first * g.n + column, g.n, g.beta, dw + (e * g.k + row) * g.n + column,
-          g.n, nullptr, memory);
-  });
+  Memory memory(ctx, blockBytes(ctx), g, r, sizeof(bf16));
+  x = memory.rows(g.gatherX, g.k, x);
+  dy = memory.rows(g.gatherDy, g.n, dy);
+  runBlocks(
+      ctx, pieces, memory.floats(),
+      [&](float *mine, int64_t e, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+        const int64_t first = r.offsets[e];
+        bgemm(true, false, rows, columns, r.offsets[e + 1] - first, 1, x + first * g.k + row, g.k,
+              dy + first * g.n + column, g.n, g.beta, dw + (e * g.k + row) * g.n + column, g.n,
+              nullptr, mine);
+      });
 }
 
 } // namespace moire::rt

@@ -273,6 +273,91 @@ TEST(GroupedGemm, SwigluOfTheHalves) {
     }
 }
 
+namespace {
+/// A product whose rows are gathered is, to the last bit, that of the rows that dispatch()
+/// makes: forward, SwiGLU and both weights' gradients.
+template <typename T> void gatheredIsDispatched(const Case &c, int64_t n, int64_t k) {
+  const auto of = [](const Floats &from) { return std::vector<T>(from.begin(), from.end()); };
+  const auto same = [](const auto &a, const auto &b) {
+    return std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
+  };
+  Context ctx(2);
+  Routed x(ctx, c);
+  const int64_t pairs = c.tokens * c.k, rows = *x.r.count(), sizeW = c.experts * k * n;
+  std::vector<T> tokens = of(random(c.tokens * k, 1)), dOut = of(random(c.tokens * n, 2));
+  for (int64_t t = 0; t < c.tokens; ++t) { // what nobody chose is not to be seen anywhere
+    const auto *ids = c.ids.data() + t * c.k;
+    if (std::all_of(ids, ids + c.k, [](int64_t id) { return id == -1; })) {
+      std::fill_n(tokens.begin() + t * k, k, T(NAN));
+      std::fill_n(dOut.begin() + t * n, n, T(NAN));
+    }
+  }
+  const std::vector<T> w = of(random(sizeW, 3)), dy = of(random(pairs * n, 4)),
+                       in = of(random(pairs * k, 5)), before = of(random(pairs * n, 6));
+  const Floats bias = random(c.experts * n, 7), dwBefore = random(sizeW, 8);
+  std::vector<T> sorted(pairs * k), sortedDy(pairs * n);
+  dispatch(ctx, x.r, k, tokens.data(), sorted.data());
+  dispatch(ctx, x.r, n, dOut.data(), sortedDy.data());
+  for (bool transB : {false, true}) {
+    std::vector<T> y[3], h[2];
+    Floats wide[2];
+    for (int gather : {0, 1}) {
+      const T *from = gather ? tokens.data() : sorted.data();
+      GroupedGemm g{n, k, transB};
+      g.gatherX = gather;
+      y[gather] = before;
+      groupedGemm(ctx, g, x.r, from, w.data(), y[gather].data(), bias.data());
+      g.beta = 1;
+      groupedGemm(ctx, g, x.r, from, w.data(), y[gather].data());
+      wide[gather] = Floats(pairs * n, 42.0f);
+      g.beta = 0;
+      groupedGemm(ctx, g, x.r, from, w.data(), wide[gather].data());
+    }
+    EXPECT_TRUE(same(y[0], y[1])) << "forward";
+    EXPECT_TRUE(same(wide[0], wide[1])) << "forward, float";
+    for (int gather : {0, 1}) {
+      GroupedGemm g{n, k, transB};
+      g.gatherX = gather;
+      y[gather] = before;
+      h[gather] = std::vector<T>(pairs * n / 2, T(42.0f));
+      groupedGemmSwiglu(ctx, g, x.r, gather ? tokens.data() : sorted.data(), w.data(),
+                        y[gather].data(), h[gather].data());
+    }
+    EXPECT_TRUE(same(y[0], y[1]) && same(h[0], h[1])) << "SwiGLU";
+    for (int64_t i = rows * n; i < pairs * n; ++i)
+      EXPECT_EQ(float(y[1][i]), float(before[i])) << "a row that is not there was written";
+  }
+  for (float beta : {0.0f, 1.0f})
+    for (bool ofDy : {false, true}) {
+      Floats dw[2] = {dwBefore, dwBefore};
+      for (int gather : {0, 1}) {
+        GroupedGemm g{n, k, false, beta};
+        (ofDy ? g.gatherDy : g.gatherX) = gather;
+        const T *lhs = ofDy ? in.data() : gather ? tokens.data() : sorted.data();
+        const T *rhs = !ofDy ? dy.data() : gather ? dOut.data() : sortedDy.data();
+        groupedGemmWeightGrad(ctx, g, x.r, lhs, rhs, dw[gather].data());
+      }
+      EXPECT_TRUE(same(dw[0], dw[1])) << "a weight's gradient, beta " << beta;
+      for (float v : dw[1])
+        ASSERT_TRUE(std::isfinite(v));
+    }
+}
+} // namespace
+
+TEST(GroupedGemm, GatheredRowsAreThoseOfDispatch) {
+  std::vector<Case> all = cases();
+  // Pairs without an expert, among them both of token 5.
+  all.push_back({131, 2, 3, {}});
+  for (int64_t i = 0; i < 262; ++i)
+    all.back().ids.push_back(i % 7 == 3 || i / 2 == 5 ? -1 : i * i % 11 % 3);
+  for (const Case &c : all) {
+    gatheredIsDispatched<float>(c, 24, 67);
+    gatheredIsDispatched<bf16>(c, 24, 67);
+    gatheredIsDispatched<bf16>(c, 136, 72); // tensor cores: tiles of 128 columns
+  }
+  gatheredIsDispatched<bf16>(all.front(), 256, 72); // of 256
+}
+
 // An expert gets other numbers of rows under other plans; what a row becomes must not
 // change by that.
 TEST(GroupedGemm, ARowsBitsDoNotDependOnHowManyThereAre) {

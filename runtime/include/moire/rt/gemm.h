@@ -52,6 +52,9 @@ struct GroupedGemm {
   int64_t n, k;
   bool transB = false;
   float beta = 0;
+  /// x, or dy, is [T, …]: a row of each token, and row r is that of r's token.
+  /// Not both; gatherDy for groupedGemmWeightGrad alone.
+  bool gatherX = false, gatherDy = false;
 };
 template <typename A, typename C>
 void groupedGemm(Context &ctx, const GroupedGemm &g, const Routing &r,
