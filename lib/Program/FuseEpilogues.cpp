@@ -22,14 +22,18 @@ using namespace moire::program;
 
 static MemRefType typeOf(Value place) { return cast<MemRefType>(place.getType()); }
 
-/// The buffer that `place` covers from its first to its last element in order.
-static exec::BufferOp wholeBuffer(Value place) {
-  auto buffer = exec::rootOf(place).getDefiningOp<exec::BufferOp>();
-  if (!buffer || !exec::isDense(place.getType()) ||
-      typeOf(place).getNumElements() != buffer.getType().getNumElements())
+/// The memory, of the arena or of a stage's slot, that `place` covers from its first to its last
+/// element in order; null where it covers less.
+static Value wholeMemory(Value place) {
+  Value root = exec::rootOf(place);
+  if (!isa_and_nonnull<exec::BufferOp, exec::KeptOp>(root.getDefiningOp()) ||
+      !exec::isDense(place.getType()) ||
+      typeOf(place).getNumElements() != typeOf(root).getNumElements())
     return {};
-  return buffer;
+  return root;
 }
+
+static Type elementTypeOf(Value place) { return typeOf(place).getElementType(); }
 
 namespace {
 struct Touch {
@@ -39,11 +43,18 @@ struct Touch {
 
 struct FuseEpilogues : program::impl::FuseEpiloguesBase<FuseEpilogues> {
   void runOnOperation() override {
-    auto func = getOperation().lookupSymbol<func::FuncOp>("micro_step");
-    if (!func || !func.getBody().hasOneBlock())
-      return;
-    collectTouches(func);
     SymbolTable symbols(getOperation());
+    for (auto func : getOperation().getOps<func::FuncOp>())
+      if (func.getBody().hasOneBlock())
+        fuseIn(func, symbols);
+  }
+
+private:
+  DenseMap<Value, SmallVector<Touch>> touches; ///< by root, in order
+
+  void fuseIn(func::FuncOp func, SymbolTable &symbols) {
+    touches.clear();
+    collectTouches(func);
     SmallVector<exec::GemmOp> products(func.getBody().getOps<exec::GemmOp>());
     for (exec::GemmOp product : products)
       fuse(product, symbols);
@@ -55,9 +66,6 @@ struct FuseEpilogues : program::impl::FuseEpiloguesBase<FuseEpilogues> {
       if (isOpTriviallyDead(&op))
         op.erase();
   }
-
-private:
-  DenseMap<Value, SmallVector<Touch>> touches; ///< by root, in order
 
   /// What `op` touches, as touched by `at`.
   void addTouches(Operation &op, Operation *at) {
@@ -100,8 +108,11 @@ private:
         return touch.op;
     return nullptr;
   }
-  /// Whether anything after `op`, or a second operand of it, touches the memory.
+  /// Whether anything after `op`, or a second operand of it, touches the memory. What lies in a
+  /// slot is kept for other functions.
   bool usedBesides(Value root, Operation *op) {
+    if (root.getDefiningOp<exec::KeptOp>())
+      return true;
     int64_t times = 0;
     for (const Touch &touch : touches.lookup(root)) {
       if (op->isBeforeInBlock(touch.op))
@@ -111,17 +122,17 @@ private:
     return times > 1;
   }
 
-  /// Whether `place` is columns [first, first + count) of a buffer of 2 * count.
-  static bool isHalf(Value place, exec::BufferOp buffer, int64_t first) {
+  /// Whether `place` is columns [first, first + count) of memory with 2 * count.
+  static bool isHalf(Value place, Value memory, int64_t first) {
     auto view = place.getDefiningOp<exec::ViewOp>();
     auto shape = typeOf(place).getShape();
-    return view && view.getSource() == buffer.getResult() && (int64_t)view.getOffset() == first &&
-           shape.size() == 2 && buffer.getType().getNumElements() == 2 * shape[0] * shape[1] &&
+    return view && view.getSource() == memory && (int64_t)view.getOffset() == first &&
+           shape.size() == 2 && typeOf(memory).getNumElements() == 2 * shape[0] * shape[1] &&
            exec::stridesOf(typeOf(place)) == SmallVector<int64_t>{2 * shape[1], 1};
   }
 
   void fuseSwiglu(exec::GroupedGemmOp product, SymbolTable &symbols) {
-    exec::BufferOp halves = wholeBuffer(product.getResult());
+    Value halves = wholeMemory(product.getResult());
     auto launch =
         halves ? dyn_cast_or_null<exec::LaunchOp>(firstAfter(halves, product)) : exec::LaunchOp();
     if (!launch || product.getGated() || launch.getInputs().size() != 2 ||
@@ -129,10 +140,10 @@ private:
         !isSwiglu(symbols.lookup<exec::KernelOp>(launch.getKernel())))
       return;
     auto shape = typeOf(product.getResult()).getShape();
-    exec::BufferOp target = wholeBuffer(launch.getOutputs()[0]);
+    Value target = wholeMemory(launch.getOutputs()[0]);
     if (!target || target == halves || !isHalf(launch.getInputs()[0], halves, 0) ||
         !isHalf(launch.getInputs()[1], halves, shape[1] / 2) ||
-        target.getType().getElementType() != halves.getType().getElementType() ||
+        elementTypeOf(target) != elementTypeOf(halves) ||
         touchedBetween(target, product, launch, /*writesOnly=*/false))
       return;
     Value gated = matrixBefore(product, launch.getOutputs()[0], {shape[0], shape[1] / 2});
@@ -145,14 +156,14 @@ private:
 
   /// `place` as a matrix of this shape, named before `op`.
   Value matrixBefore(Operation *op, Value place, ArrayRef<int64_t> shape) {
-    exec::BufferOp buffer = wholeBuffer(place);
-    if (!buffer->isBeforeInBlock(op))
-      buffer->moveBefore(op);
-    auto type = MemRefType::get(shape, buffer.getType().getElementType());
-    if (type == buffer.getType())
-      return buffer;
+    Value memory = wholeMemory(place);
+    if (!memory.getDefiningOp()->isBeforeInBlock(op))
+      memory.getDefiningOp()->moveBefore(op);
+    auto type = MemRefType::get(shape, elementTypeOf(memory));
+    if (type == memory.getType())
+      return memory;
     OpBuilder b(op);
-    return b.create<exec::ViewOp>(op->getLoc(), type, buffer.getResult(), 0);
+    return b.create<exec::ViewOp>(op->getLoc(), type, memory, 0);
   }
 
   /// `product` with another result and, perhaps, something more to read or keep.
@@ -184,7 +195,7 @@ private:
   }
 
   void fuse(exec::GemmOp product, SymbolTable &symbols) {
-    exec::BufferOp sums = wholeBuffer(product.getResult());
+    Value sums = wholeMemory(product.getResult());
     if (!sums || product.hasEpilogue() || product.getMode() != exec::Mode::overwrite ||
         typeOf(product.getResult()).getRank() != 2)
       return;
@@ -206,10 +217,9 @@ private:
       fuseNorm(product, sums, norm);
   }
 
-  void fuseGelu(exec::GemmOp product, exec::BufferOp sums, exec::LaunchOp launch) {
-    exec::BufferOp target = wholeBuffer(launch.getOutputs()[0]);
-    if (!target || !wholeBuffer(launch.getInputs()[0]) ||
-        target.getType().getElementType() != sums.getType().getElementType() ||
+  void fuseGelu(exec::GemmOp product, Value sums, exec::LaunchOp launch) {
+    Value target = wholeMemory(launch.getOutputs()[0]);
+    if (!target || !wholeMemory(launch.getInputs()[0]) || elementTypeOf(target) != elementTypeOf(sums) ||
         (target != sums && touchedBetween(target, product, launch, false)))
       return;
     auto shape = typeOf(product.getResult()).getShape();
@@ -221,14 +231,13 @@ private:
 
   /// The sum of the product, at one of two places, and the residual at the other one
   /// is written to `sum` by `reader`. Returns whether the product now does it.
-  bool fuseSum(exec::GemmOp product, exec::BufferOp sums, Operation *reader, Value lhs, Value rhs,
-               Value sum, bool erase = true) {
-    Value other = exec::rootOf(lhs) == sums.getResult() ? rhs : lhs;
-    exec::BufferOp residual = wholeBuffer(other), target = wholeBuffer(sum);
-    if (!residual || !target || residual == sums || !wholeBuffer(other == lhs ? rhs : lhs) ||
-        !residual.getType().getElementType().isF32() ||
-        !target.getType().getElementType().isF32() ||
-        residual.getType().getNumElements() != sums.getType().getNumElements() ||
+  bool fuseSum(exec::GemmOp product, Value sums, Operation *reader, Value lhs, Value rhs, Value sum,
+               bool erase = true) {
+    Value other = exec::rootOf(lhs) == sums ? rhs : lhs;
+    Value residual = wholeMemory(other), target = wholeMemory(sum);
+    if (!residual || !target || residual == sums || !wholeMemory(other == lhs ? rhs : lhs) ||
+        !elementTypeOf(residual).isF32() || !elementTypeOf(target).isF32() ||
+        typeOf(residual).getNumElements() != typeOf(sums).getNumElements() ||
         (target != sums && usedBesides(sums, reader)) ||
         touchedBetween(residual, product, reader, /*writesOnly=*/target != residual) ||
         (target != sums && touchedBetween(target, product, reader, false)))
@@ -242,7 +251,7 @@ private:
   }
 
   /// The normalization then reads the sum instead of making it.
-  template <typename Norm> void fuseNorm(exec::GemmOp product, exec::BufferOp sums, Norm norm) {
+  template <typename Norm> void fuseNorm(exec::GemmOp product, Value sums, Norm norm) {
     if (!norm.getResidual())
       return;
     Value sum = norm.getSum();

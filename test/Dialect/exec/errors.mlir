@@ -349,6 +349,24 @@ func.func @grouped_experts(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<2
 
 // -----
 
+func.func @grouped_gathered(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<3x5x6xf32>, %y: memref<8x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{rows has shape [8, 5] but must have [4, 5]}}
+  exec.grouped_gemm %x, %w, %r to %y {gather_rows} : memref<8x5xf32>, memref<3x5x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_gathers_both(%m: memref<48xi32>, %x: memref<4x5xf32>, %w: memref<3x5x6xf32>, %y: memref<4x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{gathers both sides, of which one at most can be tokens}}
+  exec.grouped_gemm_grad_weight %x, %y, %r to %w {gather_lhs, gather_rhs} : memref<4x5xf32>, memref<4x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> to memref<3x5x6xf32>
+  return
+}
+
+// -----
+
 func.func @grouped_rows(%m: memref<48xi32>, %x: memref<7x5xf32>, %w: memref<3x5x6xf32>, %y: memref<8x6xf32>) {
   %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
   // expected-error @+1 {{lhs has shape [7, 5] but must have [8, 5]}}

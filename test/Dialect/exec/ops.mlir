@@ -162,6 +162,10 @@ func.func @experts(%logits: memref<20x8xf32>, %weights: memref<20x2xf32>, %ids: 
   exec.grouped_gemm %rows, %w, %r to %wide swiglu %gated : memref<40x32xf32>, memref<8x32x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<40x48xf32> swiglu memref<40x24xf32>
   // CHECK: exec.grouped_gemm_grad_weight %arg5, %arg7, %[[R]] to %arg6 mode add_after_first :
   exec.grouped_gemm_grad_weight %rows, %wide, %r to %w mode add_after_first : memref<40x32xf32>, memref<40x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<8x32x48xf32>
+  // CHECK: exec.grouped_gemm %arg4, %arg6, %[[R]] to %arg7 {{{gather_rows}}} :
+  exec.grouped_gemm %x, %w, %r to %wide {gather_rows} : memref<20x32xf32>, memref<8x32x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<40x48xf32>
+  // CHECK: exec.grouped_gemm_grad_weight %arg4, %arg7, %[[R]] to %arg6 {{{gather_lhs}}} :
+  exec.grouped_gemm_grad_weight %x, %wide, %r to %w {gather_lhs} : memref<20x32xf32>, memref<40x48xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<8x32x48xf32>
   // CHECK: exec.combine %arg5 weights %arg1, %[[R]] to %arg4 :
   exec.combine %rows weights %weights, %r to %x : memref<40x32xf32> weights memref<20x2xf32>, !nn.routing<tokens = 20, k = 2, experts = 8> to memref<20x32xf32>
   // CHECK: exec.combine_grad %arg5, %arg1, %arg4, %[[R]] to rows %arg5 weights %arg1 :

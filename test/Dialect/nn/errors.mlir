@@ -562,6 +562,24 @@ func.func @grouped_matmul_grad_weight_rows(%x: tensor<8x5xf32>, %y: tensor<4x6xf
 
 // -----
 
+func.func @grouped_matmul_gathered(%x: tensor<8x5xf32>, %w: tensor<3x5x6xf32>, %r: !nn.routing<tokens = 4, k = 2, experts = 3>) {
+  // expected-error @+2 {{rows 'tensor<8x5xf32>' must have rank 2 and first size 4}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.grouped_matmul %x, %w, %r {gather_rows} : tensor<8x5xf32>, tensor<3x5x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_matmul_grad_weight_gathered(%x: tensor<4x5xf32>, %y: tensor<4x6xf32>, %r: !nn.routing<tokens = 4, k = 2, experts = 3>) {
+  // expected-error @+2 {{gathers both sides, of which one at most can be tokens}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %0 = nn.grouped_matmul_grad_weight %x, %y, %r {gather_lhs, gather_rhs} : tensor<4x5xf32>, tensor<4x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x5x6xf32>
+  return
+}
+
+// -----
+
 func.func @per_expert_experts(%x: tensor<4x5xf32>, %r: !nn.routing<tokens = 4, k = 2, experts = 3>) {
   // expected-error @+2 {{values 'tensor<4x5xf32>' must have rank 2 and first size 3}}
   // expected-error @+1 {{failed to infer returned types}}

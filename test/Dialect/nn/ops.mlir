@@ -128,6 +128,12 @@ func.func @experts(%x: tensor<4x8xf32>, %l: tensor<4x3xf32>, %b: tensor<3xf32>, 
   %3 = nn.grouped_matmul %2, %w, %r {transpose_weight} : tensor<8x5xf32>, tensor<3x8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
   // CHECK: nn.grouped_matmul_grad_weight %{{.*}}, %{{.*}}, %{{.*}} : tensor<8x8xf32>, tensor<8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<3x8x5xf32>
   %4 = nn.grouped_matmul_grad_weight %1, %2, %r : tensor<8x8xf32>, tensor<8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x8x5xf32>
+  // CHECK: nn.grouped_matmul %arg0, %{{.*}}, %{{.*}} {gather_rows} : tensor<4x8xf32>, tensor<3x8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
+  %gathered = nn.grouped_matmul %x, %w, %r {gather_rows} : tensor<4x8xf32>, tensor<3x8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
+  // CHECK: nn.grouped_matmul_grad_weight %arg0, %{{.*}}, %{{.*}} {gather_lhs} : tensor<4x8xf32>, tensor<8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<3x8x5xf32>
+  %left = nn.grouped_matmul_grad_weight %x, %2, %r {gather_lhs} : tensor<4x8xf32>, tensor<8x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x8x5xf32>
+  // CHECK: nn.grouped_matmul_grad_weight %{{.*}}, %arg0, %{{.*}} {gather_rhs} : tensor<8x5xf32>, tensor<4x8xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<3x5x8xf32>
+  %right = nn.grouped_matmul_grad_weight %2, %x, %r {gather_rhs} : tensor<8x5xf32>, tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<3x5x8xf32>
   // CHECK: nn.per_expert %{{.*}}, %{{.*}} : tensor<3x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
   %5 = nn.per_expert %v, %r : tensor<3x5xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x5xf32>
   // CHECK: nn.per_expert_sum %{{.*}}, %{{.*}} : tensor<8x5xf32>, <tokens = 4, k = 2, experts = 3> -> tensor<3x5xf32>
