@@ -26,19 +26,24 @@ step() {
   return $rc
 }
 
-unit_tests() {
-  local rc=0 binary half pids=()
-  # These compute on one core, and longer than all others together: two halves side by side.
+# halves BINARY…: tests that compute on one core, in two halves side by side.
+halves() {
+  local rc=0 half binary pids=()
   for half in 0 1; do
     (
       export GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$half
-      build/bin/scheduling-tests --gtest_brief=1 || rc=1
-      build/bin/planner-tests --gtest_brief=1 || rc=1
+      for binary in "$@"; do "$binary" --gtest_brief=1 || rc=1; done
       exit $rc
     ) &
     pids+=($!)
   done
   for half in "${pids[@]}"; do wait "$half" || rc=1; done
+  return $rc
+}
+
+unit_tests() {
+  local rc=0 binary
+  halves build/bin/scheduling-tests build/bin/planner-tests || rc=1
   for binary in build/bin/*-tests; do
     case $binary in
       */cuda-model-tests) ;; # by itself, below
@@ -49,7 +54,7 @@ unit_tests() {
   return $rc
 }
 
-cuda_runtime() { ninja -C build cuda && build/bin/cuda-model-tests --gtest_brief=1; }
+cuda_runtime() { ninja -C build cuda && halves build/bin/cuda-model-tests; }
 
 compile_for_cuda() {
   if ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
@@ -103,7 +108,7 @@ step "corpus: bf16, trainers and interpreter, against PyTorch's autocast" python
   --build build --precision bf16 --phase trainer kernels
 step "CUDA runtime: compiled, and its kernels in the model of a GPU" cuda_runtime
 step "corpus: CUDA programs, executed by the model of a GPU, against PyTorch" python3 utils/check-corpus.py \
-  --build build --target cuda-model --no-batch16 --entry llama_dyn23 bert_dyn18
+  --build build --target cuda-model --no-batch16 --entry llama_dyn23 bert_dyn18 mixtral_contrib_moe_dyn20
 step "plans: a CUDA program of many ranks, executed by the model of a GPU, against one CPU rank" \
   python3 utils/check-plans.py --build build --binaries 1 --target cuda-model --steps 2 \
   --entry mixtral_batched_dyn18 --tp 1 2 --zero 2 3 --seed 1
@@ -111,6 +116,10 @@ step "plans: a CUDA pipeline, executed by the model of a GPU, against one CPU ra
   python3 utils/check-plans.py --build build --binaries 1 --target cuda-model --steps 2 \
   --entry mixtral_batched_dyn18 --pp 2 --tp 1 --zero 0 --drop-order none \
   --only pp=2,dp=1,ep=2,tp=1 "accumulate 4 dualpipe"
+step "plans: a CUDA pipeline without collectives, a whole step as one graph" \
+  python3 utils/check-plans.py --build build --binaries 1 --target cuda-model --steps 2 \
+  --entry mixtral_batched_dyn18 --pp 2 --tp 1 --zero 0 --drop-order none \
+  --only pp=2,dp=1,ep=1,tp=1 "accumulate 4 dualpipe"
 step "routers: micro-batches of a CUDA program in parts" python3 utils/check-routers.py --build build \
   --slots --target cuda-model --steps 2
 step "corpus: CUDA programs compile without a warning" compile_for_cuda

@@ -42,8 +42,20 @@ cudnn_frontend() {
     echo "setup: no cuDNN frontend: python3 -m pip cannot install nvidia-cudnn-frontend"
 }
 
+# Where CUDA is: its disassembler, to look at the matrix kernels' machine code.
+disassembler() {
+  local nvcc
+  nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+  [ -x "$nvcc" ] && command -v python3 >/dev/null || return 0
+  command -v nvdisasm >/dev/null || [ -x "${nvcc%/*}/nvdisasm" ] && return 0
+  python3 -c 'import glob, sys; sys.exit(not any(glob.glob(p + "/nvidia/*/bin/nvdisasm") for p in sys.path))' &&
+    return 0
+  python3 -m pip install -q --no-deps --break-system-packages nvidia-cuda-nvdisasm==13.2.51 >/dev/null 2>&1 ||
+    echo "setup: no nvdisasm: python3 -m pip cannot install nvidia-cuda-nvdisasm"
+}
+
 if [ ${#missing[@]} -eq 0 ]; then
-  [ "${1:-}" = --check ] || cudnn_frontend
+  [ "${1:-}" = --check ] || { cudnn_frontend; disassembler; }
   echo "setup: all ${#packages[@]} packages are installed"
   exit 0
 fi
@@ -72,4 +84,5 @@ if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive \
   exit 1
 fi
 cudnn_frontend
+disassembler
 echo "setup: done"

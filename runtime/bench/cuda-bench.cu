@@ -125,6 +125,8 @@ void gemms(Bench &b) {
     b.run(name + ", with bias", work, true, [&] {
       gemm<bf16, bf16>(b.ctx, {s.m, s.n, s.k}, x, w, y, bias);
     });
+    b.run(name + ", w [E, n, k], tokens gathered", work, true,
+          [&] { groupedGemm<bf16, bf16>(ctx, gathering, r, x, w, y, nullptr); });
     b.run(name + ", input gradient", work, true, [&] {
       gemm<bf16, bf16>(b.ctx, {s.m, s.k, s.n, false, true}, y, w, x, nullptr);
     });
@@ -162,6 +164,8 @@ void experts(Bench &b) {
     Random<float> dw(ctx, s.experts * s.dim * s.hidden, 5), weights(ctx, rows, 6);
     const double work = 2.0 * rows * s.dim * s.hidden;
     const GroupedGemm up{s.hidden, s.dim}, upT{s.hidden, s.dim, true}, down{s.dim, s.hidden, true};
+    GroupedGemm gathering = upT; // to compare with upT and dispatch
+    gathering.gatherX = true;
     b.run(name + ", w [E, k, n]", work, true,
           [&] { groupedGemm<bf16, bf16>(ctx, up, r, sent, w, y, nullptr); });
     b.run(name + ", w [E, n, k]", work, true,
@@ -170,6 +174,8 @@ void experts(Bench &b) {
           [&] { groupedGemm<bf16, bf16>(ctx, down, r, y, w, sent, nullptr); });
     b.run(name + ", weight gradient in float", work, true,
           [&] { groupedGemmWeightGrad<bf16>(ctx, up, r, sent, y, dw); });
+    b.run(name + ", weight gradient in float, tokens gathered", work, true,
+          [&] { groupedGemmWeightGrad<bf16>(ctx, gathering, r, x, y, dw); });
     const double moved = 2.0 * rows * s.dim;
     b.run(name + ", route", 16.0 * rows, false, [&] { route(ctx, r, deviceIds.as<int64_t>()); });
     b.run(name + ", dispatch", moved * 2, false, [&] { dispatch<bf16>(ctx, r, s.dim, x, sent); });
