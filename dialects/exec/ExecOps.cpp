@@ -216,6 +216,10 @@ LogicalResult GroupedGemmOp::verify() {
       failed(expect(*this, "weight", getWeight(), weight)) ||
       failed(expectElement(*this, "weight", getWeight(), getRows())))
     return failure();
+  if (failed(expect(*this, "bias", getBias(), {routing.getExperts(), n})))
+    return failure();
+  if (getGated() && getBias())
+    return emitOpError("has a bias and swiglu; one of them can be in a product");
   if (getGated() && n % 2 != 0)
     return emitOpError("has ") << n << " columns but swiglu needs two halves";
   if (failed(expect(*this, "swiglu", getGated(), {routing.getRows(), n / 2})) ||

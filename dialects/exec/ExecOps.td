@@ -395,15 +395,15 @@ def Exec_GemmOp : Exec_Op<"gemm", [AttrSizedOperandSegments]> {
   }];
 }
 
-def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
+def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm", [AttrSizedOperandSegments]> {
   let summary = "Each row times its expert's matrix";
   let description = [{
     rows [R, K], weight [E, K, N] or, with `transpose_weight`, [E, N, K] ->
     [R, N]. Experts without rows cost nothing. With `gather_rows` rows is [T, K], a
     row of each token, and row r is its token's.
 
-    The place after `swiglu` [R, N/2] gets silu(gate) * up, where gate and up are the
-    first and the last N/2 columns of the result.
+    `bias` [E, N] is added to the rows of each expert. The place after `swiglu` [R, N/2] gets silu(gate) * up, where gate and up are the
+    first and the last N/2 columns of the result; it takes no bias.
     Constraints: R, T and E are the routing's; matching K and N; equal element types
     of rows and weight, and of the result unless it is f32; after swiglu the
     result's element type.
@@ -413,11 +413,13 @@ def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm"> {
     ```
   }];
   let arguments = (ins In<Exec_DenseFloat>:$rows, In<Exec_DenseFloat>:$weight, In<Exec_Routing>:$routing,
-                       Out<Exec_DenseFloat>:$result, OptionalOut<Exec_DenseFloat>:$gated,
+                       OptionalIn<Exec_DenseF32>:$bias, Out<Exec_DenseFloat>:$result,
+                       OptionalOut<Exec_DenseFloat>:$gated,
                        UnitAttr:$transpose_weight, UnitAttr:$gather_rows);
   let assemblyFormat = [{
-    $rows `,` $weight `,` $routing `to` $result (`swiglu` $gated^)? attr-dict
-    `:` type($rows) `,` type($weight) `,` type($routing) `to` type($result) (`swiglu` type($gated)^)?
+    $rows `,` $weight `,` $routing (`bias` $bias^)? `to` $result (`swiglu` $gated^)? attr-dict
+    `:` type($rows) `,` type($weight) `,` type($routing) (`bias` type($bias)^)?
+    `to` type($result) (`swiglu` type($gated)^)?
   }];
   let hasVerifier = 1;
 }

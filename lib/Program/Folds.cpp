@@ -85,6 +85,15 @@ bool Folds::definedBefore(Value value, Operation *op) const {
   return !def || order.lookup(def) < order.lookup(op);
 }
 
+Operation *Folds::storedBy(arith::AddFOp add, Value operand) {
+  auto rounding = add->hasOneUse() ? dyn_cast<arith::TruncFOp>(*add->user_begin()) : nullptr;
+  if (!rounding || !elementOf(rounding.getResult()).isBF16() || !elementOf(operand).isBF16())
+    return add;
+  fold(add, rounding);
+  kept.insert(rounding);
+  return rounding;
+}
+
 bool Folds::matchBias(arith::AddFOp add) {
   for (int side : {0, 1}) {
     auto matmul = add->getOperand(side).getDefiningOp<nn::MatmulOp>();
@@ -92,13 +101,7 @@ bool Folds::matchBias(arith::AddFOp add) {
     if (!matmul || !broadcast || !matmul->hasOneUse() || anchors.count(matmul) ||
         broadcast.getDimensions() != ArrayRef<int64_t>{matmul.getType().getRank() - 1})
       continue;
-    Operation *stored = add;
-    if (auto rounding = add->hasOneUse() ? dyn_cast<arith::TruncFOp>(*add->user_begin()) : nullptr;
-        rounding && elementOf(rounding.getResult()).isBF16() && elementOf(matmul.getLhs()).isBF16()) {
-      stored = rounding;
-      fold(add, stored);
-      kept.insert(stored);
-    }
+    Operation *stored = storedBy(add, matmul.getLhs());
     bias[stored] = {matmul, broadcast.getInput()};
     fold(matmul, stored);
     return true;
@@ -111,8 +114,16 @@ bool Folds::matchExpertBias(arith::AddFOp add) {
     auto perExpert = add->getOperand(side).getDefiningOp<nn::PerExpertOp>();
     if (!perExpert || !perExpert->hasOneUse())
       continue;
-    expertBias[add] = {add->getOperand(1 - side), perExpert};
-    fold(perExpert, add);
+    Value rows = add->getOperand(1 - side);
+    auto product = rows.getDefiningOp<nn::GroupedMatmulOp>();
+    if (product && (!product->hasOneUse() || anchors.count(product) ||
+                    product.getRouting() != perExpert.getRouting()))
+      product = {};
+    Operation *stored = product ? storedBy(add, product.getRows()) : add;
+    expertBias[stored] = {rows, perExpert, product};
+    fold(perExpert, stored);
+    if (product)
+      fold(product, stored);
     return true;
   }
   return false;

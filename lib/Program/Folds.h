@@ -45,10 +45,12 @@ struct Folds {
     mlir::Value other;
   };
   llvm::DenseMap<mlir::Operation *, ProductSum> productSum;
-  /// rows + per_expert(values), by the addition.
+  /// rows + per_expert(values), by the addition; by a product that takes the values along also
+  /// by the rounding to bf16 of its sum alone.
   struct ExpertBias {
     mlir::Value rows;
     nn::PerExpertOp perExpert;
+    nn::GroupedMatmulOp product; ///< which makes the rows, or null
   };
   llvm::DenseMap<mlir::Operation *, ExpertBias> expertBias;
   /// cross_entropy and its gradient in one pass, by the forward op.
@@ -74,6 +76,8 @@ private:
   llvm::DenseMap<mlir::Operation *, int64_t> order;
 
   void fold(mlir::Operation *op, mlir::Operation *into);
+  /// The addition, or the rounding to bf16 of its sum alone where a product of bf16 makes it.
+  mlir::Operation *storedBy(mlir::arith::AddFOp add, mlir::Value operand);
   bool matchBias(mlir::arith::AddFOp add);
   bool matchExpertBias(mlir::arith::AddFOp add);
   bool matchResidual(mlir::arith::AddFOp add);

@@ -135,7 +135,7 @@ private:
     Value halves = wholeMemory(product.getResult());
     auto launch =
         halves ? dyn_cast_or_null<exec::LaunchOp>(firstAfter(halves, product)) : exec::LaunchOp();
-    if (!launch || product.getGated() || launch.getInputs().size() != 2 ||
+    if (!launch || product.getGated() || product.getBias() || launch.getInputs().size() != 2 ||
         launch.getOutputs().size() != 1 || !launch.getIndex().empty() ||
         !isSwiglu(symbols.lookup<exec::KernelOp>(launch.getKernel())))
       return;

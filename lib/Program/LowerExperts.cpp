@@ -10,9 +10,24 @@ using namespace mlir;
 using namespace moire;
 using namespace moire::program;
 
+void Lowering::lowerGrouped(nn::GroupedMatmulOp op, Value bias, Value result) {
+  Statement<exec::GroupedGemmOp>{builder,
+                                 loc,
+                                 dense(op.getRows()),
+                                 dense(op.getWeight()),
+                                 routing(op.getRouting()),
+                                 dense(bias),
+                                 denseOut(result),
+                                 Value(),
+                                 op.getTransposeWeight(),
+                                 op.getGatherRows()};
+}
+
 LogicalResult Lowering::lowerExperts(Operation *op) {
   if (auto it = folds.expertBias.find(op); it != folds.expertBias.end()) {
     nn::PerExpertOp bias = it->second.perExpert;
+    if (it->second.product)
+      return lowerGrouped(it->second.product, bias.getValues(), op->getResult(0)), success();
     Statement<exec::PerExpertOp>{builder,
                                  loc,
                                  dense(bias.getValues()),
@@ -86,17 +101,7 @@ LogicalResult Lowering::lowerExperts(Operation *op) {
                                          dRows,
                                          dWeights};
       })
-      .Case([&](nn::GroupedMatmulOp op) {
-        Statement<exec::GroupedGemmOp>{builder,
-                                       loc,
-                                       dense(op.getRows()),
-                                       dense(op.getWeight()),
-                                       routing(op.getRouting()),
-                                       denseOut(op.getResult()),
-                                       Value(),
-                                       op.getTransposeWeight(),
-                                       op.getGatherRows()};
-      })
+      .Case([&](nn::GroupedMatmulOp op) { lowerGrouped(op, {}, op.getResult()); })
       .Case([&](nn::GroupedMatmulGradWeightOp op) {
         Value lhs = dense(op.getLhs()), rhs = dense(op.getRhs()), result = op.getResult();
         Layout swapped = layout(result).transpose({0, 2, 1});

@@ -110,6 +110,7 @@ private:
   mlir::LogicalResult lowerProductSum(mlir::Operation *add, const Folds::ProductSum &sum);
   mlir::LogicalResult lowerRows(mlir::Operation *op);
   mlir::LogicalResult lowerAttention(mlir::Operation *op);
+  void lowerGrouped(nn::GroupedMatmulOp op, mlir::Value bias, mlir::Value result);
   mlir::LogicalResult lowerExperts(mlir::Operation *op);
   mlir::LogicalResult lowerCollective(mlir::Operation *op);
   mlir::LogicalResult lowerAsync(mlir::Operation *op);

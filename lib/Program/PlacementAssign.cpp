@@ -265,7 +265,8 @@ void Placement::shareMemory() {
           }))
         tryInPlace(&op, op.getResult(0), other, index);
     } else if (auto it = folds.expertBias.find(&op); it != folds.expertBias.end()) {
-      tryInPlace(&op, op.getResult(0), it->second.rows, index);
+      if (!it->second.product)
+        tryInPlace(&op, op.getResult(0), it->second.rows, index);
     }
   }
 }

@@ -333,6 +333,8 @@ FailureOr<std::string> StatementWriter::experts(Operation *op) {
                                            pointer(op.getResult())};
         if (op.getGated())
           arguments.push_back(pointer(op.getGated()));
+        if (op.getBias())
+          arguments.push_back(partOfExperts(op, op.getBias()));
         return call(op.getGated() ? "groupedGemmSwiglu" : "groupedGemm", arguments);
       })
       .Case([&](exec::GroupedGemmGradWeightOp op) -> Result {

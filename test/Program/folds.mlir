@@ -42,16 +42,28 @@ func.func @micro_step(%x: tensor<4x8xf32>, %w: tensor<8x8xf32>) -> tensor<f32> {
 
 // -----
 
-// An expert's bias is added to its rows in place.
+// An expert's bias is the product's where nothing else reads the rows without it; to the rows of
+// anything else it is added, in place.
 // CHECK-LABEL: func.func @micro_step
 func.func @micro_step(%x: tensor<4x8xf32>, %ids: tensor<4x2xi64>, %w: tensor<3x8x8xf32>, %b: tensor<3x8xf32>) -> tensor<f32> {
   %r = nn.route %ids : tensor<4x2xi64> -> !nn.routing<tokens = 4, k = 2, experts = 3>
   %0 = nn.dispatch %x, %r : tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
-  // CHECK: exec.grouped_gemm {{.*}} to %[[Y:.*]] :
+  // CHECK: exec.grouped_gemm {{.*}} bias %arg3 to %[[Y:.*]] :
   %1 = nn.grouped_matmul %0, %w, %r : tensor<8x8xf32>, tensor<3x8x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
-  // CHECK: exec.per_expert %arg3 add %[[Y]], %{{.*}} to %[[Y]] :
+  // CHECK: exec.grouped_gemm %[[Y]], %{{[^ ]*}}, %{{[^ ]*}} to %[[Z:.*]] {transpose_weight} :
+  // CHECK: exec.per_expert %arg3 add %[[Z]], %{{.*}} to %{{.*}} :
+  // CHECK: exec.dispatch {{.*}} to %[[ROWS:.*]] :
+  // CHECK: exec.per_expert %arg3 add %[[ROWS]], %{{.*}} to %[[ROWS]] :
   %2 = nn.per_expert %b, %r : tensor<3x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
   %3 = arith.addf %1, %2 : tensor<8x8xf32>
-  %loss = nn.reduce sum %3 [0, 1] : tensor<8x8xf32> -> tensor<f32>
+  %4 = nn.grouped_matmul %3, %w, %r {transpose_weight} : tensor<8x8xf32>, tensor<3x8x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
+  %5 = nn.per_expert %b, %r : tensor<3x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
+  %6 = arith.addf %5, %4 : tensor<8x8xf32>
+  %7 = arith.mulf %6, %4 : tensor<8x8xf32>
+  %8 = nn.dispatch %x, %r : tensor<4x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
+  %9 = nn.per_expert %b, %r : tensor<3x8xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> -> tensor<8x8xf32>
+  %10 = arith.addf %8, %9 : tensor<8x8xf32>
+  %11 = arith.mulf %7, %10 : tensor<8x8xf32>
+  %loss = nn.reduce sum %11 [0, 1] : tensor<8x8xf32> -> tensor<f32>
   return %loss : tensor<f32>
 }

@@ -130,7 +130,7 @@ std::unique_ptr<DataSource> openData(const DataOptions &o, const Program &p, int
                      "' is a folder, whose rows have one length; leave it out");
   if (isFolderOfFolders(o.path))
     return openFolders(o.path, p, o.seed);
-  return openFolder(o.path, p, rounds * mostMicroBatches(p), shards);
+  return openFolder(o.path, p, rounds, shards);
 }
 
 } // namespace moire::rt

@@ -10,10 +10,10 @@
 
 namespace moire::rt {
 
-/// input_N.pb and labels.pb: one batch of batch × accumulate × shards rows, used at every step, of
-/// which one with fewer micro-batches takes the first ones.
+/// input_N.pb and labels.pb: one batch of batch × micro-batches × rounds × shards rows, used at
+/// every step, of which one with fewer micro-batches takes the first ones.
 std::unique_ptr<DataSource> openFolder(const std::string &path, const Program &program,
-                                       int64_t accumulate, int64_t shards);
+                                       int64_t rounds, int64_t shards);
 /// Whether there are folders and no input_N.pb in it.
 bool isFolderOfFolders(const std::string &path);
 /// Folders of that kind, each of the same number of rows, in an order shuffled each epoch.

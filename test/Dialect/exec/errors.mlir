@@ -340,6 +340,24 @@ func.func @grouped_swiglu_element(%m: memref<48xi32>, %x: memref<8x5xbf16>, %w: 
 
 // -----
 
+func.func @grouped_bias(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<3x5x6xf32>, %b: memref<3x5xf32>, %y: memref<8x6xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{bias has shape [3, 5] but must have [3, 6]}}
+  exec.grouped_gemm %x, %w, %r bias %b to %y : memref<8x5xf32>, memref<3x5x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> bias memref<3x5xf32> to memref<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_bias_swiglu(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<3x5x6xf32>, %b: memref<3x6xf32>, %y: memref<8x6xf32>, %h: memref<8x3xf32>) {
+  %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
+  // expected-error @+1 {{has a bias and swiglu; one of them can be in a product}}
+  exec.grouped_gemm %x, %w, %r bias %b to %y swiglu %h : memref<8x5xf32>, memref<3x5x6xf32>, !nn.routing<tokens = 4, k = 2, experts = 3> bias memref<3x6xf32> to memref<8x6xf32> swiglu memref<8x3xf32>
+  return
+}
+
+// -----
+
 func.func @grouped_experts(%m: memref<48xi32>, %x: memref<8x5xf32>, %w: memref<2x5x6xf32>, %y: memref<8x6xf32>) {
   %r = exec.routing %m : memref<48xi32> to !nn.routing<tokens = 4, k = 2, experts = 3>
   // expected-error @+1 {{weight has shape [2, 5, 6] but must have [3, 5, 6]}}

@@ -119,6 +119,14 @@ TEST(Folder, WrongFilesAreRefusedWithBothValues) {
   writeFolder(dir);
   EXPECT_NE(errorOf(dir.path, m.p, 1).find("leading dimension of 4, batch 2 x accumulation 1 "
                                            "is 2; use --accumulate 2"), std::string::npos);
+  const RampInfo ramp[] = {{2, 0, 0}}; // two micro-batches make a round
+  m.p.ramp = ramp;
+  m.p.numRamp = 1;
+  EXPECT_NE(errorOf(dir.path, m.p, 2)
+                .find("batch 2 x 2 micro-batches x accumulation 2 is 8; use "
+                      "--accumulate 1"),
+            std::string::npos);
+  m.p.numRamp = 0;
   writeFolder(dir, "ids");
   EXPECT_NE(errorOf(dir.path, m.p, 2).find("'ids', input 0 of the model is 'input_ids'"),
             std::string::npos);
