@@ -5,7 +5,7 @@
 #===----------------------------------------------------------------------===//
 """Trains a benchmark model with AdamW on random tokens, on the CPU or a GPU.
 
-    bench_torch.py gpt2-124m|moe-512 [--mode eager|compile|max-autotune|gemm]
+    bench_torch.py gpt2-124m|moe-512|moe-s [--mode eager|compile|max-autotune|gemm]
                    [--experts FORM] [--device cpu|cuda] [--precision f32|bf16]
 
 Prints one JSON object a step: step, loss, seconds, tokens_per_second. The first
@@ -26,10 +26,7 @@ def train(args):
     """PyTorch as its users run it, with the fused form of AdamW; bf16 by autocast."""
     torch.manual_seed(0)
     torch.set_default_device(args.device)
-    if args.model == "gpt2-124m":
-        model = reference_models.gpt2_124m()
-    else:
-        model = reference_models.moe_512(args.experts)
+    model = reference_models.named(args.model, args.experts)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     forward = model
@@ -58,8 +55,7 @@ def train(args):
 def gemm(args):
     """Times each product of forward and backward by itself, best of some calls."""
     with torch.device("meta"):
-        model = (reference_models.gpt2_124m() if args.model == "gpt2-124m"
-                 else reference_models.moe_512())
+        model = reference_models.named(args.model)
     seconds = flops = 0
     for times, batch, m, k, n in reference_models.products(model, args.batch, args.seq):
         x, w, dy = torch.randn(batch, m, k), torch.randn(batch, k, n), torch.randn(batch, m, n)
@@ -78,7 +74,7 @@ def gemm(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", choices=["gpt2-124m", "moe-512"])
+    parser.add_argument("model", choices=list(reference_models.MODELS))
     parser.add_argument("--mode", choices=["eager", "compile", "max-autotune", "gemm"], default="eager")
     parser.add_argument("--experts", choices=["eager", "grouped_mm", "batched_mm"],
                         default="grouped_mm", help="form of the expert layer in PyTorch")

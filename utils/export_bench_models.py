@@ -3,12 +3,13 @@
 #
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #===----------------------------------------------------------------------===//
-"""Exports the benchmark's models with weights: gpt2-124m.onnx and moe-512.onnx.
+"""Exports the benchmark's models: gpt2-124m.onnx and moe-512.onnx with weights, which go
+to NAME.onnx.data beside the graph, and moe-s.onnx without, for moirec --init.
 
-    export_bench_models.py FOLDER [--models gpt2-124m moe-512]
+    export_bench_models.py FOLDER [--models gpt2-124m moe-512 moe-s]
 
-Weights go to NAME.onnx.data beside the graph. Needs the environment of docs/
-reference-environment.md; about one minute and 3 GB of memory a model.
+Needs the environment of docs/reference-environment.md; about one minute and 3 GB of
+memory a model, moe-s 10 GB.
 """
 import argparse
 import os
@@ -17,9 +18,7 @@ import sys
 import torch
 
 import onnx_export
-import reference_models
-
-MODELS = {"gpt2-124m": reference_models.gpt2_124m, "moe-512": reference_models.moe_512}
+from reference_models import MODELS, named
 
 
 def main():
@@ -29,10 +28,11 @@ def main():
     args = parser.parse_args()
     for name in args.models:
         torch.manual_seed(0)
-        model = MODELS[name]()
+        model = named(name)
         inputs = onnx_export.padded_batch(model.config.vocab_size)
         try:
-            print(onnx_export.write(model, inputs, os.path.join(args.folder, name + ".onnx")))
+            print(onnx_export.write(model, inputs, os.path.join(args.folder, name + ".onnx"),
+                                    weights=name != "moe-s"))
         except onnx_export.ExportError as error:
             sys.exit(f"error: {error}")
 

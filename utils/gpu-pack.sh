@@ -5,7 +5,7 @@
 #
 # Usage: utils/gpu-pack.sh [--build DIR] [--models-in DIR]
 #   --build DIR       Moiré's build folder (build)
-#   --models-in DIR   folder with gpt2-124m.onnx and moe-512.onnx of
+#   --models-in DIR   folder with gpt2-124m.onnx, moe-512.onnx and moe-s.onnx of
 #                     utils/export_bench_models.py; without it no benchmarks
 #
 # Needs nvcc and the CUDA runtime (ninja -C build cuda), no GPU. The folder is ignored by git and holds trainers and corpus
@@ -50,7 +50,7 @@ if [ -d "$corpus" ]; then
     --target cuda --stage build --keep gpu/pipelines
   rm -rf gpu/plans/*/dp=1.ep=1.tp=1.*/ gpu/pipelines/*/dp=1.ep=1.tp=1.*/
 fi
-for shape in gpt2-124m:batch=32,seq=1024 moe-512:batch=16,seq=1024; do
+for shape in gpt2-124m:batch=32,seq=1024 moe-512:batch=16,seq=1024 moe-s:batch=32,seq=1024; do
   name=${shape%%:*}
   for precision in f32 bf16; do
     [ -n "$models" ] && [ -f "$models/$name.onnx" ] || continue

@@ -30,8 +30,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-VOCAB = {"gpt2-124m": 50257, "moe-512": 32000}
-SHAPE = {"gpt2-124m": (32, 1024), "moe-512": (16, 1024)}
+VOCAB = {"gpt2-124m": 50257, "moe-512": 32000, "moe-s": 50304}
+SHAPE = {"gpt2-124m": (32, 1024), "moe-512": (16, 1024), "moe-s": (32, 1024)}
 WARM_UP, STEPS = 4, 12
 PLAN_ENTRIES = ["gpt2_dyn18", "llama_dyn18", "mixtral_batched_dyn18"]  # of gpu-pack.sh
 SMALLEST = ["llama_dyn23", "mixtral_batched_dyn18"]
@@ -161,7 +161,7 @@ class Run:
         return path
 
     def speed(self, folder):
-        for name in VOCAB:
+        for name in self.args.models:
             batch, seq = SHAPE[name]
             rates = {}
             for precision in ["f32", "bf16"]:
@@ -212,6 +212,10 @@ def main():
     parser = argparse.ArgumentParser(prog="gpu-check.sh", description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="gpu-check", help="folder for gpu-check.json")
     parser.add_argument("--minutes", type=float, default=9, help="all of it takes at most this")
+    parser.add_argument("--models", nargs="+", choices=list(VOCAB), default=list(VOCAB),
+                        help="of those in gpu/bench, whose steps are timed")
+    parser.add_argument("--speed-only", action="store_true",
+                        help="leaves out what the numbers are compared with")
     parser.add_argument("--python", default=sys.executable, help="Python with PyTorch")
     args = parser.parse_args()
     if not shutil.which("nvidia-smi"):
@@ -224,10 +228,11 @@ def main():
                       "--format=csv,noheader"], 30)
     run.row("GPU", "", name.strip())
     run.data["gpu"] = name.strip()
-    run.kernels()
-    run.corpus()
-    run.plans()
-    run.sanitizer()
+    if not args.speed_only:
+        run.kernels()
+        run.corpus()
+        run.plans()
+        run.sanitizer()
     with tempfile.TemporaryDirectory(prefix="moire-gpu-") as folder:
         run.rates(folder)
         run.speed(folder)

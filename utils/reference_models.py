@@ -7,13 +7,13 @@ docs/reference-environment.md."""
 import transformers
 
 
-def mixtral(experts, **sizes):
-    """A decoder whose every block is a mixture of SwiGLU experts, top-2. `experts`
+def mixtral(experts, chosen=2, **sizes):
+    """A decoder whose every block is a mixture of SwiGLU experts, top-`chosen`. `experts`
     is how PyTorch computes them: "eager" loops over the experts and gathers their
     rows, "batched_mm" copies weights per token (the form that exports well),
     "grouped_mm" sorts the rows and calls one grouped product."""
     config = transformers.MixtralConfig(
-        num_experts_per_tok=2, use_cache=False, tie_word_embeddings=False,
+        num_experts_per_tok=chosen, use_cache=False, tie_word_embeddings=False,
         bos_token_id=None, eos_token_id=None, pad_token_id=None, sliding_window=None, **sizes)
     config._attn_implementation = "sdpa"
     config._experts_implementation = experts
@@ -28,6 +28,13 @@ def moe_512(experts="batched_mm"):
                    num_local_experts=8, max_position_embeddings=1024)
 
 
+def moe_s(experts="batched_mm"):
+    """Many small experts: 758 million parameters, 178 million of them at work for a token."""
+    return mixtral(experts, chosen=4, vocab_size=50304, hidden_size=1024, intermediate_size=512,
+                   num_hidden_layers=12, num_attention_heads=16, num_key_value_heads=16,
+                   num_local_experts=32, max_position_embeddings=1024)
+
+
 def gpt2_124m():
     """GPT-2 small with the head tied to the embedding, without dropout: the
     exported graph is the inference graph."""
@@ -35,6 +42,15 @@ def gpt2_124m():
                                      attn_pdrop=0.0)
     config._attn_implementation = "sdpa"
     return transformers.GPT2LMHeadModel(config)
+
+
+def named(name, experts="batched_mm"):
+    """A model of MODELS; `experts` of those that have some."""
+    make = MODELS[name]
+    return make() if make is gpt2_124m else make(experts)
+
+
+MODELS = {"gpt2-124m": gpt2_124m, "moe-512": moe_512, "moe-s": moe_s}
 
 
 def products(model, batch, seq):
