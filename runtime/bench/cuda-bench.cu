@@ -1,4 +1,4 @@
-//===- cuda-bench.cu - Rates of the matrix and routing kernels on a GPU ---===//
+//===- cuda-bench.cu - Rates of the kernels on a GPU ----------------------===//
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -9,10 +9,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moire/rt/attention.h"
 #include "moire/rt/cuda/launch.h"
 #include "moire/rt/device.h"
-#include "moire/rt/gemm.h"
+#include "moire/rt/kernels.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -39,7 +38,8 @@ public:
       upload(ctx, block.template as<T>() + at, host.data(),
              std::min<int64_t>(n - at, int64_t(host.size())) * int64_t(sizeof(T)));
   }
-  operator T *() const { return block.template as<T>(); }
+  T *get() const { return block.template as<T>(); }
+  operator T *() const { return get(); }
 
 private:
   DeviceBlock block;
@@ -125,8 +125,6 @@ void gemms(Bench &b) {
     b.run(name + ", with bias", work, true, [&] {
       gemm<bf16, bf16>(b.ctx, {s.m, s.n, s.k}, x, w, y, bias);
     });
-    b.run(name + ", w [E, n, k], tokens gathered", work, true,
-          [&] { groupedGemm<bf16, bf16>(ctx, gathering, r, x, w, y, nullptr); });
     b.run(name + ", input gradient", work, true, [&] {
       gemm<bf16, bf16>(b.ctx, {s.m, s.k, s.n, false, true}, y, w, x, nullptr);
     });
@@ -170,6 +168,8 @@ void experts(Bench &b) {
           [&] { groupedGemm<bf16, bf16>(ctx, up, r, sent, w, y, nullptr); });
     b.run(name + ", w [E, n, k]", work, true,
           [&] { groupedGemm<bf16, bf16>(ctx, upT, r, sent, w, y, nullptr); });
+    b.run(name + ", w [E, n, k], tokens gathered", work, true,
+          [&] { groupedGemm<bf16, bf16>(ctx, gathering, r, x, w, y, nullptr); });
     b.run(name + ", input gradient", work, true,
           [&] { groupedGemm<bf16, bf16>(ctx, down, r, y, w, sent, nullptr); });
     b.run(name + ", weight gradient in float", work, true,
@@ -223,6 +223,81 @@ void attentions(Bench &b) {
     });
   }
 }
+
+struct Add {
+  MOIRE_FUNCTOR run(float a, float b, float &y) { y = a + b; }
+};
+struct SwiGlu {
+  MOIRE_FUNCTOR run(float gate, float up, float &y) { y = math::swiglu(gate, up); }
+};
+
+/// What memory bounds: bytes read and written once. 32,768 tokens of 1,024 values.
+void rows(Bench &b) {
+  const int64_t count = 32768, width = 1024, n = count * width;
+  const Rows shape{count, width, 1e-5f};
+  Context &ctx = b.ctx;
+  if (b.wants("add") || b.wants("norm") || b.wants("softmax") || b.wants("AdamW") ||
+      b.wants("embedding") || b.wants("transpose")) {
+    Random<float> x(ctx, n, 1), y(ctx, n, 2), z(ctx, n, 3), to(ctx, n, 4);
+    Random<bf16> narrow(ctx, n, 5);
+    Random<float> scale(ctx, width, 6), bias(ctx, width, 7), mean(ctx, count, 8),
+        rstd(ctx, count, 9), dscale(ctx, width, 10), dbias(ctx, width, 11);
+    const double bytes = 4.0 * n;
+    b.run("add, f32", 3 * bytes, false,
+          [&] { launch<Add>(ctx, {n}, in<1>(x.get()), in<1>(y.get()), out<1>(to.get())); });
+    b.run("layer norm of a residual sum, f32 to bf16", 3.5 * bytes, false,
+          [&] { layerNorm<float, bf16>(ctx, shape, x, scale, bias, narrow, mean, rstd, y, to); });
+    b.run("RMS norm of a residual sum, f32 to bf16", 3.5 * bytes, false,
+          [&] { rmsNorm<float, bf16>(ctx, shape, x, scale, narrow, rstd, y, to); });
+    b.run("layer norm backward, residual added", 3.5 * bytes, false, [&] {
+      layerNormGrad<float, bf16>(ctx, shape, narrow, x, scale, mean, rstd, to, dscale, dbias, 1, 1,
+                                 y);
+    });
+    b.run("RMS norm backward, residual added", 3.5 * bytes, false,
+          [&] { rmsNormGrad<float, bf16>(ctx, shape, narrow, x, scale, rstd, to, dscale, 1, y); });
+    b.run("softmax, f32", 2 * bytes, false, [&] { softmax(ctx, shape, x, to); });
+    b.run("transpose, f32", 2 * bytes, false, [&] {
+      transpose<float>(ctx, {count, width}, {1, 0}, x, to);
+    });
+    Hyper h;
+    h.step = 1;
+    b.run("AdamW of one parameter, f32", 7 * bytes, false,
+          [&] { updateAdamW(ctx, h, n, true, to, x, y, z); });
+    const int64_t vocab = n / width; // the table is x
+    std::vector<int64_t> host(count);
+    for (int64_t i = 0; i < count; ++i)
+      host[i] = i * 7919 % vocab;
+    const DeviceBlock ids(count * 8);
+    upload(ctx, ids.as<int64_t>(), host.data(), count * 8);
+    const Gather g{1, vocab, width, count};
+    b.run("embedding", 2 * bytes, false, [&] { gather<float>(ctx, g, x, ids.as<int64_t>(), to); });
+    b.run("embedding backward, added", 3 * bytes, false,
+          [&] { gatherGrad(ctx, g, y, ids.as<int64_t>(), to, 1); });
+  }
+  if (b.wants("SwiGLU") || b.wants("rotary")) {
+    Random<bf16> x(ctx, n, 1), y(ctx, n, 2), to(ctx, n, 3);
+    Random<float> cosine(ctx, 1024 * 32, 4), sine(ctx, 1024 * 32, 5);
+    b.run("SwiGLU, bf16", 6.0 * n, false,
+          [&] { launch<SwiGlu>(ctx, {n}, in<1>(x.get()), in<1>(y.get()), out<1>(to.get())); });
+    b.run("rotary embedding, bf16", 4.0 * n, false, [&] {
+      rope<bf16>(ctx, {32, 16, 1024, 64}, x, cosine, sine, to);
+    });
+  }
+  const CrossEntropy c{8192, 50304};
+  if (b.wants("cross-entropy")) {
+    const int64_t logits = c.rows * c.vocab;
+    Random<bf16> x(ctx, logits, 1), dx(ctx, logits, 2);
+    Random<float> losses(ctx, c.rows, 3), lse(ctx, c.rows, 4), dloss(ctx, 1, 5);
+    std::vector<int64_t> host(c.rows);
+    for (int64_t i = 0; i < c.rows; ++i)
+      host[i] = i * 7919 % c.vocab;
+    const DeviceBlock labels(c.rows * 8);
+    upload(ctx, labels.as<int64_t>(), host.data(), c.rows * 8);
+    b.run("cross-entropy and gradient, 8192 x 50304, bf16", 4.0 * logits, false, [&] {
+      crossEntropyWithGrad<bf16>(ctx, c, x, labels.as<int64_t>(), dloss, losses, lse, dx);
+    });
+  }
+}
 } // namespace
 
 int main(int argc, char **argv) {
@@ -240,6 +315,7 @@ int main(int argc, char **argv) {
     gemms(bench);
     experts(bench);
     attentions(bench);
+    rows(bench);
   } catch (const std::exception &e) {
     std::fprintf(stderr, "error: %s\n", e.what());
     return 2;
