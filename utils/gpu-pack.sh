@@ -8,8 +8,10 @@
 #   --models-in DIR   folder with gpt2-124m.onnx, moe-512.onnx and moe-s.onnx of
 #                     utils/export_bench_models.py; without it no benchmarks
 #
-# Needs nvcc and the CUDA runtime (ninja -C build cuda), no GPU. The folder is ignored by git and holds trainers and corpus
-# files only: carry it with the checkout, the machine needs neither MLIR nor nvcc.
+# Needs nvcc and the CUDA runtime (ninja -C build cuda), no GPU. The folder is ignored by git and holds
+# one archive of trainers and corpus files, which gpu-check.sh unpacks: carry it with the checkout, the
+# machine needs neither MLIR nor nvcc. Trainers hold the same kernels, so that many of them take little
+# more room in the archive than one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=build models=
@@ -17,7 +19,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --build) build=${2:?--build wants a folder}; shift 2 ;;
     --models-in) models=${2:?--models-in wants a folder}; shift 2 ;;
-    -h|--help) sed -n '2,14p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,16p' "$0" | cut -c3-; exit 0 ;;
     *) echo "error: unknown argument '$1'; utils/gpu-pack.sh --help lists them" >&2; exit 1 ;;
   esac
 done
@@ -66,4 +68,17 @@ done
 # The sources stay behind.
 find gpu/trainers gpu/plans gpu/pipelines gpu/bench -mindepth 2 -depth \( -type d -name src -o -type d -name runtime \) -exec rm -rf {} +
 strip gpu/gpu-kernel-check gpu/cuda-bench gpu/trainers/*/*/trainer gpu/plans/*/*/trainer gpu/pipelines/*/*/trainer gpu/bench/*/trainer 2>/dev/null || true
-echo "gpu-pack: $(du -sm gpu | cut -f1) MB in gpu (at most 64 should travel)"
+unpacked=$(du -sm gpu | cut -f1)
+archive=$(mktemp ./gpu-pack.XXXXXX)
+trap 'rm -f "$archive"' EXIT
+python3 - gpu "$archive" <<'END'
+import lzma, sys, tarfile
+# A dictionary that holds some trainers: what they have in common is there once.
+with lzma.open(sys.argv[2], "wb", filters=[{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 27}]) as to:
+    with tarfile.open(fileobj=to, mode="w|") as tar:
+        tar.add(sys.argv[1], arcname=".")
+END
+rm -rf gpu
+mkdir gpu
+mv "$archive" gpu/pack.tar.xz
+echo "gpu-pack: gpu/pack.tar.xz has $(du -m gpu/pack.tar.xz | cut -f1) MB, of $unpacked MB (at most 64 should travel)"

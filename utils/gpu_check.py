@@ -3,7 +3,7 @@
 #
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #===----------------------------------------------------------------------===//
-"""Runs the programs of ./gpu (made by utils/gpu-pack.sh) on this machine's GPU.
+"""Runs the programs of ./gpu/pack.tar.xz (made by utils/gpu-pack.sh) on this machine's GPU.
 
 0. Kernels: each against a plain double-precision loop; their rates at the end.
 1. Numerics: six SGD and AdamW losses and all gradients of each corpus entry
@@ -17,6 +17,7 @@ Prints one table and writes gpu-check.json. Exit 77 without a GPU.
 """
 import argparse
 import json
+import lzma
 import os
 import random
 import re
@@ -25,6 +26,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -208,6 +210,24 @@ class Run:
                  f"{rate:.0f} tokens/s, {seconds:.0f} s in all")
 
 
+def unpack():
+    """The archive's files into ./gpu, unless they are there from it already."""
+    folder = os.path.join(ROOT, "gpu")
+    archive, mark = os.path.join(folder, "pack.tar.xz"), os.path.join(folder, "unpacked")
+    if not os.path.exists(archive):
+        sys.exit("error: there is no gpu/pack.tar.xz; make it with utils/gpu-pack.sh")
+    stamp = str(os.stat(archive).st_mtime_ns)
+    if os.path.exists(mark) and open(mark).read() == stamp:
+        return
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder)
+    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError) as error:
+        sys.exit(f"error: gpu/pack.tar.xz cannot be unpacked: {error}; make it again with utils/gpu-pack.sh")
+    with open(mark, "w") as file:
+        file.write(stamp)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="gpu-check.sh", description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="gpu-check", help="folder for gpu-check.json")
@@ -221,8 +241,7 @@ def main():
     if not shutil.which("nvidia-smi"):
         print("SKIPPED gpu-check: there is no nvidia-smi, so no GPU")
         sys.exit(SKIPPED)
-    if not os.path.isdir(os.path.join(ROOT, "gpu")):
-        sys.exit("error: there is no folder gpu; make it with utils/gpu-pack.sh")
+    unpack()
     run = Run(args)
     _, name = output(["nvidia-smi", "--query-gpu=name,memory.total,driver_version",
                       "--format=csv,noheader"], 30)

@@ -13,7 +13,7 @@
 #define MOIRE_RT_KERNELS_H
 
 #include "moire/rt/attention.h"
-#include "moire/rt/collectives.h"
+#include "moire/rt/balance.h"
 #include "moire/rt/collectives.h"
 #include "moire/rt/context.h"
 #include "moire/rt/elementwise.h"
@@ -23,7 +23,6 @@
 #include "moire/rt/norm.h"
 #include "moire/rt/optimizer.h"
 #include "moire/rt/program.h"
-#include "moire/rt/balance.h"
 #include "moire/rt/routing.h"
 #include "moire/rt/tensor.h"
 
