@@ -219,6 +219,11 @@ def unpack():
     stamp = str(os.stat(archive).st_mtime_ns)
     if os.path.exists(mark) and open(mark).read() == stamp:
         return
+    for entry in os.scandir(folder):  # of an older archive
+        if entry.is_dir():
+            shutil.rmtree(entry.path)
+        elif entry.path != archive:
+            os.remove(entry.path)
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(folder)

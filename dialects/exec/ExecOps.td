@@ -402,8 +402,9 @@ def Exec_GroupedGemmOp : Exec_Op<"grouped_gemm", [AttrSizedOperandSegments]> {
     [R, N]. Experts without rows cost nothing. With `gather_rows` rows is [T, K], a
     row of each token, and row r is its token's.
 
-    `bias` [E, N] is added to the rows of each expert. The place after `swiglu` [R, N/2] gets silu(gate) * up, where gate and up are the
-    first and the last N/2 columns of the result; it takes no bias.
+    `bias` [E, N] is added to the rows of each expert. The place after `swiglu`
+    [R, N/2] gets silu(gate) * up, where gate and up are the first and the last N/2
+    columns of the result; a product has a bias or a swiglu.
     Constraints: R, T and E are the routing's; matching K and N; equal element types
     of rows and weight, and of the result unless it is f32; after swiglu the
     result's element type.

@@ -427,15 +427,21 @@ ADJOINT(CombineOp) {
 ADJOINT(GroupedMatmulOp) {
   Value dRows, dWeight;
   Value dy = castElements(b, getLoc(), cotangents[0], typeOf(getRows()).getElementType());
-  if (wanted[0])
+  if (wanted[0]) {
     dRows = roundedProduct(b, b.create<GroupedMatmulOp>(getLoc(), dy, getWeight(), getRouting(),
                                                         !getTransposeWeight()));
+    if (getGatherRows()) // as behind nn.dispatch
+      dRows = b.create<CombineOp>(getLoc(), dRows, Value(), getRouting());
+  }
   if (wanted[1]) {
     Value lhs = getRows(), rhs = dy;
-    if (getTransposeWeight())
+    bool gatherLhs = getGatherRows(), gatherRhs = false;
+    if (getTransposeWeight()) {
       std::swap(lhs, rhs);
-    dWeight = roundedProduct(
-        b, b.create<GroupedMatmulGradWeightOp>(getLoc(), lhs, rhs, getRouting()));
+      std::swap(gatherLhs, gatherRhs);
+    }
+    dWeight = roundedProduct(b, b.create<GroupedMatmulGradWeightOp>(
+                                    getLoc(), lhs, rhs, getRouting(), gatherLhs, gatherRhs));
   }
   return {dRows, dWeight, Value()};
 }

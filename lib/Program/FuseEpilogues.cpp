@@ -63,7 +63,7 @@ private:
       fuseSwiglu(product, symbols);
     // Views of what was fused away.
     for (Operation &op : llvm::make_early_inc_range(llvm::reverse(func.getBody().front())))
-      if (isOpTriviallyDead(&op))
+      if (isPure(&op) && op.use_empty() && op.getNumResults() > 0)
         op.erase();
   }
 
@@ -108,6 +108,15 @@ private:
         return touch.op;
     return nullptr;
   }
+  /// Whether a product reads the memory of `place`: it cannot write there while it does.
+  static bool reads(Operation *product, Value place) {
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    cast<MemoryEffectOpInterface>(product).getEffects(effects);
+    return llvm::any_of(effects, [&](const MemoryEffects::EffectInstance &effect) {
+      return isa<MemoryEffects::Read>(effect.getEffect()) && effect.getValue() &&
+             exec::rootOf(effect.getValue()) == exec::rootOf(place);
+    });
+  }
   /// Whether anything after `op`, or a second operand of it, touches the memory. What lies in a
   /// slot is kept for other functions.
   bool usedBesides(Value root, Operation *op) {
@@ -141,7 +150,8 @@ private:
       return;
     auto shape = typeOf(product.getResult()).getShape();
     Value target = wholeMemory(launch.getOutputs()[0]);
-    if (!target || target == halves || !isHalf(launch.getInputs()[0], halves, 0) ||
+    if (!target || target == halves || reads(product, target) ||
+        !isHalf(launch.getInputs()[0], halves, 0) ||
         !isHalf(launch.getInputs()[1], halves, shape[1] / 2) ||
         elementTypeOf(target) != elementTypeOf(halves) ||
         touchedBetween(target, product, launch, /*writesOnly=*/false))
@@ -219,7 +229,8 @@ private:
 
   void fuseGelu(exec::GemmOp product, Value sums, exec::LaunchOp launch) {
     Value target = wholeMemory(launch.getOutputs()[0]);
-    if (!target || !wholeMemory(launch.getInputs()[0]) || elementTypeOf(target) != elementTypeOf(sums) ||
+    if (!target || reads(product, target) || !wholeMemory(launch.getInputs()[0]) ||
+        elementTypeOf(target) != elementTypeOf(sums) ||
         (target != sums && touchedBetween(target, product, launch, false)))
       return;
     auto shape = typeOf(product.getResult()).getShape();
@@ -235,8 +246,9 @@ private:
                bool erase = true) {
     Value other = exec::rootOf(lhs) == sums ? rhs : lhs;
     Value residual = wholeMemory(other), target = wholeMemory(sum);
-    if (!residual || !target || residual == sums || !wholeMemory(other == lhs ? rhs : lhs) ||
-        !elementTypeOf(residual).isF32() || !elementTypeOf(target).isF32() ||
+    if (!residual || !target || residual == sums || reads(product, target) ||
+        !wholeMemory(other == lhs ? rhs : lhs) || !elementTypeOf(residual).isF32() ||
+        !elementTypeOf(target).isF32() ||
         typeOf(residual).getNumElements() != typeOf(sums).getNumElements() ||
         (target != sums && usedBesides(sums, reader)) ||
         touchedBetween(residual, product, reader, /*writesOnly=*/target != residual) ||

@@ -236,8 +236,7 @@ void rows(Bench &b) {
   const int64_t count = 32768, width = 1024, n = count * width;
   const Rows shape{count, width, 1e-5f};
   Context &ctx = b.ctx;
-  if (b.wants("add") || b.wants("norm") || b.wants("softmax") || b.wants("AdamW") ||
-      b.wants("embedding") || b.wants("transpose")) {
+  {
     Random<float> x(ctx, n, 1), y(ctx, n, 2), z(ctx, n, 3), to(ctx, n, 4);
     Random<bf16> narrow(ctx, n, 5);
     Random<float> scale(ctx, width, 6), bias(ctx, width, 7), mean(ctx, count, 8),
@@ -274,7 +273,7 @@ void rows(Bench &b) {
     b.run("embedding backward, added", 3 * bytes, false,
           [&] { gatherGrad(ctx, g, y, ids.as<int64_t>(), to, 1); });
   }
-  if (b.wants("SwiGLU") || b.wants("rotary")) {
+  {
     Random<bf16> x(ctx, n, 1), y(ctx, n, 2), to(ctx, n, 3);
     Random<float> cosine(ctx, 1024 * 32, 4), sine(ctx, 1024 * 32, 5);
     b.run("SwiGLU, bf16", 6.0 * n, false,
@@ -284,7 +283,7 @@ void rows(Bench &b) {
     });
   }
   const CrossEntropy c{8192, 50304};
-  if (b.wants("cross-entropy")) {
+  {
     const int64_t logits = c.rows * c.vocab;
     Random<bf16> x(ctx, logits, 1), dx(ctx, logits, 2);
     Random<float> losses(ctx, c.rows, 3), lse(ctx, c.rows, 4), dloss(ctx, 1, 5);

@@ -303,5 +303,28 @@ func.func @stage0_forward(%a: memref<20x32xf32>, %w: memref<32x96xf32>) {
   %kept = exec.kept "pipe.residual" 1 : memref<20x96xf32>
   exec.gemm %a, %w to %kept : memref<20x32xf32>, memref<32x96xf32> to memref<20x96xf32>
   exec.launch @sum ins(%kept, %y : memref<20x96xf32>, memref<20x96xf32>) outs(%y : memref<20x96xf32>)
+  // What has no result is not what was fused away.
+  // CHECK: exec.publish %[[OUT]]
+  exec.publish %out : memref<20x96xf32>
+  return
+}
+
+// -----
+
+// A product cannot write where it still reads.
+exec.kernel @sum(%x: f32, %y: f32) {
+  %0 = arith.addf %x, %y : f32
+  exec.yield %0 : f32
+}
+// CHECK-LABEL: func.func @micro_step
+func.func @micro_step(%w: memref<32x32xf32>, %in: memref<20x32xf32>, %loss: memref<f32>) {
+  // CHECK: exec.gemm %[[X:.*]], %{{.*}} to %[[Z:.*]] :
+  // CHECK: exec.launch @sum ins(%[[Z]], %[[X]] {{.*}} outs(%[[X]]
+  %x = exec.buffer : memref<20x32xf32>
+  exec.copy %in to %x : memref<20x32xf32> to memref<20x32xf32>
+  %z = exec.buffer : memref<20x32xf32>
+  exec.gemm %x, %w to %z : memref<20x32xf32>, memref<32x32xf32> to memref<20x32xf32>
+  exec.launch @sum ins(%z, %x : memref<20x32xf32>, memref<20x32xf32>) outs(%x : memref<20x32xf32>)
+  exec.reduce sum %x [0, 1] to %loss : memref<20x32xf32> to memref<f32>
   return
 }

@@ -220,6 +220,10 @@ const Case experts[] = {
     {"grouped_matmul_transposed", {{"x", "8x3"}, {"w", "5x2x3"}}, ROUTE R"(
       %y = nn.grouped_matmul %x, %w, %r {transpose_weight} : tensor<8x3xf32>, tensor<5x2x3xf32>, )" ROUTING R"( -> tensor<8x2xf32>
       return %y : tensor<8x2xf32>)"},
+    {"grouped_matmul_gathered", {{"x", "4x3"}, {"w", "5x3x2"}, {"v", "5x2x3"}}, ROUTE R"(
+      %a = nn.grouped_matmul %x, %w, %r {gather_rows} : tensor<4x3xf32>, tensor<5x3x2xf32>, )" ROUTING R"( -> tensor<8x2xf32>
+      %b = nn.grouped_matmul %x, %v, %r {gather_rows, transpose_weight} : tensor<4x3xf32>, tensor<5x2x3xf32>, )" ROUTING R"( -> tensor<8x2xf32>
+      return %a, %b : tensor<8x2xf32>, tensor<8x2xf32>)"},
     {"per_expert", {{"b", "5x3"}}, ROUTE R"(
       %y = nn.per_expert %b, %r : tensor<5x3xf32>, )" ROUTING R"( -> tensor<8x3xf32>
       return %y : tensor<8x3xf32>)"},
